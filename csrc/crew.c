@@ -1,0 +1,334 @@
+/* crew.c -- what belongs to one communicator, and the way through its
+   mailbox.
+
+   Must not know what a task is, nor what the verbs ask for. */
+
+#define PY_SSIZE_T_CLEAN
+#include "crew.h"
+
+#include <string.h>
+
+#include "errors.h"
+
+/* Callables above this share slot 0, so that at most one such is held. */
+#define LARGE_CALLABLE ((size_t)64 << 20)
+
+/* A message's token: what must live until it has left. */
+struct outgoing {
+    struct parcel *parcel;
+    unsigned char header[HEADER_SIZE];
+};
+
+/* ---- making ----------------------------------------------------------- */
+
+static PyObject *
+new_record(void)
+{
+    PyObject *module = PyImport_ImportModule("ezmpi._main");
+    if (module == NULL)
+        return NULL;
+    PyObject *record = PyObject_CallMethod(module, "MainRecord", NULL);
+    Py_DECREF(module);
+    return record;
+}
+
+static int
+crew_init(struct crew *crew)
+{
+    if (crew->rank != 0)
+        return 0;
+    crew->members = PyMem_RawCalloc((size_t)crew->workers + 1,
+                                    sizeof *crew->members);
+    if (crew->members == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    crew->record = new_record();
+    return crew->record == NULL ? -1 : 0;
+}
+
+static struct crew *
+new_crew(const struct transport *transport, struct mailbox *mailbox)
+{
+    struct crew *crew = PyMem_RawCalloc(1, sizeof *crew);
+    if (crew == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    crew->transport = transport;
+    crew->mailbox = mailbox;
+    crew->rank = transport->rank(mailbox);
+    crew->workers = transport->ranks(mailbox) - 1;
+    if (crew_init(crew) < 0) {
+        PyMem_RawFree(crew->members);
+        PyMem_RawFree(crew);
+        return NULL;
+    }
+    transport->set_owner(mailbox, crew);
+    return crew;
+}
+
+struct crew *
+crew_open(const struct transport *transport, int32_t handle)
+{
+    struct header header = {0};
+    unsigned char bytes[HEADER_SIZE];
+    header_pack(&header, bytes);
+    struct transport_farewell farewell = {VERB_FAREWELL, bytes, sizeof bytes};
+    struct transport_error error = {0};
+    struct mailbox *mailbox;
+    int status;
+    Py_BEGIN_ALLOW_THREADS
+    status = transport->open(handle, &farewell, &mailbox, &error);
+    Py_END_ALLOW_THREADS
+    if (status != TRANSPORT_OK) {
+        errors_raise_transport(&error);
+        return NULL;
+    }
+    struct crew *crew = transport->owner(mailbox);
+    return crew != NULL ? crew : new_crew(transport, mailbox);
+}
+
+/* ---- callables -------------------------------------------------------- */
+
+static int
+slot_for(struct crew *crew, const struct parcel *parcel)
+{
+    if (parcel_size(parcel) > LARGE_CALLABLE)
+        return 0;
+    int oldest = 1;
+    for (int i = 2; i < CALLABLE_SLOTS; i++) {
+        if (crew->held[i].used < crew->held[oldest].used)
+            oldest = i;
+    }
+    return oldest;
+}
+
+int
+crew_hold(struct crew *crew, struct parcel *parcel, uint64_t job)
+{
+    for (int i = 0; i < CALLABLE_SLOTS; i++) {
+        struct crew_callable *held = &crew->held[i];
+        if (held->number != 0 && parcel_equal(held->parcel, parcel)) {
+            held->used = job;
+            parcel_free(parcel);
+            return i;
+        }
+    }
+    /* What is compared with later must not change when the user's does. */
+    if (parcel_own(parcel) < 0) {
+        parcel_free(parcel);
+        return -1;
+    }
+    int slot = slot_for(crew, parcel);
+    parcel_free(crew->held[slot].parcel);
+    crew->held[slot] = (struct crew_callable){++crew->callables, job, parcel};
+    return slot;
+}
+
+int
+crew_forget(struct crew *crew)
+{
+    struct header header = {0};
+    for (int i = 0; i < CALLABLE_SLOTS; i++) {
+        parcel_free(crew->held[i].parcel);
+        crew->held[i] = (struct crew_callable){0};
+    }
+    return crew_broadcast(crew, VERB_FORGET, &header, NULL);
+}
+
+/* ---- sending ---------------------------------------------------------- */
+
+static void
+free_outgoing(struct outgoing *outgoing)
+{
+    parcel_free(outgoing->parcel);
+    PyMem_RawFree(outgoing);
+}
+
+static void
+reap(struct crew *crew)
+{
+    struct outgoing *outgoing;
+    while ((outgoing = crew->transport->reap(crew->mailbox)) != NULL)
+        free_outgoing(outgoing);
+}
+
+static int
+send_parts(struct crew *crew, int rank, enum verb verb,
+           struct outgoing *outgoing)
+{
+    struct parcel *parcel = outgoing->parcel;
+    size_t count = 1 + (parcel ? parcel_part_count(parcel) : 0);
+    struct transport_part few[4], *parts = few;
+    if (count > 4 && (parts = PyMem_RawMalloc(count * sizeof *parts)) == NULL)
+        return PyErr_NoMemory(), -1;
+    parts[0] = (struct transport_part){outgoing->header, HEADER_SIZE};
+    if (parcel != NULL)
+        parcel_parts(parcel, parts + 1);
+    struct transport_error error = {0};
+    int status = crew->transport->send(crew->mailbox, rank, verb,
+                                       verb == VERB_TASKS, parts, count,
+                                       outgoing, &error);
+    if (parts != few)
+        PyMem_RawFree(parts);
+    return status == TRANSPORT_OK ? 0 : errors_raise_transport(&error);
+}
+
+int
+crew_send(struct crew *crew, int rank, enum verb verb,
+          const struct header *header, struct parcel *parcel)
+{
+    struct outgoing *outgoing = PyMem_RawMalloc(sizeof *outgoing);
+    if (outgoing == NULL)
+        return PyErr_NoMemory(), -1;
+    outgoing->parcel = parcel ? parcel_keep(parcel) : NULL;
+    header_pack(header, outgoing->header);
+    if (send_parts(crew, rank, verb, outgoing) < 0) {
+        free_outgoing(outgoing);
+        return -1;
+    }
+    reap(crew);
+    return 0;
+}
+
+int
+crew_broadcast(struct crew *crew, enum verb verb, const struct header *header,
+               struct parcel *parcel)
+{
+    for (int rank = 1; rank <= crew->workers; rank++) {
+        if (crew_send(crew, rank, verb, header, parcel) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* ---- receiving -------------------------------------------------------- */
+
+/* Throws away what is still on its way of a message that cannot be kept. */
+static void
+discard(struct crew *crew, const struct transport_message *message)
+{
+    struct transport_error error;
+    for (size_t i = 0; i < message->count; i++) {
+        if (message->parts[i].base == NULL)
+            crew->transport->take(crew->mailbox, i, NULL, &error);
+    }
+}
+
+static int
+take_part(struct crew *crew, const struct transport_message *message,
+          size_t index, const struct transport_part *into)
+{
+    const struct transport_part *part = &message->parts[index];
+    if (part->base != NULL || part->size == 0) {
+        if (part->size > 0)
+            memcpy(into->base, part->base, part->size);
+        return 0;
+    }
+    struct transport_error error = {0};
+    int status;
+    Py_BEGIN_ALLOW_THREADS
+    status = crew->transport->take(crew->mailbox, index, into->base, &error);
+    Py_END_ALLOW_THREADS
+    return status == TRANSPORT_OK ? 0 : errors_raise_transport(&error);
+}
+
+static int
+take_parcel(struct crew *crew, const struct transport_message *message,
+            struct parcel *parcel)
+{
+    size_t count = message->count - 1;
+    struct transport_part *into = PyMem_RawMalloc(count * sizeof *into);
+    if (into == NULL) {
+        discard(crew, message);
+        return PyErr_NoMemory(), -1;
+    }
+    parcel_parts(parcel, into);
+    int status = 0;
+    for (size_t i = 0; i < count && status == 0; i++)
+        status = take_part(crew, message, i + 1, &into[i]);
+    PyMem_RawFree(into);
+    return status;
+}
+
+static int
+open_letter(struct crew *crew, const struct transport_message *message,
+            struct letter *letter)
+{
+    letter->source = message->source;
+    if (message->count == 0 || message->parts[0].base == NULL
+        || header_unpack(&letter->header, message->parts[0].base,
+                         message->parts[0].size) < 0) {
+        discard(crew, message);
+        return errors_raise("TransportError", "a message from rank %d begins "
+                            "with no valid header", message->source);
+    }
+    letter->verb = message->verb;
+    if (message->count == 1)
+        return 1;
+    letter->parcel = parcel_for(message->parts + 1, message->count - 1);
+    if (letter->parcel == NULL) {
+        discard(crew, message);
+        return -1;
+    }
+    if (take_parcel(crew, message, letter->parcel) < 0) {
+        parcel_free(letter->parcel);
+        letter->parcel = NULL;
+        return -1;
+    }
+    return 1;
+}
+
+int
+crew_wait(struct crew *crew, double seconds)
+{
+    struct transport_error error = {0};
+    int status;
+    if (crew->arrived)
+        return 1;
+    if (seconds > 0) {
+        Py_BEGIN_ALLOW_THREADS
+        status = crew->transport->wait(crew->mailbox, seconds,
+                                       &crew->message, &error);
+        Py_END_ALLOW_THREADS
+    }
+    else {
+        status = crew->transport->wait(crew->mailbox, 0, &crew->message,
+                                       &error);
+    }
+    reap(crew);
+    if (status == TRANSPORT_FAILED)
+        return errors_raise_transport(&error);
+    crew->arrived = status == TRANSPORT_OK;
+    return crew->arrived;
+}
+
+int
+crew_receive(struct crew *crew, double seconds, struct letter *letter)
+{
+    letter->verb = 0;
+    letter->parcel = NULL;
+    int came = crew_wait(crew, 0);
+    if (came == 0 && seconds > 0)
+        came = crew_wait(crew, seconds);
+    if (came <= 0)
+        return came;
+    crew->arrived = 0;
+    return open_letter(crew, &crew->message, letter);
+}
+
+int
+crew_flush(struct crew *crew, double seconds)
+{
+    struct transport_error error = {0};
+    int status = crew->transport->flush(crew->mailbox, 0, &error);
+    if (status == TRANSPORT_NOTHING) {
+        Py_BEGIN_ALLOW_THREADS
+        status = crew->transport->flush(crew->mailbox, seconds, &error);
+        Py_END_ALLOW_THREADS
+    }
+    reap(crew);
+    return status == TRANSPORT_FAILED ? errors_raise_transport(&error)
+                                      : status == TRANSPORT_NOTHING;
+}

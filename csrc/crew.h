@@ -1,0 +1,86 @@
+/* crew.h -- what belongs to one communicator, shared by all pools on it.
+
+   The mailbox, the table of workers, the callables that they hold, the job
+   counter.  A crew is made at the first pool on a communicator, found again
+   by later ones, and lives as long as the mailbox: to the end of MPI.
+
+   Also the two ways through the mailbox, for master and worker alike: send,
+   and receive with the GIL free while it waits.  All of this needs the GIL,
+   and returns -1 or NULL with an exception set. */
+
+#ifndef EZMPI_CREW_H
+#define EZMPI_CREW_H
+
+#include "codec.h"
+#include "protocol.h"
+#include "transport.h"
+
+/* What the master knows of a worker. */
+struct crew_member {
+    uint32_t owed;                  /* chunks it has not yet answered for */
+    uint64_t held[CALLABLE_SLOTS];  /* callables it was sent, by slot */
+};
+
+struct crew_callable {
+    uint64_t number;                /* 0: the slot is free */
+    uint64_t used;                  /* the job that used it last */
+    struct parcel *parcel;
+};
+
+struct worker;
+
+struct crew {
+    const struct transport *transport;
+    struct mailbox *mailbox;
+    int rank;
+    int workers;                    /* ranks 1..workers */
+    int arrived;                    /* message holds one not yet taken in */
+    struct transport_message message;
+    int busy;                       /* a map runs; a task, on a worker */
+    int open_pools;
+    uint64_t jobs, pools, callables;        /* numbers given out so far */
+    struct crew_member *members;    /* [workers], rank - 1; on the master */
+    struct crew_callable held[CALLABLE_SLOTS];
+    PyObject *record;               /* MainRecord of the workers' __main__ */
+    struct worker *worker;          /* on a worker: worker.c's own */
+};
+
+/* A message as it came in. */
+struct letter {
+    int source;                     /* rank */
+    int verb;
+    struct header header;
+    struct parcel *parcel;          /* NULL where it has none; the caller's */
+};
+
+/* The crew of a communicator; collective when it is the first. */
+struct crew *crew_open(const struct transport *transport, int32_t handle);
+
+/* The slot of the callable with this parcel's contents, which it takes over
+   in either case. */
+int crew_hold(struct crew *crew, struct parcel *parcel, uint64_t job);
+/* Forgets all callables, here and on the workers. */
+int crew_forget(struct crew *crew);
+
+/* parcel: NULL, or kept until the message has left. */
+int crew_send(struct crew *crew, int rank, enum verb verb,
+              const struct header *header, struct parcel *parcel);
+/* To every worker. */
+int crew_broadcast(struct crew *crew, enum verb verb,
+                   const struct header *header, struct parcel *parcel);
+
+/* Waits at most seconds, the GIL free.  1: *letter is filled and its parcel
+   the caller's; 0: nothing came; -1: exception set, and where a message came
+   but could not be kept, letter->verb is its verb and the header valid; else
+   verb is 0.  Does not look for signals. */
+int crew_receive(struct crew *crew, double seconds, struct letter *letter);
+
+/* Waits until a message is there, the GIL free, at most seconds.  1: one is,
+   and the next crew_receive takes it in; 0: none. */
+int crew_wait(struct crew *crew, double seconds);
+
+/* Waits until what was sent has left, the GIL free, at most seconds.  0: it
+   has; 1: not yet. */
+int crew_flush(struct crew *crew, double seconds);
+
+#endif

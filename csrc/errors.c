@@ -1,0 +1,83 @@
+/* errors.c -- how a fault becomes a Python exception.
+
+   Thin: what can be said in Python is said in ezmpi/errors.py.  Must not
+   know what a message or a job is. */
+
+#define PY_SSIZE_T_CLEAN
+#include "errors.h"
+
+#include <stdarg.h>
+
+static PyObject *
+from_errors(const char *name)
+{
+    PyObject *module = PyImport_ImportModule("ezmpi.errors");
+    if (module == NULL)
+        return NULL;
+    PyObject *value = PyObject_GetAttrString(module, name);
+    Py_DECREF(module);
+    return value;
+}
+
+int
+errors_raise(const char *name, const char *format, ...)
+{
+    PyObject *type = from_errors(name);
+    if (type == NULL)
+        return -1;
+    va_list arguments;
+    va_start(arguments, format);
+    PyErr_FormatV(type, format, arguments);
+    va_end(arguments);
+    Py_DECREF(type);
+    return -1;
+}
+
+int
+errors_raise_transport(const struct transport_error *error)
+{
+    return errors_raise("TransportError", "%s: %s",
+                        error->call ? error->call : "transport", error->text);
+}
+
+PyObject *
+errors_account(int rank)
+{
+    PyObject *exception = PyErr_GetRaisedException();
+    PyObject *account = NULL, *function = from_errors("_account");
+    if (function != NULL)
+        account = PyObject_CallFunction(function, "Oi", exception, rank);
+    Py_XDECREF(function);
+    Py_DECREF(exception);
+    return account;
+}
+
+PyObject *
+errors_restore(PyObject *account, uint64_t task, int broken)
+{
+    PyObject *function = from_errors("_restore");
+    if (function == NULL)
+        return NULL;
+    PyObject *exception = PyObject_CallFunction(
+        function, "OKi", account, (unsigned long long)task, broken);
+    Py_DECREF(function);
+    if (exception == NULL || PyExceptionInstance_Check(exception))
+        return exception;
+    Py_DECREF(exception);
+    PyErr_SetString(PyExc_SystemError, "a worker's account of a failure "
+                    "does not hold an exception");
+    return NULL;
+}
+
+void
+errors_note(PyObject *exception, const char *what, uint64_t task)
+{
+    PyObject *done = NULL, *function = from_errors("_note");
+    if (function != NULL)
+        done = PyObject_CallFunction(function, "OsK", exception, what,
+                                     (unsigned long long)task);
+    if (done == NULL)
+        PyErr_Clear();      /* the exception matters more than its note */
+    Py_XDECREF(done);
+    Py_XDECREF(function);
+}

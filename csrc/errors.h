@@ -1,0 +1,33 @@
+/* errors.h -- how a fault becomes a Python exception.
+
+   The exceptions themselves live in ezmpi/errors.py and are fetched by name
+   when one is raised.  All of this needs the GIL. */
+
+#ifndef EZMPI_ERRORS_H
+#define EZMPI_ERRORS_H
+
+#include "compat.h"
+#include "transport.h"
+
+/* Raises ezmpi.errors.<name> with a formatted message; returns -1. */
+int errors_raise(const char *name, const char *format, ...);
+
+/* The one place where a transport's error becomes an exception
+   (TransportError, naming the call); returns -1. */
+int errors_raise_transport(const struct transport_error *error);
+
+/* A worker's account of the exception that is set, which it clears: what
+   errors_restore needs, as a tuple that can always be pickled.  NULL: an
+   exception is set, and it is another one (MemoryError). */
+PyObject *errors_account(int rank);
+
+/* The exception that the account tells of, with its remote traceback as the
+   cause and a note that names task, rank and host; a new reference.  NULL:
+   exception set. */
+PyObject *errors_restore(PyObject *account, uint64_t task, int broken);
+
+/* Adds to the exception (borrowed) a note that names the task it belongs
+   to; for what went wrong on the master's side. */
+void errors_note(PyObject *exception, const char *what, uint64_t task);
+
+#endif

@@ -1,0 +1,430 @@
+/* master.c -- jobs: hand tasks out, take answers in.
+
+   Every chunk sent is owed exactly one answer, whatever becomes of the job.
+   A worker that still owes answers for an earlier, abandoned job gets
+   nothing of the running one until it has paid.
+
+   Must not know how bytes travel, nor which chunk is best next. */
+
+#define PY_SSIZE_T_CLEAN
+#include "master.h"
+
+#include <string.h>
+
+#include "errors.h"
+#include "schedule.h"
+
+#define SIGNAL_SECONDS 0.1      /* looks for signals at least this often */
+#define ENDING_SECONDS 5.0      /* what busy workers get when we end ... */
+#define INTERRUPTED_SECONDS 2.0 /* ... and when Ctrl-C ended us */
+
+struct job {
+    struct crew *crew;
+    struct codec *codec;
+    const struct master_request *request;
+    struct schedule *schedule;
+    PyObject *iterator;
+    PyObject *results;          /* list, or NULL when nobody wants them */
+    PyObject *failure;          /* exception of the task `failed` */
+    uint64_t failed;            /* lowest failed task; UINT64_MAX: none */
+    uint64_t number;
+    uint64_t flags;
+    int slot;                   /* of the callable */
+    int copy;                   /* tasks' buffers may change when the next
+                                   task is drawn */
+};
+
+/* ---- failures --------------------------------------------------------- */
+
+/* Tells the workers that hold tasks from the failed one upwards. */
+static int
+abandon_above(struct job *job)
+{
+    struct header header = {.job = job->number, .first = job->failed};
+    for (int worker = 0; worker < job->crew->workers; worker++) {
+        if (schedule_holds_above(job->schedule, worker)
+            && crew_send(job->crew, worker + 1, VERB_ABANDON, &header,
+                         NULL) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* The task failed; the lowest such one is what the map will raise, as a
+   serial loop would have.  Steals exception. */
+static int
+settle(struct job *job, uint64_t task, PyObject *exception)
+{
+    if (task >= job->failed) {
+        Py_DECREF(exception);
+        return 0;
+    }
+    Py_XDECREF(job->failure);
+    job->failure = exception;
+    job->failed = task;
+    schedule_limit(job->schedule, task);
+    return abandon_above(job);
+}
+
+/* The same for the exception that is set here in the master, unless it is
+   one that must not wait for other tasks: Ctrl-C, or an exit. */
+static int
+settle_raised(struct job *job, uint64_t task, const char *what)
+{
+    if (!PyErr_ExceptionMatches(PyExc_Exception))
+        return -1;
+    PyObject *exception = PyErr_GetRaisedException();
+    errors_note(exception, what, task);
+    return settle(job, task, exception);
+}
+
+/* Leaves the job where it is: every worker drops what it holds of it. */
+static void
+abandon(struct job *job)
+{
+    PyObject *exception = PyErr_GetRaisedException();
+    struct header header = {.job = job->number, .first = 0};
+    for (int worker = 0; worker < job->crew->workers; worker++) {
+        if (job->crew->members[worker].owed > 0
+            && crew_send(job->crew, worker + 1, VERB_ABANDON, &header,
+                         NULL) < 0)
+            PyErr_Clear();      /* the first exception is the one to raise */
+    }
+    PyErr_SetRaisedException(exception);
+}
+
+/* ---- handing out ------------------------------------------------------ */
+
+/* Sends what the codec found the workers' __main__ to lack.  Callables that
+   they hold by reference would go on meaning what the names meant before: all
+   are sent again. */
+static int
+send_bindings(struct job *job)
+{
+    struct header header = {.job = job->number};
+    struct parcel *parcel = NULL;
+    int status = -1;
+    PyObject *bindings = codec_take_bindings(job->codec);
+    if (bindings == NULL || bindings == Py_None) {
+        status = bindings == NULL ? -1 : 0;
+        goto done;
+    }
+    for (int worker = 0; worker < job->crew->workers; worker++)
+        memset(job->crew->members[worker].held, 0,
+               sizeof job->crew->members[worker].held);
+    parcel = parcel_new();
+    if (parcel != NULL && codec_dump(job->codec, parcel, bindings, 0) == 0)
+        status = crew_broadcast(job->crew, VERB_BIND, &header, parcel);
+done:
+    parcel_free(parcel);
+    Py_XDECREF(bindings);
+    return status;
+}
+
+/* Draws at most count tasks into the parcel; fewer where they end or one
+   fails. */
+static int
+draw(struct job *job, struct parcel *parcel, uint64_t count, uint64_t *drawn)
+{
+    uint64_t first = schedule_given(job->schedule);
+    for (*drawn = 0; *drawn < count; ++*drawn) {
+        uint64_t index = first + *drawn;
+        PyObject *task = PyIter_Next(job->iterator);
+        if (task == NULL) {
+            if (PyErr_Occurred())
+                return settle_raised(job, index, "drawing");
+            schedule_exhausted(job->schedule);
+            return 0;
+        }
+        int status = codec_dump(job->codec, parcel, task, job->copy);
+        Py_DECREF(task);
+        if (status < 0)
+            return settle_raised(job, index, "pickling");
+        if (job->results && PyList_Append(job->results, Py_None) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Sends what the worker must have before the chunk. */
+static int
+prepare(struct job *job, int worker)
+{
+    const struct master_request *request = job->request;
+    struct crew_callable *callable = &job->crew->held[job->slot];
+    uint64_t *held = &job->crew->members[worker].held[job->slot];
+    struct header header = {.job = job->number,
+                            .pool = request->pool,
+                            .callable = callable->number,
+                            .slot = (uint32_t)job->slot,
+                            .flags = request->flags};
+    if (request->initializer != NULL && !request->initialized[worker]) {
+        if (crew_send(job->crew, worker + 1, VERB_INITIALIZE, &header,
+                      request->initializer) < 0)
+            return -1;
+        request->initialized[worker] = 1;
+    }
+    if (*held != callable->number) {
+        if (crew_send(job->crew, worker + 1, VERB_CALLABLE, &header,
+                      callable->parcel) < 0)
+            return -1;
+        *held = callable->number;
+    }
+    return 0;
+}
+
+static int
+give(struct job *job, int worker, struct parcel *parcel, uint64_t count)
+{
+    if (send_bindings(job) < 0 || prepare(job, worker) < 0)
+        return -1;
+    struct header header = {
+        .job = job->number,
+        .first = schedule_given(job->schedule),
+        .count = count,
+        .callable = job->crew->held[job->slot].number,
+        .pool = job->request->pool,
+        .flags = (uint32_t)job->flags,
+        .slot = (uint32_t)job->slot,
+    };
+    if (crew_send(job->crew, worker + 1, VERB_TASKS, &header, parcel) < 0)
+        return -1;
+    schedule_give(job->schedule, worker, count);
+    job->crew->members[worker].owed++;
+    return 0;
+}
+
+/* Gives every worker that should have one its next chunk. */
+static int
+hand_out(struct job *job)
+{
+    uint64_t count, drawn;
+    int worker, status = 0;
+    while (status == 0
+           && (worker = schedule_next(job->schedule, &count)) >= 0) {
+        struct parcel *parcel = parcel_new();
+        if (parcel == NULL)
+            return -1;
+        status = draw(job, parcel, count, &drawn);
+        if (status == 0 && drawn > 0)
+            status = give(job, worker, parcel, drawn);
+        parcel_free(parcel);
+    }
+    return status;
+}
+
+/* ---- taking in -------------------------------------------------------- */
+
+static int
+take_result(struct job *job, struct reader *reader, uint64_t index)
+{
+    PyObject *result = codec_load(job->codec, reader);
+    if (result == NULL)
+        return settle_raised(job, index, "unpickling the result of");
+    int status = 0;
+    if (job->request->callback != NULL) {
+        PyObject *done = PyObject_CallOneArg(job->request->callback, result);
+        status = done == NULL ? -1 : 0;
+        Py_XDECREF(done);
+    }
+    if (status == 0 && job->results != NULL)
+        status = PyList_SetItem(job->results, (Py_ssize_t)index,
+                                Py_NewRef(result));
+    Py_DECREF(result);
+    return status;
+}
+
+static int
+take_failure(struct job *job, struct reader *reader,
+             const struct header *header)
+{
+    uint64_t index = header->first + header->count;
+    PyObject *account = codec_load(job->codec, reader);
+    if (account == NULL)
+        return settle_raised(job, index, "unpickling the failure of");
+    PyObject *exception = errors_restore(account, index,
+                                         header->flags & FLAG_BROKEN);
+    Py_DECREF(account);
+    return exception == NULL ? -1 : settle(job, index, exception);
+}
+
+/* Results from the first failed task upwards are passed over: a serial loop
+   would not have come to them. */
+static int
+take_chunk(struct job *job, const struct letter *letter)
+{
+    const struct header *header = &letter->header;
+    struct reader reader = {.parcel = letter->parcel};
+    int has_results = !(header->flags & FLAG_NO_RESULTS);
+    for (uint64_t i = 0; has_results && i < header->count; i++) {
+        uint64_t index = header->first + i;
+        int status = index < job->failed ? take_result(job, &reader, index)
+                                         : codec_skip(&reader);
+        if (status < 0)
+            return -1;
+    }
+    return header->flags & FLAG_FAILED ? take_failure(job, &reader, header)
+                                       : 0;
+}
+
+static int
+take_answer(struct job *job, const struct letter *letter)
+{
+    const struct header *header = &letter->header;
+    int worker = letter->source - 1;
+    struct crew_member *member = &job->crew->members[worker];
+    if (header->job != job->number) {
+        if (member->owed == 0)
+            schedule_join(job->schedule, worker);
+        return 0;
+    }
+    /* The failed task counts as answered: it came back, as a failure. */
+    uint64_t answered = header->count
+                        + ((header->flags & FLAG_FAILED) ? 1 : 0);
+    int needs_parcel = header->flags & FLAG_FAILED
+                       || !(header->flags & FLAG_NO_RESULTS);
+    if (schedule_answer(job->schedule, worker, header->first, answered,
+                        header->elapsed) < 0
+        || (needs_parcel && letter->parcel == NULL))
+        return errors_raise("TransportError", "rank %d answered for tasks "
+                            "that it was not given", letter->source);
+    return take_chunk(job, letter);
+}
+
+/* The worker does not hold the callable of its chunk (any more). */
+static int
+send_again(struct job *job, const struct letter *letter)
+{
+    if (letter->header.callable != job->crew->held[job->slot].number)
+        return 0;       /* an earlier job's: it has been told to drop it */
+    job->crew->members[letter->source - 1].held[job->slot] = 0;
+    return prepare(job, letter->source - 1);
+}
+
+static int
+open_letter(struct job *job, const struct letter *letter)
+{
+    switch (letter->verb) {
+    case VERB_ANSWER:
+        return take_answer(job, letter);
+    case VERB_NEED:
+        return send_again(job, letter);
+    default:
+        return errors_raise("TransportError", "rank %d sent verb %d, which "
+                            "the master does not know", letter->source,
+                            letter->verb);
+    }
+}
+
+static int
+receive(struct job *job)
+{
+    struct letter letter;
+    int came = crew_receive(job->crew, SIGNAL_SECONDS, &letter);
+    if (letter.verb == VERB_ANSWER)
+        job->crew->members[letter.source - 1].owed--;
+    int status = came > 0 ? open_letter(job, &letter) : came;
+    parcel_free(letter.parcel);
+    return status;
+}
+
+/* ---- the job ---------------------------------------------------------- */
+
+static int
+hold_callable(struct job *job)
+{
+    struct parcel *parcel = parcel_new();
+    if (parcel == NULL)
+        return -1;
+    if (codec_dump(job->codec, parcel, job->request->function, 0) < 0) {
+        parcel_free(parcel);
+        return -1;
+    }
+    job->slot = crew_hold(job->crew, parcel, job->number);
+    return job->slot < 0 ? -1 : 0;
+}
+
+static int
+is_stable(PyObject *tasks)
+{
+    return PyList_CheckExact(tasks) || PyTuple_CheckExact(tasks)
+        || PyObject_CheckBuffer(tasks);
+}
+
+static int
+job_init(struct job *job)
+{
+    const struct master_request *request = job->request;
+    job->copy = !is_stable(request->tasks);
+    job->flags = request->flags;
+    if (!request->want_results && request->callback == NULL)
+        job->flags |= FLAG_NO_RESULTS;
+    job->iterator = PyObject_GetIter(request->tasks);
+    if (job->iterator == NULL
+        || (request->want_results && !(job->results = PyList_New(0)))
+        || hold_callable(job) < 0)
+        return -1;
+    job->schedule = schedule_new(job->crew->workers, request->chunksize);
+    if (job->schedule == NULL)
+        return PyErr_NoMemory(), -1;
+    for (int worker = 0; worker < job->crew->workers; worker++) {
+        if (job->crew->members[worker].owed == 0)
+            schedule_join(job->schedule, worker);
+    }
+    return 0;
+}
+
+static int
+run(struct job *job)
+{
+    while (PyErr_CheckSignals() == 0 && hand_out(job) == 0) {
+        if (schedule_done(job->schedule))
+            return 0;
+        if (receive(job) < 0)
+            return -1;
+    }
+    return -1;
+}
+
+static PyObject *
+job_result(struct job *job, int status)
+{
+    if (status < 0) {
+        abandon(job);
+        return NULL;
+    }
+    if (job->failure != NULL) {
+        PyErr_SetRaisedException(Py_NewRef(job->failure));
+        return NULL;
+    }
+    return Py_NewRef(job->results ? job->results : Py_None);
+}
+
+static void
+job_fini(struct job *job)
+{
+    schedule_free(job->schedule);
+    Py_XDECREF(job->iterator);
+    Py_XDECREF(job->results);
+    Py_XDECREF(job->failure);
+}
+
+PyObject *
+master_map(struct crew *crew, struct codec *codec,
+           const struct master_request *request)
+{
+    struct job job = {.crew = crew, .codec = codec, .request = request,
+                      .failed = UINT64_MAX, .number = ++crew->jobs};
+    const struct transport *transport = crew->transport;
+    transport->set_ending(crew->mailbox, ENDING_SECONDS, 1);
+    crew->busy = 1;
+    PyObject *result = NULL;
+    int status = job_init(&job);
+    if (status == 0)
+        result = job_result(&job, run(&job));
+    crew->busy = 0;
+    if (result == NULL && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
+        transport->set_ending(crew->mailbox, INTERRUPTED_SECONDS, 130);
+    job_fini(&job);
+    return result;
+}

@@ -1,0 +1,68 @@
+/* protocol.h -- the verbs on the wire, and the conversation.
+
+   The verb is the message's tag, the sender its identity.  Part 0 of every
+   message is a header of fixed size, little-endian; part 1, where there is
+   one, a parcel's stream, and the rest its out-of-band buffers (codec.h).
+
+     master                                   worker
+       CALLABLE slot, callable  ------------>   holds it in that slot
+       TASKS job, first, count  ------------>   calls it, task by task
+               <------------  ANSWER job, first, count: exactly one a chunk
+       ...
+       FAREWELL                 ------------>   stops serving
+               <------------  FAREWELL
+
+   Messages between two ranks keep their order, so whatever a chunk needs
+   (bindings, initializer, callable) is sent before it. */
+
+#ifndef EZMPI_PROTOCOL_H
+#define EZMPI_PROTOCOL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum verb {
+    /* master to worker */
+    VERB_BIND = 1,      /* names to bind in __main__: stream */
+    VERB_INITIALIZE,    /* pool: (initializer, initargs), run once a pool */
+    VERB_CALLABLE,      /* slot, callable: stream and buffers */
+    VERB_TASKS,         /* job, pool, callable, first, count: the tasks */
+    VERB_ABANDON,       /* job, first: drop its tasks from first upwards */
+    VERB_FORGET,        /* drop what is held: callables, initializers */
+    VERB_RELEASE,       /* one credit: one wait of a test_mode worker ends */
+    /* worker to master */
+    VERB_ANSWER,        /* job, first, count done, elapsed: the results; with
+                           FLAG_FAILED the last item is the failure of task
+                           first + count */
+    VERB_NEED,          /* callable: "I do not hold it, send it again" */
+    /* both: the last word of either side */
+    VERB_FAREWELL,
+};
+
+enum flag {
+    FLAG_DILL = 1,          /* lambdas and __main__ by value where needed */
+    FLAG_NO_RESULTS = 2,    /* TASKS: nobody wants them; ANSWER: left out */
+    FLAG_FAILED = 4,        /* ANSWER: a task raised */
+    FLAG_BROKEN = 8,        /* ANSWER: the pool's initializer raised */
+};
+
+#define CALLABLE_SLOTS 4    /* callables that a worker holds at once */
+
+struct header {
+    uint64_t job;
+    uint64_t first;         /* number of the first task */
+    uint64_t count;         /* tasks, or results */
+    uint64_t callable;      /* its number; never reused on a communicator */
+    uint64_t pool;
+    uint64_t elapsed;       /* ANSWER: nanoseconds the chunk ran */
+    uint32_t flags;
+    uint32_t slot;
+};
+
+#define HEADER_SIZE 56u
+
+void header_pack(const struct header *header, unsigned char *bytes);
+/* 0, or -1 where size is not that of a header. */
+int header_unpack(struct header *header, const void *bytes, size_t size);
+
+#endif

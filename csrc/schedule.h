@@ -1,0 +1,52 @@
+/* schedule.h -- who is idle, who holds what, how big the next chunk is.
+
+   Plain C: no MPI, no Python, no clock, no message.  Knows workers
+   0..workers-1 and tasks 0, 1, 2, ... of one job, which are handed out in
+   order.  All policy lives here. */
+
+#ifndef EZMPI_SCHEDULE_H
+#define EZMPI_SCHEDULE_H
+
+#include <stdint.h>
+
+struct schedule;
+
+/* chunksize 0: the scheduler chooses.  NULL: out of memory. */
+struct schedule *schedule_new(int workers, uint64_t chunksize);
+void schedule_free(struct schedule *schedule);
+
+/* The worker is free to take chunks of this job: at the start, or when it
+   has answered for what it held of an earlier one. */
+void schedule_join(struct schedule *schedule, int worker);
+
+/* The worker that should get the next chunk and, in *count, how many tasks
+   at most; -1 when none should get one now. */
+int schedule_next(struct schedule *schedule, uint64_t *count);
+
+/* The worker was handed the next count tasks; returns the first one's
+   number. */
+uint64_t schedule_give(struct schedule *schedule, int worker, uint64_t count);
+
+/* The worker's answer for the chunk that begins with task first: done tasks
+   of it came back, in elapsed nanoseconds.  -1 when it holds no such
+   chunk or holds fewer tasks: the message is wrong. */
+int schedule_answer(struct schedule *schedule, int worker, uint64_t first,
+                    uint64_t done, uint64_t elapsed);
+
+/* No task from index upwards matters any more: none is handed out, and
+   answers for them are not waited for.  Only ever lowers the limit. */
+void schedule_limit(struct schedule *schedule, uint64_t index);
+
+/* The tasks have run out: none after those handed out. */
+void schedule_exhausted(struct schedule *schedule);
+
+/* Does the worker hold tasks that lie at or above the limit? */
+int schedule_holds_above(const struct schedule *schedule, int worker);
+
+/* Is every task below the limit answered, and no more to be handed out? */
+int schedule_done(const struct schedule *schedule);
+
+/* Tasks handed out so far. */
+uint64_t schedule_given(const struct schedule *schedule);
+
+#endif

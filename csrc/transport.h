@@ -1,0 +1,125 @@
+/* transport.h -- a mailbox between ranks: open, send, wait, take, close.
+
+   The contract between the engine (_ezmpi, which knows Python) and a plug-in
+   (ezmpi/_mpi/<variant>.so, which knows MPI).  No MPI type, no Python type.
+
+   A message is a verb and a few parts (byte ranges).  Messages from one rank
+   to another arrive in the order in which they were sent.  What a verb means
+   is not the transport's business.
+
+   Every function returns TRANSPORT_OK, TRANSPORT_NOTHING where it says so, or
+   TRANSPORT_FAILED with *error filled; it never prints, exits or calls
+   Python, except where it says so.  None needs the GIL.  One mailbox is used
+   by one thread at a time. */
+
+#ifndef EZMPI_TRANSPORT_H
+#define EZMPI_TRANSPORT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define TRANSPORT_VERSION 1u
+#define TRANSPORT_SYMBOL "ezmpi_transport"
+#define TRANSPORT_WORLD INT32_MIN   /* the handle that means COMM_WORLD */
+
+enum transport_status {
+    TRANSPORT_OK = 0,
+    TRANSPORT_NOTHING = 1,          /* nothing came within the time given */
+    TRANSPORT_FAILED = -1,
+};
+
+struct transport_error {
+    const char *call;               /* the call that failed: "MPI_Isend" */
+    char text[512];                 /* what the library said of it */
+};
+
+struct transport_part {
+    void *base;
+    size_t size;
+};
+
+/* A message that has arrived.  parts[i].base points into the mailbox and is
+   valid until the next wait, or is NULL: then the part is still on its way
+   and must be fetched with take, in order, before the next wait. */
+struct transport_message {
+    int source;
+    int verb;
+    size_t count;
+    const struct transport_part *parts;
+};
+
+/* What each side says last; every rank of a mailbox says it once. */
+struct transport_farewell {
+    int verb;
+    const void *bytes;              /* copied by open */
+    size_t size;
+};
+
+struct mailbox;                     /* opaque: the transport's own */
+
+struct transport {
+    uint32_t version;               /* TRANSPORT_VERSION; stays the first field */
+    uint32_t size;                  /* sizeof(struct transport) */
+    const char *variant;            /* "mpich", "openmpi", "mpiabi" */
+    const char *compiled_for;       /* the library's version when compiled */
+
+    /* Is the libmpi in this process the one this variant was compiled for?
+       May be called before start.  library: its version line, one line. */
+    int (*check)(char *library, size_t size, struct transport_error *error);
+
+    /* Initialises MPI, unless somebody did.  *ours: we did, and leave must be
+       called when the process ends (Py_AtExit). */
+    int (*start)(int *ours, struct transport_error *error);
+    void (*leave)(void);
+
+    /* The mailbox of a communicator (a Fortran handle, or TRANSPORT_WORLD):
+       a duplicate made at the first call, which is collective, and found
+       again by later calls, which are local.  A mailbox lives until its
+       communicator is freed or MPI_Finalize, whoever calls that: then rank 0
+       and the others exchange farewells.  It is never closed otherwise. */
+    int (*open)(int32_t handle, const struct transport_farewell *farewell,
+                struct mailbox **mailbox, struct transport_error *error);
+    int (*rank)(const struct mailbox *mailbox);
+    int (*ranks)(const struct mailbox *mailbox);
+    int32_t (*handle)(const struct mailbox *mailbox);
+
+    /* What the caller ties to the mailbox: found again by later opens. */
+    void *(*owner)(const struct mailbox *mailbox);
+    void (*set_owner)(struct mailbox *mailbox, void *owner);
+
+    /* Sends without blocking.  The parts' memory must stay as it is until
+       reap returns token (never NULL); after TRANSPORT_FAILED it is not
+       kept.  expects: the receiver owes an answer, so that it must not end
+       before it gave one. */
+    int (*send)(struct mailbox *mailbox, int rank, int verb, int expects,
+                const struct transport_part *parts, size_t count,
+                void *token, struct transport_error *error);
+    /* A token whose message has left, or NULL. */
+    void *(*reap)(struct mailbox *mailbox);
+    /* Waits until all that was sent has left, at most seconds. */
+    int (*flush)(struct mailbox *mailbox, double seconds,
+                 struct transport_error *error);
+
+    /* Waits for a message, at most seconds (0: looks once). */
+    int (*wait)(struct mailbox *mailbox, double seconds,
+                struct transport_message *message,
+                struct transport_error *error);
+    /* Receives part index of the last message into base; NULL: throws it
+       away.  Blocks while the bytes come. */
+    int (*take)(struct mailbox *mailbox, size_t index, void *base,
+                struct transport_error *error);
+
+    /* A worker's own farewell, once rank 0's has come: nothing more is sent
+       or received.  Later opens still find the mailbox. */
+    int (*close)(struct mailbox *mailbox, struct transport_error *error);
+    int (*closed)(const struct mailbox *mailbox);
+
+    /* How the farewell in MPI_Finalize ends for rank 0: it waits at most
+       seconds for the others, then says so in one line on stderr and aborts
+       the job with code. */
+    void (*set_ending)(struct mailbox *mailbox, double seconds, int code);
+    /* Ends the whole job now; does not return where MPI can do it. */
+    void (*abort)(struct mailbox *mailbox, int code);
+};
+
+#endif

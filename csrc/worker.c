@@ -1,0 +1,515 @@
+/* worker.c -- serve: take a task, call it, answer.
+
+   Messages are read in the order in which they came, also between the tasks
+   of a chunk, so that a job that was abandoned ends soon; chunks wait in a
+   queue and are run in that order.  Whatever goes wrong with a chunk, it is
+   answered exactly once.
+
+   Must not know how bytes travel, nor who else works. */
+
+#define PY_SSIZE_T_CLEAN
+#include "worker.h"
+
+#include <signal.h>
+#include <time.h>
+
+#include "errors.h"
+
+#define WAIT_SECONDS 0.1        /* looks for signals at least this often */
+#define POLL_NANOSECONDS 200000 /* between looks at the mailbox in a chunk */
+
+/* What was made of a parcel that came: an object, or the account of why it
+   could not be made. */
+struct outcome {
+    PyObject *value;
+    PyObject *account;
+};
+
+struct slot {
+    uint64_t callable;          /* 0: empty */
+    struct outcome outcome;
+};
+
+/* A pool whose initializer has run here. */
+struct initialized {
+    uint64_t pool;
+    PyObject *account;          /* why it failed, or NULL */
+    struct initialized *next;
+};
+
+struct chunk {
+    struct header header;
+    struct parcel *parcel;
+    struct outcome callable;    /* neither: asked for */
+    PyObject *account;          /* why none of it can run, or NULL */
+    uint32_t broken;            /* FLAG_BROKEN: the initializer is why */
+    struct chunk *next;
+};
+
+struct worker {
+    struct slot slots[CALLABLE_SLOTS];
+    struct initialized *initialized;
+    struct chunk *first, **last;
+    PyObject *unbound;          /* why the last bindings failed, or NULL */
+    struct codec *codecs[2];    /* without and with dill; made when needed */
+    uint64_t abandoned;         /* job whose tasks ... */
+    uint64_t abandoned_first;   /* ... from this one on are dropped */
+    int64_t polled;
+    int releases;               /* waits that the master ended */
+    int ended;                  /* the master said farewell */
+};
+
+static int64_t
+nanoseconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* ---- parts of the state ----------------------------------------------- */
+
+static void
+outcome_clear(struct outcome *outcome)
+{
+    Py_CLEAR(outcome->value);
+    Py_CLEAR(outcome->account);
+}
+
+static struct outcome
+outcome_keep(const struct outcome *outcome)
+{
+    return (struct outcome){Py_XNewRef(outcome->value),
+                            Py_XNewRef(outcome->account)};
+}
+
+static void
+chunk_free(struct chunk *chunk)
+{
+    parcel_free(chunk->parcel);
+    outcome_clear(&chunk->callable);
+    Py_XDECREF(chunk->account);
+    PyMem_RawFree(chunk);
+}
+
+static void
+forget(struct worker *worker)
+{
+    for (int i = 0; i < CALLABLE_SLOTS; i++) {
+        worker->slots[i].callable = 0;
+        outcome_clear(&worker->slots[i].outcome);
+    }
+    while (worker->initialized != NULL) {
+        struct initialized *one = worker->initialized;
+        worker->initialized = one->next;
+        Py_XDECREF(one->account);
+        PyMem_RawFree(one);
+    }
+}
+
+static struct worker *
+worker_of(struct crew *crew)
+{
+    if (crew->worker == NULL) {
+        crew->worker = PyMem_RawCalloc(1, sizeof *crew->worker);
+        if (crew->worker == NULL)
+            return PyErr_NoMemory(), NULL;
+        crew->worker->last = &crew->worker->first;
+    }
+    return crew->worker;
+}
+
+static struct codec *
+codec_for(struct worker *worker, uint32_t flags)
+{
+    struct codec **codec = &worker->codecs[(flags & FLAG_DILL) != 0];
+    if (*codec == NULL)
+        *codec = codec_new((flags & FLAG_DILL) != 0, NULL);
+    return *codec;
+}
+
+/* The only item of a letter. */
+static PyObject *
+load_one(struct worker *worker, const struct letter *letter)
+{
+    struct reader reader = {.parcel = letter->parcel};
+    struct codec *codec = codec_for(worker, letter->header.flags);
+    if (codec == NULL)
+        return NULL;
+    if (letter->parcel == NULL)
+        return PyErr_NoMemory();
+    return codec_load(codec, &reader);
+}
+
+/* ---- messages --------------------------------------------------------- */
+
+static int
+hold(struct crew *crew, struct worker *worker, const struct letter *letter)
+{
+    struct slot *slot = &worker->slots[letter->header.slot % CALLABLE_SLOTS];
+    struct outcome outcome = {load_one(worker, letter), NULL};
+    if (outcome.value == NULL
+        && (outcome.account = errors_account(crew->rank)) == NULL)
+        return -1;
+    outcome_clear(&slot->outcome);
+    slot->callable = letter->header.callable;
+    slot->outcome = outcome;
+    /* Chunks that asked for it (VERB_NEED) have waited for this. */
+    for (struct chunk *chunk = worker->first; chunk; chunk = chunk->next) {
+        if (chunk->header.callable == slot->callable
+            && !chunk->callable.value && !chunk->callable.account)
+            chunk->callable = outcome_keep(&slot->outcome);
+    }
+    return 0;
+}
+
+static int
+bind(struct crew *crew, struct worker *worker, const struct letter *letter)
+{
+    Py_CLEAR(worker->unbound);
+    PyObject *bindings = load_one(worker, letter);
+    if (bindings == NULL || codec_bind(bindings) < 0)
+        worker->unbound = errors_account(crew->rank);
+    Py_XDECREF(bindings);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+static int
+call_initializer(struct worker *worker, const struct letter *letter)
+{
+    PyObject *function, *arguments, *done = NULL;
+    PyObject *pair = load_one(worker, letter);
+    if (pair != NULL && PyArg_ParseTuple(pair, "OO!", &function,
+                                         &PyTuple_Type, &arguments))
+        done = PyObject_CallObject(function, arguments);
+    Py_XDECREF(pair);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+static int
+initialize(struct crew *crew, struct worker *worker,
+           const struct letter *letter)
+{
+    struct initialized *one = PyMem_RawCalloc(1, sizeof *one);
+    if (one == NULL)
+        return PyErr_NoMemory(), -1;
+    one->pool = letter->header.pool;
+    one->next = worker->initialized;
+    worker->initialized = one;
+    crew->busy = 1;
+    int status = call_initializer(worker, letter);
+    crew->busy = 0;
+    if (status < 0)
+        one->account = errors_account(crew->rank);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* Finds what the chunk is to be run with, or why it cannot be. */
+static int
+equip(struct crew *crew, struct worker *worker, struct chunk *chunk)
+{
+    const struct header *header = &chunk->header;
+    struct initialized *one = worker->initialized;
+    while (one != NULL && one->pool != header->pool)
+        one = one->next;
+    if (one != NULL && one->account != NULL) {
+        chunk->account = Py_NewRef(one->account);
+        chunk->broken = FLAG_BROKEN;
+    }
+    else if (worker->unbound != NULL) {
+        chunk->account = Py_NewRef(worker->unbound);
+    }
+    else if (chunk->parcel == NULL) {
+        PyErr_NoMemory();
+        chunk->account = errors_account(crew->rank);
+    }
+    struct slot *slot = &worker->slots[header->slot % CALLABLE_SLOTS];
+    if (slot->callable == header->callable)
+        chunk->callable = outcome_keep(&slot->outcome);
+    else if (crew_send(crew, 0, VERB_NEED, header, NULL) < 0)
+        return -1;
+    return 0;
+}
+
+/* Takes over the letter's parcel. */
+static int
+queue(struct crew *crew, struct worker *worker, struct letter *letter)
+{
+    struct chunk *chunk = PyMem_RawCalloc(1, sizeof *chunk);
+    if (chunk == NULL)
+        return PyErr_NoMemory(), -1;
+    chunk->header = letter->header;
+    chunk->parcel = letter->parcel;
+    letter->parcel = NULL;
+    *worker->last = chunk;
+    worker->last = &chunk->next;
+    return equip(crew, worker, chunk);
+}
+
+static int
+open_letter(struct crew *crew, struct worker *worker, struct letter *letter)
+{
+    switch (letter->verb) {
+    case VERB_TASKS:
+        return queue(crew, worker, letter);
+    case VERB_CALLABLE:
+        return hold(crew, worker, letter);
+    case VERB_BIND:
+        return bind(crew, worker, letter);
+    case VERB_INITIALIZE:
+        return initialize(crew, worker, letter);
+    case VERB_ABANDON:
+        worker->abandoned = letter->header.job;
+        worker->abandoned_first = letter->header.first;
+        return 0;
+    case VERB_FORGET:
+        forget(worker);
+        return 0;
+    case VERB_RELEASE:
+        worker->releases++;
+        return 0;
+    case VERB_FAREWELL:
+        worker->ended = 1;
+        return 0;
+    default:
+        return errors_raise("TransportError", "rank %d sent verb %d, which a "
+                            "worker does not know", letter->source,
+                            letter->verb);
+    }
+}
+
+/* Runs pending signal handlers.  Ctrl-C at the terminal reaches every rank,
+   but it is the master that decides: outside a task it means nothing. */
+static int
+look_for_signals(void)
+{
+    if (PyErr_CheckSignals() == 0)
+        return 0;
+    if (!PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
+        return -1;
+    PyErr_Clear();
+    return 0;
+}
+
+/* 1: a message was read, 0: none came in time. */
+static int
+receive(struct crew *crew, struct worker *worker, double seconds)
+{
+    struct letter letter;
+    int came = crew_receive(crew, seconds, &letter);
+    if (came < 0 && letter.verb != 0
+        && PyErr_ExceptionMatches(PyExc_MemoryError)) {
+        PyErr_Clear();          /* its handler finds that there is no parcel */
+        came = 1;
+    }
+    if (came > 0 && open_letter(crew, worker, &letter) < 0)
+        came = -1;
+    parcel_free(letter.parcel);
+    return came;
+}
+
+/* Waits for a message, and ignores SIGINT meanwhile. */
+static int
+receive_patiently(struct crew *crew, struct worker *worker)
+{
+    int came = receive(crew, worker, 0);
+    while (came == 0) {
+        PyOS_sighandler_t handler = PyOS_setsig(SIGINT, SIG_IGN);
+        came = crew_wait(crew, WAIT_SECONDS);
+        PyOS_setsig(SIGINT, handler);
+        if (came < 0 || look_for_signals() < 0)
+            return -1;
+        came = receive(crew, worker, 0);
+    }
+    return came;
+}
+
+/* ---- tasks ------------------------------------------------------------ */
+
+static int
+is_abandoned(const struct worker *worker, const struct header *header,
+             uint64_t index)
+{
+    return worker->ended
+        || (header->job == worker->abandoned
+            && index >= worker->abandoned_first);
+}
+
+static int
+poll(struct crew *crew, struct worker *worker, int64_t now)
+{
+    if (now - worker->polled < POLL_NANOSECONDS)
+        return 0;
+    worker->polled = now;
+    int came;
+    do
+        came = receive(crew, worker, 0);
+    while (came > 0);
+    return came;
+}
+
+/* Calls one task; its result is dumped at once, as it was when returned.
+   -1: it raised, or could not be loaded or dumped. */
+static int
+call(struct crew *crew, struct codec *codec, struct chunk *chunk,
+     struct reader *reader, struct parcel *results, int last)
+{
+    PyObject *task = codec_load(codec, reader);
+    if (task == NULL)
+        return -1;
+    crew->busy = 1;
+    PyObject *result = PyObject_CallOneArg(chunk->callable.value, task);
+    crew->busy = 0;
+    Py_DECREF(task);
+    if (result == NULL)
+        return -1;
+    int status = 0;
+    if (!(chunk->header.flags & FLAG_NO_RESULTS))
+        status = codec_dump(codec, results, result, !last);
+    Py_DECREF(result);
+    return status;
+}
+
+/* Runs the chunk's tasks.  -1: one raised, and the exception is set.
+   *fatal: the worker itself cannot go on. */
+static int
+run_tasks(struct crew *crew, struct worker *worker, struct chunk *chunk,
+          struct parcel *results, uint64_t *done, int *fatal)
+{
+    const struct header *header = &chunk->header;
+    struct reader reader = {.parcel = chunk->parcel};
+    struct codec *codec = codec_for(worker, header->flags);
+    if (codec == NULL)
+        return -1;
+    for (*done = 0; *done < header->count; ++*done) {
+        if (*done > 0 && poll(crew, worker, nanoseconds()) < 0) {
+            *fatal = 1;
+            return -1;
+        }
+        if (is_abandoned(worker, header, header->first + *done))
+            return 0;
+        if (call(crew, codec, chunk, &reader, results,
+                 *done + 1 == header->count) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Makes the answer of a chunk that cannot run, or whose task raised: the
+   account becomes the parcel's last item. */
+static int
+add_account(struct worker *worker, struct chunk *chunk,
+            struct parcel *results, PyObject *account)
+{
+    struct codec *codec = codec_for(worker, chunk->header.flags);
+    if (account == NULL || codec == NULL)
+        return -1;
+    return codec_dump(codec, results, account, 0);
+}
+
+static int
+fill_answer(struct crew *crew, struct worker *worker, struct chunk *chunk,
+            struct parcel *results, struct header *answer)
+{
+    PyObject *account = chunk->account ? chunk->account
+                                       : chunk->callable.account;
+    int fatal = 0;
+    if (is_abandoned(worker, &chunk->header, chunk->header.first))
+        return 0;
+    if (account != NULL) {
+        answer->flags |= FLAG_FAILED | chunk->broken;
+        return add_account(worker, chunk, results, account);
+    }
+    if (run_tasks(crew, worker, chunk, results, &answer->count, &fatal) == 0)
+        return 0;
+    if (fatal)
+        return -1;
+    account = errors_account(crew->rank);
+    answer->flags |= FLAG_FAILED;
+    int status = add_account(worker, chunk, results, account);
+    Py_XDECREF(account);
+    return status;
+}
+
+/* Runs the first chunk of the queue and answers for it. */
+static int
+work(struct crew *crew, struct worker *worker)
+{
+    struct chunk *chunk = worker->first;
+    struct parcel *results = parcel_new();
+    int status = -1;
+    if (results == NULL)
+        return -1;
+    struct header answer = {.job = chunk->header.job,
+                            .first = chunk->header.first,
+                            .callable = chunk->header.callable,
+                            .flags = chunk->header.flags & FLAG_NO_RESULTS};
+    int64_t started = worker->polled = nanoseconds();
+    if (fill_answer(crew, worker, chunk, results, &answer) < 0)
+        goto done;
+    answer.elapsed = (uint64_t)(nanoseconds() - started);
+    worker->first = chunk->next;
+    if (worker->first == NULL)
+        worker->last = &worker->first;
+    chunk_free(chunk);
+    status = crew_send(crew, 0, VERB_ANSWER, &answer, results);
+done:
+    parcel_free(results);
+    return status;
+}
+
+static int
+is_ready(const struct worker *worker, const struct chunk *chunk)
+{
+    return chunk != NULL
+        && (chunk->callable.value != NULL || chunk->callable.account != NULL
+            || chunk->account != NULL
+            || is_abandoned(worker, &chunk->header, chunk->header.first));
+}
+
+/* A large answer moves only while this rank makes progress on it, which user
+   code does not: it has to leave before the next task runs. */
+static int
+step(struct crew *crew, struct worker *worker)
+{
+    if (!is_ready(worker, worker->first))
+        return receive_patiently(crew, worker) < 0 ? -1 : 0;
+    int pending;
+    while ((pending = crew_flush(crew, WAIT_SECONDS)) > 0) {
+        if (look_for_signals() < 0)
+            return -1;
+    }
+    return pending < 0 ? -1 : work(crew, worker);
+}
+
+static int
+say_farewell(struct crew *crew, struct worker *worker)
+{
+    struct transport_error error = {0};
+    int status;
+    forget(worker);
+    Py_BEGIN_ALLOW_THREADS
+    status = crew->transport->close(crew->mailbox, &error);
+    Py_END_ALLOW_THREADS
+    return status == TRANSPORT_OK ? 0 : errors_raise_transport(&error);
+}
+
+int
+worker_serve(struct crew *crew, int one_wait)
+{
+    struct worker *worker = worker_of(crew);
+    if (worker == NULL)
+        return -1;
+    while (!worker->ended) {
+        if (one_wait && worker->releases > 0 && worker->first == NULL) {
+            worker->releases--;
+            return 0;
+        }
+        if (step(crew, worker) < 0)
+            return -1;
+    }
+    return crew->transport->closed(crew->mailbox) ? 0
+                                                  : say_farewell(crew,
+                                                                 worker);
+}

@@ -1,0 +1,159 @@
+"""How objects are pickled where dill is allowed: the C pickler, with an override.
+
+Only functions, classes and modules are looked at; all else the C pickler does alone.
+What it cannot do at all is handed to dill.
+"""
+
+import importlib
+import io
+import pickle
+import types
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from . import _by_value
+from ._main import NAMED, MainRecord, is_by_value
+
+_PROTOCOL = 5
+
+BufferCallback = Callable[[Any], Any]
+
+
+class Encoder:
+    """Pickles objects, and notes what the workers' ``__main__`` must hold for them.
+
+    Parameters
+    ----------
+    record : MainRecord or None
+        What the workers hold; None where nothing is kept in step: on a worker.
+    """
+
+    def __init__(self, record: Optional[MainRecord]) -> None:
+        self._record = record
+        self._met: List[object] = []
+        self.by_value = _by_value.ByValue(self.meet)
+
+    def __call__(self, obj: object, buffer_callback: Optional[BufferCallback]) -> bytes:
+        file = io.BytesIO()
+        try:
+            _Pickler(file, self, buffer_callback).dump(obj)
+        except (pickle.PicklingError, TypeError, AttributeError) as error:
+            # Locks, files, generators' functions ...: dill knows more types.
+            if buffer_callback is not None:
+                buffer_callback(None)  # forget the buffers of the first attempt
+            return self._by_dill(obj, error)
+        return file.getvalue()
+
+    def _by_dill(self, obj: object, error: Exception) -> bytes:
+        try:
+            pickled = self.by_value.dumps(obj)
+        except Exception:
+            raise error  # what pickle says of it is what users know
+        return pickle.dumps(_Loaded(pickled), _PROTOCOL)
+
+    def meet(self, obj: object) -> None:
+        """Note a function or class that was pickled."""
+        if self._record is not None:
+            self._met.append(obj)
+
+    def take_bindings(self) -> Optional[bytes]:
+        """What to bind on the workers before what was pickled is loaded there.
+
+        Raises
+        ------
+        pickle.PicklingError
+            If a global that is to be bound cannot be pickled.
+        """
+        if not self._met or self._record is None:
+            return None
+        names = self._record.missing(self._met)
+        self._met.clear()
+        if not names:
+            return None
+        try:
+            bindings = self._bindings(self._record, names)
+        finally:
+            self._met.clear()
+        self._record.note(names)
+        return bindings
+
+    def _bindings(self, record: MainRecord, names: List[str]) -> bytes:
+        """Extends names by what their values in turn are found to need."""
+        namespace = vars(importlib.import_module("__main__"))
+        constants: Dict[str, bytes] = {}
+        definitions: Dict[str, object] = {}
+        pickled_definitions = None
+        done = 0
+        while done < len(names):
+            for name in names[done:]:
+                value = namespace[name]
+                if _is_definition(name, value):
+                    definitions[name] = value
+                else:
+                    constants[name] = self._pickle(name, lambda v=value: self(v, None))
+            done = len(names)
+            if definitions:
+                pickled_definitions = self._pickle(
+                    ", ".join(definitions),
+                    lambda: self.by_value.dumps_definitions(definitions),
+                )
+            names.extend(n for n in record.missing(self._met) if n not in names)
+        return pickle.dumps(
+            (names, pickled_definitions, list(constants.items())), _PROTOCOL
+        )
+
+    @staticmethod
+    def _pickle(names: str, dumps: Callable[[], bytes]) -> bytes:
+        try:
+            return dumps()
+        except Exception as error:
+            raise pickle.PicklingError(
+                f"the workers need the global {names}, which was bound in __main__ "
+                "after they had come to the pool, and it cannot be pickled "
+                f"({type(error).__name__}: {error}); bind it before the pool is made, "
+                "or pass what the function needs with its tasks"
+            ) from error
+
+
+class _Pickler(pickle.Pickler):
+    def __init__(
+        self,
+        file: io.BytesIO,
+        encoder: Encoder,
+        buffer_callback: Optional[BufferCallback],
+    ) -> None:
+        super().__init__(file, _PROTOCOL, buffer_callback=buffer_callback)
+        self._encoder = encoder
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, type):
+            self._encoder.meet(obj)
+            if obj.__module__ != "builtins" and is_by_value(obj):
+                return self._encoder.by_value.reduce_class(obj)
+        elif type(obj) is types.FunctionType:
+            self._encoder.meet(obj)
+            if is_by_value(obj):
+                return _by_value.loads, (self._encoder.by_value.dumps(obj),)
+        elif isinstance(obj, NAMED):
+            self._encoder.meet(obj)
+        elif type(obj) is types.ModuleType:
+            return importlib.import_module, (obj.__name__,)
+        return NotImplemented
+
+
+class _Loaded:
+    """Pickles to the object that dill's bytes stand for."""
+
+    def __init__(self, pickled: bytes) -> None:
+        self._pickled = pickled
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        return _by_value.loads, (self._pickled,)
+
+
+def _is_definition(name: str, value: Any) -> bool:
+    """Whether the name is the value's own: then it is bound by value."""
+    return (
+        isinstance(value, NAMED)
+        and value.__module__ == "__main__"
+        and value.__qualname__ == name
+    )

@@ -1,0 +1,161 @@
+"""The exceptions of ezmpi, and how one travels from a worker to the master."""
+
+import pickle
+import socket
+import traceback
+from typing import Any, Optional, Tuple
+
+__all__ = [
+    "BrokenPoolError",
+    "PoolClosedError",
+    "RemoteError",
+    "RemoteTraceback",
+    "TaskExit",
+    "TransportError",
+]
+
+
+class TransportError(ImportError):
+    """No MPI can be used, or MPI reported an error.
+
+    Raised when the first pool finds no MPI library that fits, with what was found
+    and the command that mends it; later, with the MPI call that failed.
+    """
+
+
+class PoolClosedError(RuntimeError, ValueError):
+    """The pool was used after ``close``.
+
+    A `RuntimeError` as `concurrent.futures` raises, and a `ValueError` as
+    `multiprocessing` does.
+    """
+
+
+class BrokenPoolError(RuntimeError):
+    """The pool's initializer failed on a worker; its cause tells where and how."""
+
+
+class RemoteError(Exception):
+    """A task raised an exception that could not itself be brought to the master.
+
+    Its class cannot be pickled, or not be made again from its arguments.  The text
+    holds the exception's type, message and remote traceback.
+    """
+
+
+class TaskExit(RuntimeError):
+    """A task called `sys.exit` or raised `SystemExit`.
+
+    Attributes
+    ----------
+    code : object
+        What the task passed to `sys.exit`.
+    """
+
+    def __init__(self, code: object = None) -> None:
+        super().__init__(code)
+        self.code = code
+
+    def __str__(self) -> str:
+        return f"a task called sys.exit({self.code!r})"
+
+
+class RemoteTraceback(Exception):
+    """The traceback on the worker, as text: the cause of what the master raises."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
+
+
+# What a worker sends of an exception: its pickle or None, whether it was a
+# SystemExit, its type and message as text, the traceback, rank, host.
+_Account = Tuple[Optional[bytes], bool, str, str, int, str]
+
+
+def _text(exception: BaseException) -> str:
+    try:
+        lines = traceback.format_exception_only(type(exception), exception)
+        return "".join(lines).strip()
+    except Exception:  # a __str__ of the user's that fails
+        return type(exception).__qualname__
+
+
+def _traceback(exception: BaseException) -> str:
+    try:
+        return "".join(
+            traceback.format_exception(
+                type(exception), exception, exception.__traceback__
+            )
+        )
+    except Exception:
+        return _text(exception)
+
+
+def _pickled(exception: BaseException) -> Optional[bytes]:
+    from ._pickling import Encoder
+
+    try:
+        return Encoder(None)(exception, None)
+    except Exception:
+        return None
+
+
+def _account(exception: BaseException, rank: int) -> _Account:
+    """What a worker tells of an exception; can always be pickled."""
+    is_exit = isinstance(exception, SystemExit)
+    if is_exit:
+        exception_to_send: BaseException = TaskExit(exception.code)  # type: ignore
+    else:
+        exception_to_send = exception
+    return (
+        _pickled(exception_to_send),
+        is_exit,
+        _text(exception),
+        _traceback(exception),
+        rank,
+        socket.gethostname(),
+    )
+
+
+def _load(pickled: Optional[bytes]) -> Optional[BaseException]:
+    if pickled is None:
+        return None
+    try:
+        exception = pickle.loads(pickled)
+    except Exception:  # its class needs other arguments, or is not here
+        return None
+    return exception if isinstance(exception, BaseException) else None
+
+
+def _restore(account: _Account, task: int, broken: bool) -> BaseException:
+    """The exception to raise in the master for a worker's account."""
+    pickled, is_exit, text, remote_traceback, rank, host = account
+    where = f"rank {rank} on {host}"
+    exception = _load(pickled)
+    if broken:
+        exception = BrokenPoolError(f"the initializer failed on {where}: {text}")
+    elif exception is None:
+        exception = TaskExit() if is_exit else RemoteError(text)
+    note = f"Raised by task {task}, {where}."
+    exception.__cause__ = RemoteTraceback(f'\n"""\n{remote_traceback}"""\n{note}')
+    _add_note(exception, note)
+    return exception
+
+
+def _note(exception: BaseException, what: str, task: int) -> None:
+    """Say of an exception raised in the master which task it belongs to."""
+    note = f"Raised by {what} task {task}, rank 0 on {socket.gethostname()}."
+    if not _add_note(exception, note) and exception.__cause__ is None:
+        exception.__cause__ = RemoteTraceback(note)
+
+
+def _add_note(exception: BaseException, note: str) -> bool:
+    add_note: Any = getattr(exception, "add_note", None)  # Python 3.11
+    if add_note is None:
+        return False
+    add_note(note)
+    return True

@@ -1,0 +1,389 @@
+"""MPIPool: the C type and the conveniences that need no speed."""
+
+import itertools
+import uuid
+import weakref
+from types import TracebackType
+from typing import (
+    Any,
+    Callable,
+    Iterable,
+    List,
+    Optional,
+    Set,
+    Tuple,
+    Type,
+    Union,
+)
+
+from . import _ezmpi, _mpi
+
+__all__ = ["MPIPool"]
+
+_FAILING_SECONDS = 2.0  # what busy workers get to end when the exit code is known
+
+# A pool that comes back to the process that made it is that pool again.
+_process_token = uuid.uuid4().hex
+_pools: "weakref.WeakValueDictionary[int, MPIPool]" = weakref.WeakValueDictionary()
+
+
+class MPIPool(_ezmpi.MPIPool):
+    """A pool of MPI processes: rank 0 hands tasks out, the other ranks run them.
+
+    Every rank of the communicator makes the pool. On rank 0, the master, it returns
+    and `map` can be used. On the other ranks, the workers, it serves the master until
+    the master's process ends, and then ends the worker with ``sys.exit(0)``: what
+    follows in the script runs on the master alone.
+
+    Parameters
+    ----------
+    comm : mpi4py.MPI.Comm or int, optional
+        The communicator, as an mpi4py object or a Fortran handle. Default: the world.
+    use_dill : bool, optional
+        With True (the default) lambdas, local functions and what the script defined
+        after the pool was made can be sent. With False only what `pickle` does, by
+        reference.
+    test_mode : bool, optional
+        With True a worker's constructor returns after one `close` of the master
+        instead of ending the process; `wait` then serves again.
+    initializer : callable, optional
+        Called once on each worker, before its first task of this pool.
+    initargs : tuple, optional
+        The arguments of `initializer`.
+
+    Attributes
+    ----------
+    rank : int
+        This process's rank in the communicator.
+    size : int
+        Number of workers (not of processes), on every rank.
+    master : int
+        The master's rank, 0.
+    workers : set of int
+        The workers' ranks.
+    comm : mpi4py.MPI.Comm or int
+        The communicator: mpi4py's object where mpi4py is there, else the handle.
+    closed : bool
+        Whether `close` was called; True on workers.
+
+    Raises
+    ------
+    TransportError
+        If no MPI library is found that fits the launcher, or MPI reports an error.
+    ValueError
+        If there is only one MPI process.
+    TypeError
+        If `comm` is neither a communicator nor an int, or `initializer` is not
+        callable.
+
+    Examples
+    --------
+    With the following in ``script.py``, ``mpiexec -n 4 python script.py`` prints
+    ``[0, 1, 4, 9]``::
+
+        from ezmpi import MPIPool
+
+        def square(x):
+            return x * x
+
+        with MPIPool() as pool:
+            print(pool.map(square, range(4)))
+    """
+
+    master: int = 0
+
+    def __init__(
+        self,
+        comm: Any = None,
+        use_dill: bool = True,
+        test_mode: bool = False,
+        *,
+        initializer: Optional[Callable[..., object]] = None,
+        initargs: Iterable[Any] = (),
+    ) -> None:
+        transport = _mpi.start()
+        _pools[id(self)] = self
+        super().__init__(
+            transport,
+            _mpi.handle(comm),
+            use_dill,
+            test_mode,
+            initializer,
+            tuple(initargs),
+        )
+
+    def map(
+        self,
+        worker: Callable[[Any], Any],
+        tasks: Iterable[Any],
+        callback: Union[Callable[[Any], object], int, None] = None,
+        return_results: bool = True,
+        *,
+        chunksize: Optional[int] = None,
+    ) -> Optional[List[Any]]:
+        """Call ``worker(task)`` for every task, on the workers.
+
+        Tasks start in order and are drawn lazily: with ``return_results=False`` a
+        generator of any length runs in constant memory.
+
+        Parameters
+        ----------
+        worker : callable
+            Takes one task. It is sent once to each worker that does not hold it yet.
+        tasks : iterable
+            What to call it with.
+        callback : callable or int, optional
+            Called on the master with each result, in the order in which results
+            come. An int here is `chunksize`, as in `multiprocessing`.
+        return_results : bool, optional
+            With False the results are not kept, and None is returned.
+        chunksize : int, optional
+            Tasks sent in one message, at least 1. Default: 1.
+
+        Returns
+        -------
+        list or None
+            The results in the order of the tasks. On a worker, where `map` is
+            `wait`, None.
+
+        Raises
+        ------
+        Exception
+            What the lowest-numbered failed task raised, with the worker's traceback
+            as its cause and a note that names task, rank and host. No later task is
+            begun; the pool can be used on.
+        RemoteError
+            If that exception cannot be pickled or made again on the master.
+        TaskExit
+            If a task called `sys.exit`.
+        BrokenPoolError
+            If the initializer failed.
+        PoolClosedError
+            If the pool is closed.
+        RuntimeError
+            If called from inside a task or a callback, or from another thread than
+            the one that made the pool.
+        TypeError, ValueError
+            If an argument is not of its kind, or `chunksize` is below 1.
+
+        Examples
+        --------
+        >>> pool.map(abs, [-1, 2, -3])  # doctest: +SKIP
+        [1, 2, 3]
+        """
+        results: Optional[List[Any]] = super().map(
+            worker, tasks, callback, return_results, chunksize=chunksize
+        )
+        return results
+
+    def batched_map(
+        self,
+        worker: Callable[[Any], Any],
+        tasks: Iterable[Any],
+        *args: Any,
+        **kwargs: Any,
+    ) -> Optional[List[Any]]:
+        """Call `map` on the tasks cut into one batch per worker, as schwimmbad does.
+
+        Parameters
+        ----------
+        worker : callable
+            Takes one batch: a tuple ``((start, stop), tasks[start:stop])``.
+        tasks : iterable
+            What to cut; all of it is read first.
+        *args, **kwargs
+            The other arguments of `map`.
+
+        Returns
+        -------
+        list or None
+            One result per batch, in order. The first ``len(tasks) % size`` batches
+            hold one task more than the others; there is no empty batch.
+
+        Raises
+        ------
+        Exception
+            As `map`.
+
+        Examples
+        --------
+        >>> def total(batch):
+        ...     (start, stop), numbers = batch
+        ...     return sum(numbers)
+        >>> pool.batched_map(total, range(10))  # doctest: +SKIP
+        [6, 15, 24]
+        """
+        tasks = list(tasks)
+        share, extra = divmod(len(tasks), self.size)
+        counts = [share + (i < extra) for i in range(self.size)]
+        stops = list(itertools.accumulate(counts))
+        ranges = [(b - n, b) for b, n in zip(stops, counts) if n]
+        batches = [((a, b), tasks[a:b]) for a, b in ranges]
+        return self.map(worker, batches, *args, **kwargs)
+
+    def wait(self, callback: Optional[Callable[[], object]] = None) -> None:
+        """Serve the master, on a worker; returns at once on the master.
+
+        Called by the constructor. With ``test_mode=True`` it may be called again, and
+        returns after one `close` of the master.
+
+        Parameters
+        ----------
+        callback : callable, optional
+            Called without arguments on the worker when it stops serving.
+
+        Raises
+        ------
+        RuntimeError
+            If called from inside a task.
+
+        Examples
+        --------
+        >>> pool.wait()  # doctest: +SKIP
+        """
+        super().wait(callback)
+
+    def close(self) -> None:
+        """Free what the pool holds on the workers; later calls do nothing.
+
+        The workers serve on: a later ``MPIPool()`` of the master is a fresh pool on
+        them. In ``test_mode`` each worker ends one `wait`. On a worker nothing happens.
+
+        Raises
+        ------
+        RuntimeError
+            If called while a map runs: from a callback.
+
+        Examples
+        --------
+        >>> pool.close()  # doctest: +SKIP
+        """
+        super().close()
+
+    def is_master(self) -> bool:
+        """Whether this process is rank 0.
+
+        Returns
+        -------
+        bool
+            True on the master.
+
+        Examples
+        --------
+        >>> pool.is_master()  # doctest: +SKIP
+        True
+        """
+        return bool(self.rank == 0)
+
+    def is_worker(self) -> bool:
+        """Whether this process is not rank 0.
+
+        Returns
+        -------
+        bool
+            True on a worker.
+
+        Examples
+        --------
+        >>> pool.is_worker()  # doctest: +SKIP
+        False
+        """
+        return not self.is_master()
+
+    @staticmethod
+    def enabled() -> bool:
+        """Whether a pool can be made: an MPI is there and has several processes.
+
+        Returns
+        -------
+        bool
+            False also where no MPI is found, or the launcher is another one's.
+
+        Examples
+        --------
+        >>> MPIPool.enabled()  # doctest: +SKIP
+        True
+        """
+        return _mpi.enabled()
+
+    @property
+    def workers(self) -> Set[int]:
+        """The workers' ranks."""
+        return set(range(1, self.size + 1))
+
+    @property
+    def comm(self) -> Any:
+        """The communicator: mpi4py's object where mpi4py is there, else the handle."""
+        return _mpi.communicator(self._handle)
+
+    @property
+    def _processes(self) -> int:  # where multiprocessing.Pool keeps its size
+        return int(self.size)
+
+    @property
+    def _max_workers(self) -> int:  # where concurrent.futures keeps it
+        return int(self.size)
+
+    def __call__(
+        self, worker: Callable[[Any], Any], tasks: Iterable[Any], *args: Any, **kwargs: Any
+    ) -> Optional[List[Any]]:
+        return self.map(worker, tasks, *args, **kwargs)
+
+    def __enter__(self) -> "MPIPool":
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        exception: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        if exception is not None and self.is_master():
+            self._set_exit_code(_exit_code(exception), _FAILING_SECONDS)
+        self.close()
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        return _find_pool, (_process_token, id(self))
+
+
+class _PoolStub:
+    """What a pool is on a worker, so that objects which hold it can be sent."""
+
+    def map(self, *args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError(
+            "a task called map of the pool that runs it; give the master that work, "
+            "or call the function directly"
+        )
+
+    __call__ = batched_map = map
+
+    def __init__(self, token: str, number: int) -> None:
+        self._made_from = token, number
+
+    def close(self) -> None:
+        pass
+
+    def is_master(self) -> bool:
+        return False
+
+    def is_worker(self) -> bool:
+        return True
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        return _find_pool, self._made_from
+
+
+def _find_pool(token: str, number: int) -> Union[MPIPool, _PoolStub]:
+    pool = _pools.get(number) if token == _process_token else None
+    return _PoolStub(token, number) if pool is None else pool
+
+
+def _exit_code(exception: BaseException) -> int:
+    """The code that Python ends with when the exception is not caught."""
+    if isinstance(exception, KeyboardInterrupt):
+        return 130
+    if not isinstance(exception, SystemExit):
+        return 1
+    if exception.code is None:
+        return 0
+    return exception.code if isinstance(exception.code, int) else 1
