@@ -1,95 +1,69 @@
 /* transport_mpi.c -- the mailbox of transport.h, over MPI.
 
-   The one file that includes <mpi.h>.  Each MPI's own mpicc compiles it into
-   a plug-in of its own.  It knows no Python, and not what a verb means.
+   The one file that includes <mpi.h>.  Each MPI's own mpicc compiles it, with
+   frame.c and patience.c, into a plug-in of its own.  It knows no Python, and
+   not what a verb means.
 
-   On the wire a message is a frame, whose tag is the verb: a head, the sizes
-   of the parts, and the bytes of the small parts, each at a multiple of 8.
-   Large parts follow as messages of their own, tagged PIECE_TAG and cut into
-   pieces, so that they go from and to their final memory without a copy.
-   MPI keeps the order of messages between two ranks, and a receiver takes all
-   pieces of a frame before it looks for the next frame: so the next piece
-   from a frame's source is always that frame's. */
+   A message travels as a frame (frame.h), whose tag is the verb, and then the
+   parts that do not fit it, tagged PIECE_TAG and cut into pieces: those go
+   from and to their final memory without a copy.  MPI keeps the order of the
+   messages between two ranks, and all pieces of a frame are received before
+   the next frame is looked for: so the next piece from a frame's source is
+   always that frame's. */
 
-#include <limits.h>
 #include <math.h>
-#include <sched.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <mpi.h>
 
+#include "frame.h"
+#include "patience.h"
 #include "transport.h"
 
-#define FRAME_MAGIC 0x455a3100u     /* "EZ1"; tells another byte order, too */
-#define FRAME_EXPECTS 1u            /* in the low byte: an answer is owed */
-#define SEPARATE ((uint64_t)1 << 63)    /* in a size: not in the frame */
-
-/* Below this, copying a part twice costs less than a message of its own. */
-#define INLINE_PART 4096u
-/* All inline parts of a frame: MPIs send about this much eagerly. */
-#define INLINE_TOTAL 16384u
-/* Far below the 2 GiB that fit an int count, and small enough that a piece
-   nobody wants can be received into scratch memory; yet so large that its
-   overhead is lost in the time its bytes take. */
+/* Far below the 2 GiB of an int count, and so small that a piece nobody wants
+   can go to scratch memory; yet its overhead is lost in its bytes' time. */
 #define PIECE_BYTES ((size_t)64 << 20)
-#define PIECE_TAG 32767             /* the largest tag that every MPI has */
+#define PIECE_TAG 32767             /* the largest that every MPI has */
 
-/* So many parts that the frame's length fits an int. */
-#define COUNT_LIMIT ((INT_MAX - 2 * INLINE_TOTAL) / sizeof(uint64_t))
-
-#define SPIN_SECONDS 50e-6          /* wait without giving up the processor */
-#define YIELD_SECONDS 1e-3          /* then offering it, and then asleep: */
-#define SLEEP_SHARE 0.1             /* for this share of the time waited, */
-#define SLEEP_LIMIT 1e-3            /* at most so long. */
-
-#define SENDS_TESTED 16             /* unfinished sends looked at in one go */
+#define SENDS_TESTED 16             /* unfinished ones, at one go */
 #define RANKS_NAMED 4               /* in the line before an abort */
 
-/* What differs between MPIs.  NAMES: what the libraries that share the ABI
-   call themselves. */
+/* What differs between MPIs.  LIBRARIES: what those of one ABI call
+   themselves. */
 #define TEXT(x) #x
 #define TEXT_OF(x) TEXT(x)
-#define COMM_FROM_HANDLE(handle) MPI_Comm_f2c(handle)
-#define HANDLE_FROM_COMM(comm) MPI_Comm_c2f(comm)
 #if defined(MPI_ABI_VERSION)
 #define VARIANT "mpiabi"
 #define COMPILED_FOR "MPI ABI " TEXT_OF(MPI_ABI_VERSION)
-#define VARIANT_LIBRARIES {""}
-#undef COMM_FROM_HANDLE
-#undef HANDLE_FROM_COMM
-#define COMM_FROM_HANDLE(handle) MPI_Comm_fromint(handle)
-#define HANDLE_FROM_COMM(comm) MPI_Comm_toint(comm)
-#elif defined(OPEN_MPI)
+#define LIBRARIES {""}              /* any, under this soname */
+#define COMM_FROM_HANDLE MPI_Comm_fromint
+#define HANDLE_FROM_COMM MPI_Comm_toint
+#else
+#define COMM_FROM_HANDLE MPI_Comm_f2c
+#define HANDLE_FROM_COMM MPI_Comm_c2f
+#if defined(OPEN_MPI)
 #define VARIANT "openmpi"
 #define COMPILED_FOR "Open MPI " TEXT_OF(OMPI_MAJOR_VERSION) "." \
     TEXT_OF(OMPI_MINOR_VERSION) "." TEXT_OF(OMPI_RELEASE_VERSION)
-#define VARIANT_LIBRARIES {"Open MPI"}
+#define LIBRARIES {"Open MPI"}
 #elif defined(MPICH_VERSION)
 #define VARIANT "mpich"
 #define COMPILED_FOR "MPICH " MPICH_VERSION
-#define VARIANT_LIBRARIES \
-    {"MPICH", "Intel(R) MPI", "MVAPICH", "ParaStation MPI"}
+#define LIBRARIES {"MPICH", "Intel(R) MPI", "MVAPICH", "ParaStation MPI"}
 #else
 #error "this MPI is neither of MPICH's family, nor Open MPI, nor the MPI ABI"
 #endif
-
-struct frame {
-    uint32_t magic;
-    uint32_t count;                 /* parts */
-    uint64_t sizes[];               /* then the inline parts' bytes */
-};
+#endif
 
 /* A message on its way out. */
-struct sending {
-    struct sending *next;
+struct outgoing {
+    struct outgoing *next;
     void *token;                    /* NULL: nothing is to be reaped */
-    int posted;                     /* requests in use */
-    struct frame *frame;            /* in this allocation, after requests */
+    struct frame *frame;            /* behind this, in the same allocation */
+    int posted;
     MPI_Request requests[];         /* the frame's, then one per piece */
 };
 
@@ -99,27 +73,26 @@ struct mailbox {
     int32_t handle;                 /* the parent's */
     int rank;
     int ranks;
-    int crowded;                    /* more ranks here than processors */
+    int crowded;
     void *owner;
     struct transport_error error;   /* what broke the mailbox, if call */
 
-    /* Outgoing. */
-    struct sending *sending;
-    struct sending **cursor;        /* link to the one to be tested next */
-    void **tokens;                  /* ready to be reaped */
+    /* What leaves. */
+    struct outgoing *outgoing;
+    struct outgoing **cursor;       /* link to the one to be tested next */
+    void **tokens;                  /* those to be reaped */
     size_t tokens_ready;
-    size_t tokens_owed;             /* ready, or with a message on its way */
+    size_t tokens_out;              /* ready, or with a message on its way */
     size_t tokens_room;
 
-    /* The last message, and what remains to be received of it. */
+    /* The last message that came. */
     struct frame *frame;
     size_t frame_room;
     struct transport_part *parts;
     size_t parts_room;
     struct transport_message message;
-    int expects;
-    size_t settled;                 /* parts below are received or dropped */
-    double idle;                    /* seconds since something happened */
+    size_t settled;                 /* parts below are here, or dropped */
+    double idle;                    /* seconds waited since then in vain */
 
     /* The end. */
     struct transport_farewell farewell;     /* bytes: our copy */
@@ -127,24 +100,26 @@ struct mailbox {
     int heard;                      /* farewells of others */
     char *heard_from;               /* by rank */
     int closed;
-    double deadline;                /* for receiving, once rank 0 ends */
+    double deadline;                /* 0, until rank 0 ends */
     double ending_seconds;
     int ending_code;
 };
 
-/* MPI itself exists once in a process, and neither the callbacks of
-   MPI_Finalize nor Py_AtExit's take an argument of ours: this is the one
+/* MPI itself exists once in a process, and neither its callbacks in
+   MPI_Finalize nor Py_AtExit's take an argument of ours: so this is the one
    mutable static. */
 static struct {
-    int parent_key;                 /* a communicator's mailbox */
+    int parent_key;                 /* on a communicator: its mailbox */
     int self_key;                   /* on MPI_COMM_SELF: MPI_Finalize began */
-    int keys_made;
+    int has_keys;
     pid_t pid;                      /* a forked child has no MPI */
     struct mailbox *mailboxes;
-} process = {.parent_key = MPI_KEYVAL_INVALID, .self_key = MPI_KEYVAL_INVALID};
+} process;
 
 
-/* --- Errors --- */
+/* ---- errors ------------------------------------------------------------ */
+
+/* Inside, errors are left in the mailbox, which is of no use from then on. */
 
 static int
 refuse(struct transport_error *error, const char *call, const char *text)
@@ -154,13 +129,16 @@ refuse(struct transport_error *error, const char *call, const char *text)
     return TRANSPORT_FAILED;
 }
 
-/* What MPI says of its error code. */
+/* The one place that asks MPI what its error codes mean. */
 static int
-failed(struct transport_error *error, const char *call, int code)
+checked(struct transport_error *error, const char *call, int code)
 {
     char text[MPI_MAX_ERROR_STRING] = "";
     int length;
 
+    if (code == MPI_SUCCESS) {
+        return TRANSPORT_OK;
+    }
     MPI_Error_string(code, text, &length);
     return refuse(error, call, text);
 }
@@ -171,8 +149,12 @@ no_memory(struct transport_error *error)
     return refuse(error, "malloc", "out of memory");
 }
 
-/* Inside, an error is left in the mailbox, which is of no use from then on;
-   this hands it to the caller. */
+static int
+is_broken(const struct mailbox *mailbox)
+{
+    return mailbox->error.call != NULL;
+}
+
 static int
 report(const struct mailbox *mailbox, int status,
        struct transport_error *error)
@@ -184,234 +166,140 @@ report(const struct mailbox *mailbox, int status,
 }
 
 static int
-broken(const struct mailbox *mailbox)
+is_running(void)
 {
-    return mailbox->error.call != NULL;
+    int started = 0, finished = 1;
+
+    MPI_Initialized(&started);
+    MPI_Finalized(&finished);
+    return started && !finished;
 }
 
-
-/* --- Waiting --- */
-
-static double
-now(void)
-{
-    struct timespec time;
-
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
-/* Between two looks at what we wait for: the longer it has been, the less of
-   the processor we take.  A signal ends the sleep early, which is as well. */
 static void
-rest(int crowded, double waited)
+abort_job(int code)
 {
-    struct timespec time = {0, 0};
-    double seconds = waited * SLEEP_SHARE;
-
-    if (waited < SPIN_SECONDS && !crowded) {
-        return;
+    /* Of an exit code only the low byte remains, and 0 would be success. */
+    code = (code & 0xff) != 0 ? code & 0xff : 1;
+    fflush(NULL);
+    if (is_running() && getpid() == process.pid) {
+        MPI_Abort(MPI_COMM_WORLD, code);
     }
-    if (waited < YIELD_SECONDS) {
-        sched_yield();
-        return;
-    }
-    seconds = seconds < SLEEP_LIMIT ? seconds : SLEEP_LIMIT;
-    time.tv_nsec = (long)(seconds * 1e9);
-    nanosleep(&time, NULL);
-}
-
-/* More ranks on this host than processors?  The launchers tell how many;
-   asking the other ranks would be collective. */
-static int
-is_crowded(int ranks)
-{
-    static const char *const names[] = {
-        "MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE",
-        "MV2_COMM_WORLD_LOCAL_SIZE", "SLURM_STEP_TASKS_PER_NODE",
-    };
-
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        const char *value = getenv(names[i]);
-        if (value != NULL && atoi(value) > 0) {
-            ranks = atoi(value);
-            break;
-        }
-    }
-    return ranks > sysconf(_SC_NPROCESSORS_ONLN);
+    _exit(code);
 }
 
 /* MPI's own waits burn a processor; this one rests. */
 static int
-finish(struct mailbox *mailbox, MPI_Request *request, MPI_Status *status,
-       const char *call)
+finish(struct mailbox *mailbox, const char *call, MPI_Request *request,
+       MPI_Status *status)
 {
-    double start = 0, waited = 0;
+    struct patience patience = {.crowded = mailbox->crowded};
+    int done;
 
     for (;;) {
-        int done;
-        int code = MPI_Test(request, &done, status);
-        if (code != MPI_SUCCESS) {
-            return failed(&mailbox->error, call, code);
+        if (checked(&mailbox->error, call, MPI_Test(request, &done, status))
+            < 0) {
+            return TRANSPORT_FAILED;
         }
         if (done) {
             return TRANSPORT_OK;
         }
-        if (start == 0) {
-            start = now();
-        }
-        if (mailbox->deadline > 0 && start + waited > mailbox->deadline) {
+        if (mailbox->deadline > 0 && patience_now() > mailbox->deadline) {
             return refuse(&mailbox->error, call, "not done in time");
         }
-        rest(mailbox->crowded, waited);
-        waited = now() - start;
+        patience_rest(&patience);
     }
 }
 
 
-/* --- Sending --- */
+/* ---- sending ----------------------------------------------------------- */
 
-static size_t
-aligned(size_t size)
+static struct outgoing *
+outgoing_new(const struct frame_plan *plan)
 {
-    return (size + 7) & ~(size_t)7;
-}
+    size_t requests = 1 + plan->apart + plan->apart_bytes / PIECE_BYTES;
+    size_t offset = sizeof(struct outgoing) + requests * sizeof(MPI_Request);
+    struct outgoing *outgoing;
 
-static size_t
-frame_head(size_t count)
-{
-    return sizeof(struct frame) + count * sizeof(uint64_t);
-}
-
-/* Does a part travel in the frame that holds inlined bytes already? */
-static int
-is_inline(size_t size, size_t inlined)
-{
-    return size == 0 || (size <= INLINE_PART && inlined + size <= INLINE_TOTAL);
-}
-
-static size_t
-pieces(size_t size)
-{
-    return size / PIECE_BYTES + (size % PIECE_BYTES != 0);
-}
-
-/* Fills sizes (or nothing, if NULL) and the inline bytes behind them; tells
-   how many bytes the inline parts take and how many pieces the others. */
-static size_t
-pack(const struct transport_part *parts, size_t count, struct frame *frame,
-     size_t *separate)
-{
-    char *bytes = frame != NULL ? (char *)&frame->sizes[count] : NULL;
-    size_t inlined = 0;
-
-    *separate = 0;
-    for (size_t i = 0; i < count; i++) {
-        size_t size = parts[i].size;
-        int inside = is_inline(size, inlined);
-        if (frame != NULL) {
-            frame->sizes[i] = inside ? size : size | SEPARATE;
-        }
-        if (!inside) {
-            *separate += pieces(size);
-            continue;
-        }
-        if (frame != NULL && size > 0) {
-            memcpy(bytes + inlined, parts[i].base, size);
-            memset(bytes + inlined + size, 0, aligned(size) - size);
-        }
-        inlined += aligned(size);
+    offset = (offset + 7) & ~(size_t)7;
+    outgoing = malloc(offset + plan->size);
+    if (outgoing != NULL) {
+        outgoing->posted = 0;
+        outgoing->frame = (struct frame *)((char *)outgoing + offset);
     }
-    return inlined;
-}
-
-static struct sending *
-sending_new(size_t requests, size_t frame_size)
-{
-    size_t offset = aligned(sizeof(struct sending)
-                            + requests * sizeof(MPI_Request));
-    struct sending *sending = malloc(offset + frame_size);
-
-    if (sending != NULL) {
-        sending->next = NULL;
-        sending->posted = 0;
-        sending->frame = (struct frame *)((char *)sending + offset);
-    }
-    return sending;
+    return outgoing;
 }
 
 static int
-post(struct mailbox *mailbox, struct sending *sending, int rank, int tag,
+post(struct mailbox *mailbox, struct outgoing *outgoing, int rank, int tag,
      const void *base, size_t size)
 {
+    MPI_Request *request = &outgoing->requests[outgoing->posted];
     int code = MPI_Isend(base, (int)size, MPI_BYTE, rank, tag, mailbox->comm,
-                         &sending->requests[sending->posted]);
+                         request);
 
-    if (code != MPI_SUCCESS) {
-        return failed(&mailbox->error, "MPI_Isend", code);
-    }
-    sending->posted++;
-    return TRANSPORT_OK;
+    outgoing->posted += code == MPI_SUCCESS;
+    return checked(&mailbox->error, "MPI_Isend", code);
+}
+
+static size_t
+piece_at(size_t done, size_t size)
+{
+    return size - done < PIECE_BYTES ? size - done : PIECE_BYTES;
 }
 
 static int
-post_separate(struct mailbox *mailbox, struct sending *sending, int rank,
-              const struct transport_part *part)
+post_pieces(struct mailbox *mailbox, struct outgoing *outgoing, int rank,
+            const struct transport_part *part)
 {
-    const char *base = part->base;
-
     for (size_t done = 0; done < part->size; done += PIECE_BYTES) {
-        size_t rest_size = part->size - done;
-        size_t size = rest_size < PIECE_BYTES ? rest_size : PIECE_BYTES;
-        if (post(mailbox, sending, rank, PIECE_TAG, base + done, size) < 0) {
+        if (post(mailbox, outgoing, rank, PIECE_TAG,
+                 (const char *)part->base + done, piece_at(done, part->size))
+            < 0) {
             return TRANSPORT_FAILED;
         }
     }
     return TRANSPORT_OK;
 }
 
-/* Are all requests of the message at *link done?  Then it is taken out of
-   the list and its token is ready. */
+/* Takes the message at *link out of the list and makes its token ready, if
+   all of it has left. */
 static int
-settle(struct mailbox *mailbox, struct sending **link)
+settle(struct mailbox *mailbox, struct outgoing **link)
 {
-    struct sending *sending = *link;
+    struct outgoing *outgoing = *link;
     int done;
-    int code = MPI_Testall(sending->posted, sending->requests, &done,
+    int code = MPI_Testall(outgoing->posted, outgoing->requests, &done,
                            MPI_STATUSES_IGNORE);
 
-    if (code != MPI_SUCCESS) {
-        return failed(&mailbox->error, "MPI_Testall", code);
+    if (checked(&mailbox->error, "MPI_Testall", code) < 0) {
+        return TRANSPORT_FAILED;
     }
     if (!done) {
         return TRANSPORT_NOTHING;
     }
-    if (sending->token != NULL) {
-        mailbox->tokens[mailbox->tokens_ready++] = sending->token;
+    if (outgoing->token != NULL) {
+        mailbox->tokens[mailbox->tokens_ready++] = outgoing->token;
     }
-    *link = sending->next;
-    free(sending);
+    *link = outgoing->next;
+    free(outgoing);
     return TRANSPORT_OK;
 }
 
-/* Frees what has left.  Goes round the list a few unfinished messages at a
-   time: one to a rank that does not receive must not hold up the others, and
-   a long list must not be walked at every call.  Messages are taken out at
-   the cursor only, so the link that it points to stays valid. */
+/* Settles what has left.  Goes on round the list from call to call, a few
+   unfinished messages at a time: one to a rank that does not receive must not
+   hold up the others, and a long list must not be walked at every call. */
 static int
 progress(struct mailbox *mailbox)
 {
-    for (int tested = 0; tested < SENDS_TESTED; ) {
-        int status;
-        if (*mailbox->cursor == NULL) {
-            mailbox->cursor = &mailbox->sending;
-            if (mailbox->sending == NULL || tested > 0) {
-                break;
-            }
-        }
-        status = settle(mailbox, mailbox->cursor);
+    int tested = 0;
+
+    if (*mailbox->cursor == NULL) {
+        mailbox->cursor = &mailbox->outgoing;
+    }
+    while (*mailbox->cursor != NULL && tested < SENDS_TESTED) {
+        int status = settle(mailbox, mailbox->cursor);
         if (status == TRANSPORT_FAILED) {
-            return status;
+            return TRANSPORT_FAILED;
         }
         if (status == TRANSPORT_NOTHING) {
             mailbox->cursor = &(*mailbox->cursor)->next;
@@ -428,7 +316,7 @@ reserve_token(struct mailbox *mailbox)
     size_t room = 2 * mailbox->tokens_room + 16;
     void **tokens;
 
-    if (mailbox->tokens_owed < mailbox->tokens_room) {
+    if (mailbox->tokens_out < mailbox->tokens_room) {
         return TRANSPORT_OK;
     }
     tokens = realloc(mailbox->tokens, room * sizeof(*tokens));
@@ -440,58 +328,51 @@ reserve_token(struct mailbox *mailbox)
     return TRANSPORT_OK;
 }
 
-static int
-post_all(struct mailbox *mailbox, struct sending *sending, int rank, int verb,
-         size_t frame_size, const struct transport_part *parts)
+/* Puts the message into the list.  Where nothing of it is apart, all is in
+   our own memory by now, and the caller's is free at once. */
+static void
+enlist(struct mailbox *mailbox, struct outgoing *outgoing, void *token,
+       int apart)
 {
-    const struct frame *frame = sending->frame;
+    outgoing->token = apart ? token : NULL;
+    if (token != NULL) {
+        mailbox->tokens_out++;
+        if (!apart) {
+            mailbox->tokens[mailbox->tokens_ready++] = token;
+        }
+    }
+    /* In front, so that no link is lost: the cursor's is &outgoing, or in a
+       message behind. */
+    outgoing->next = mailbox->outgoing;
+    mailbox->outgoing = outgoing;
+}
 
-    if (post(mailbox, sending, rank, verb, frame, frame_size) < 0) {
+/* As transport_send; token NULL: nothing is to be reaped. */
+static int
+send_message(struct mailbox *mailbox, int rank, int verb, int expects,
+             const struct transport_part *parts, size_t count, void *token)
+{
+    struct frame_plan plan = frame_plan(parts, count);
+    struct outgoing *outgoing = outgoing_new(&plan);
+
+    if (outgoing == NULL || reserve_token(mailbox) < 0) {
+        free(outgoing);
+        return no_memory(&mailbox->error);
+    }
+    frame_pack(outgoing->frame, parts, count, expects);
+    enlist(mailbox, outgoing, token, plan.apart > 0);
+    if (post(mailbox, outgoing, rank, verb, outgoing->frame, plan.size) < 0) {
         return TRANSPORT_FAILED;
     }
-    for (size_t i = 0; i < frame->count; i++) {
-        if (frame->sizes[i] & SEPARATE
-            && post_separate(mailbox, sending, rank, &parts[i]) < 0) {
+    for (size_t i = 0; i < count && plan.apart > 0; i++) {
+        if (frame_is_apart(outgoing->frame, i)
+            && post_pieces(mailbox, outgoing, rank, &parts[i]) < 0) {
             return TRANSPORT_FAILED;
         }
     }
-    return TRANSPORT_OK;
-}
-
-/* token NULL: nothing is to be reaped. */
-static int
-enqueue(struct mailbox *mailbox, int rank, int verb, int expects,
-        const struct transport_part *parts, size_t count, void *token)
-{
-    size_t separate;
-    size_t frame_size = frame_head(count)
-                        + pack(parts, count, NULL, &separate);
-    struct sending *sending;
-
-    sending = sending_new(1 + separate, frame_size);
-    if (sending == NULL || reserve_token(mailbox) < 0) {
-        free(sending);
-        return no_memory(&mailbox->error);
-    }
-    sending->frame->magic = FRAME_MAGIC | (expects ? FRAME_EXPECTS : 0);
-    sending->frame->count = (uint32_t)count;
-    pack(parts, count, sending->frame, &separate);
-    mailbox->tokens_owed += token != NULL;
-    sending->token = token;
-    if (separate == 0 && token != NULL) {
-        /* All is in our own memory: the caller's is free at once. */
-        mailbox->tokens[mailbox->tokens_ready++] = token;
-        sending->token = NULL;
-    }
-    sending->next = mailbox->sending;
-    mailbox->sending = sending;
-    if (post_all(mailbox, sending, rank, verb, frame_size, parts) < 0) {
-        return TRANSPORT_FAILED;
-    }
-    if (settle(mailbox, &mailbox->sending) == TRANSPORT_FAILED) {
-        return TRANSPORT_FAILED;
-    }
-    return TRANSPORT_OK;
+    /* Most small messages have left by now. */
+    return settle(mailbox, &mailbox->outgoing) < 0 ? TRANSPORT_FAILED
+                                                   : TRANSPORT_OK;
 }
 
 static int
@@ -499,56 +380,55 @@ transport_send(struct mailbox *mailbox, int rank, int verb, int expects,
                const struct transport_part *parts, size_t count, void *token,
                struct transport_error *error)
 {
-    if (broken(mailbox)) {
+    if (is_broken(mailbox)) {
         return report(mailbox, TRANSPORT_FAILED, error);
     }
     if (mailbox->said) {
-        return refuse(error, "send", "the farewell has been said");
+        return refuse(error, "send", "after the farewell");
     }
     if (rank < 0 || rank >= mailbox->ranks || rank == mailbox->rank
         || (rank != 0 && mailbox->rank != 0)) {
         return refuse(error, "send", "not between rank 0 and another");
     }
-    if (verb < 0 || verb >= PIECE_TAG || count > COUNT_LIMIT) {
-        return refuse(error, "send", "the verb or the count is too large");
+    if (verb < 0 || verb >= PIECE_TAG || !frame_holds(count)) {
+        return refuse(error, "send", "no such verb, or too many parts");
     }
     mailbox->idle = 0;
     return report(mailbox,
-                  enqueue(mailbox, rank, verb, expects, parts, count, token),
+                  send_message(mailbox, rank, verb, expects, parts, count,
+                               token),
                   error);
 }
 
 static void *
 transport_reap(struct mailbox *mailbox)
 {
-    if (mailbox->tokens_ready == 0 && !broken(mailbox)) {
-        progress(mailbox);          /* the next call reports what it broke */
+    if (mailbox->tokens_ready == 0 && !is_broken(mailbox)) {
+        progress(mailbox);          /* what it breaks, the next call reports */
     }
     if (mailbox->tokens_ready == 0) {
         return NULL;
     }
-    mailbox->tokens_owed--;
+    mailbox->tokens_out--;
     return mailbox->tokens[--mailbox->tokens_ready];
 }
 
-/* As transport_flush, with the error in the mailbox. */
 static int
 flush(struct mailbox *mailbox, double seconds)
 {
-    double start = now(), waited = 0;
+    struct patience patience = {.crowded = mailbox->crowded};
 
     for (;;) {
         if (progress(mailbox) < 0) {
             return TRANSPORT_FAILED;
         }
-        if (mailbox->sending == NULL) {
+        if (mailbox->outgoing == NULL) {
             return TRANSPORT_OK;
         }
-        if (waited >= seconds) {
+        if (patience.waited >= seconds) {
             return TRANSPORT_NOTHING;
         }
-        rest(mailbox->crowded, waited);
-        waited = now() - start;
+        patience_rest(&patience);
     }
 }
 
@@ -556,15 +436,16 @@ static int
 transport_flush(struct mailbox *mailbox, double seconds,
                 struct transport_error *error)
 {
-    int status = broken(mailbox) ? TRANSPORT_FAILED : flush(mailbox, seconds);
+    int status = is_broken(mailbox) ? TRANSPORT_FAILED
+                                    : flush(mailbox, seconds);
 
     return report(mailbox, status, error);
 }
 
 
-/* --- Receiving --- */
+/* ---- receiving --------------------------------------------------------- */
 
-/* Makes *memory at least size bytes long; its content is lost. */
+/* Makes *memory at least size bytes long; what was in it is lost. */
 static int
 grow(void **memory, size_t *room, size_t size)
 {
@@ -572,13 +453,9 @@ grow(void **memory, size_t *room, size_t size)
         return TRANSPORT_OK;
     }
     free(*memory);
-    *room = 0;
     *memory = malloc(size);
-    if (*memory == NULL) {
-        return TRANSPORT_FAILED;
-    }
-    *room = size;
-    return TRANSPORT_OK;
+    *room = *memory != NULL ? size : 0;
+    return *memory != NULL ? TRANSPORT_OK : TRANSPORT_FAILED;
 }
 
 static int
@@ -587,44 +464,25 @@ malformed(struct mailbox *mailbox, const char *text)
     return refuse(&mailbox->error, "MPI_Imrecv", text);
 }
 
-/* Points parts into the frame.  Nothing in it is believed before it was held
-   against size, the length that MPI reports. */
 static int
 unpack(struct mailbox *mailbox, size_t size)
 {
-    const struct frame *frame = mailbox->frame;
-    size_t count, offset;
+    size_t count = 0;
+    const char *wrong = frame_count(mailbox->frame, size, &count);
 
-    if (size < sizeof(*frame)
-        || (frame->magic & ~FRAME_EXPECTS) != FRAME_MAGIC) {
-        return malformed(mailbox, "a message of another program, version of "
-                                  "ezmpi or byte order");
-    }
-    count = frame->count;
-    if (count > (size - sizeof(*frame)) / sizeof(uint64_t)) {
-        return malformed(mailbox, "a message shorter than its table of parts");
+    if (wrong != NULL) {
+        return malformed(mailbox, wrong);
     }
     if (grow((void **)&mailbox->parts, &mailbox->parts_room,
              count * sizeof(*mailbox->parts)) < 0) {
         return no_memory(&mailbox->error);
     }
-    offset = frame_head(count);
-    for (size_t i = 0; i < count; i++) {
-        uint64_t part = frame->sizes[i];
-        int inside = (part & SEPARATE) == 0;
-        if (inside && part > size - offset) {
-            return malformed(mailbox, "a message shorter than its parts");
-        }
-        mailbox->parts[i].base = inside ? (char *)frame + offset : NULL;
-        mailbox->parts[i].size = (size_t)(part & ~SEPARATE);
-        offset += inside ? aligned((size_t)part) : 0;
-    }
-    if (offset != size) {
-        return malformed(mailbox, "a message longer than its parts");
+    wrong = frame_unpack(mailbox->frame, size, mailbox->parts);
+    if (wrong != NULL) {
+        return malformed(mailbox, wrong);
     }
     mailbox->message.count = count;
     mailbox->message.parts = mailbox->parts;
-    mailbox->expects = (frame->magic & FRAME_EXPECTS) != 0;
     return TRANSPORT_OK;
 }
 
@@ -637,10 +495,8 @@ receive_piece(struct mailbox *mailbox, void *base, size_t size)
     int code = MPI_Irecv(base, (int)size, MPI_BYTE, mailbox->message.source,
                          PIECE_TAG, mailbox->comm, &request);
 
-    if (code != MPI_SUCCESS) {
-        return failed(&mailbox->error, "MPI_Irecv", code);
-    }
-    if (finish(mailbox, &request, &status, "MPI_Irecv") < 0) {
+    if (checked(&mailbox->error, "MPI_Irecv", code) < 0
+        || finish(mailbox, "MPI_Irecv", &request, &status) < 0) {
         return TRANSPORT_FAILED;
     }
     MPI_Get_count(&status, MPI_BYTE, &received);
@@ -650,9 +506,8 @@ receive_piece(struct mailbox *mailbox, void *base, size_t size)
     return TRANSPORT_OK;
 }
 
-/* Receives a separate part; base NULL: into scratch memory, piece by piece.
-   (MPI has no other way to drop a message: one longer than its buffer is an
-   error, after which MPI promises nothing.) */
+/* base NULL: the part goes piece by piece to scratch memory.  (A shorter
+   buffer would be an error, after which MPI promises nothing.) */
 static int
 receive_part(struct mailbox *mailbox, size_t size, char *base)
 {
@@ -660,23 +515,21 @@ receive_part(struct mailbox *mailbox, size_t size, char *base)
     int status = TRANSPORT_OK;
 
     if (base == NULL) {
-        scratch = malloc(size < PIECE_BYTES ? size : PIECE_BYTES);
+        scratch = malloc(piece_at(0, size));
         if (scratch == NULL) {
             return no_memory(&mailbox->error);
         }
     }
-    for (size_t done = 0; done < size && status == TRANSPORT_OK; ) {
-        size_t left = size - done;
-        size_t piece = left < PIECE_BYTES ? left : PIECE_BYTES;
-        status = receive_piece(mailbox, scratch ? scratch : base + done,
-                               piece);
-        done += piece;
+    for (size_t done = 0; done < size && status == TRANSPORT_OK;
+         done += PIECE_BYTES) {
+        status = receive_piece(mailbox, base != NULL ? base + done : scratch,
+                               piece_at(done, size));
     }
     free(scratch);
     return status;
 }
 
-/* Drops the separate parts below index that nobody took. */
+/* Drops the parts below index that are still on their way. */
 static int
 discard_until(struct mailbox *mailbox, size_t index)
 {
@@ -697,40 +550,52 @@ receive_frame(struct mailbox *mailbox, MPI_Message *arrived, int size)
     int code;
 
     if (size < 0) {                 /* MPI_UNDEFINED: more than an int */
-        return malformed(mailbox, "a message longer than 2 GiB");
+        return malformed(mailbox, "a message of another program");
     }
-    if (grow((void **)&mailbox->frame, &mailbox->frame_room,
-             (size_t)size) < 0) {
+    if (grow((void **)&mailbox->frame, &mailbox->frame_room, (size_t)size)
+        < 0) {
         return no_memory(&mailbox->error);
     }
     code = MPI_Imrecv(mailbox->frame, size, MPI_BYTE, arrived, &request);
-    if (code != MPI_SUCCESS) {
-        return failed(&mailbox->error, "MPI_Imrecv", code);
-    }
-    if (finish(mailbox, &request, MPI_STATUS_IGNORE, "MPI_Imrecv") < 0) {
+    if (checked(&mailbox->error, "MPI_Imrecv", code) < 0
+        || finish(mailbox, "MPI_Imrecv", &request, MPI_STATUS_IGNORE) < 0) {
         return TRANSPORT_FAILED;
     }
     return unpack(mailbox, (size_t)size);
 }
 
-/* The next message that is there, once the last one is out of the way. */
+/* MPIs look among what they know of, and only then for what has come since:
+   so after a sleep it takes two looks. */
+static int
+look(struct mailbox *mailbox, MPI_Message *arrived, MPI_Status *status)
+{
+    int found = 0;
+
+    for (int i = 0; i < 2 && !found; i++) {
+        int code = MPI_Improbe(MPI_ANY_SOURCE, MPI_ANY_TAG, mailbox->comm,
+                               &found, arrived, status);
+        if (checked(&mailbox->error, "MPI_Improbe", code) < 0) {
+            return TRANSPORT_FAILED;
+        }
+    }
+    return found ? TRANSPORT_OK : TRANSPORT_NOTHING;
+}
+
+/* Receives the next message, if it is there, once the last one is out of the
+   way, and notes a farewell. */
 static int
 receive(struct mailbox *mailbox)
 {
     MPI_Message arrived;
     MPI_Status status;
-    int found, size, code;
+    int size, found;
 
     if (discard_until(mailbox, mailbox->message.count) < 0) {
         return TRANSPORT_FAILED;
     }
-    code = MPI_Improbe(MPI_ANY_SOURCE, MPI_ANY_TAG, mailbox->comm, &found,
-                       &arrived, &status);
-    if (code != MPI_SUCCESS) {
-        return failed(&mailbox->error, "MPI_Improbe", code);
-    }
-    if (!found) {
-        return TRANSPORT_NOTHING;
+    found = look(mailbox, &arrived, &status);
+    if (found != TRANSPORT_OK) {
+        return found;
     }
     MPI_Get_count(&status, MPI_BYTE, &size);
     mailbox->message.source = status.MPI_SOURCE;
@@ -740,25 +605,26 @@ receive(struct mailbox *mailbox)
     if (receive_frame(mailbox, &arrived, size) < 0) {
         return TRANSPORT_FAILED;
     }
-    if (status.MPI_TAG == mailbox->farewell.verb) {
-        mailbox->heard += !mailbox->heard_from[status.MPI_SOURCE];
+    if (status.MPI_TAG == mailbox->farewell.verb
+        && !mailbox->heard_from[status.MPI_SOURCE]) {
         mailbox->heard_from[status.MPI_SOURCE] = 1;
+        mailbox->heard++;
     }
     return TRANSPORT_OK;
 }
 
-/* Has every farewell come that will? */
+/* Whether every farewell has come that will: see "the end". */
 static int
 heard_all(const struct mailbox *mailbox)
 {
     return mailbox->heard == (mailbox->rank == 0 ? mailbox->ranks - 1 : 1);
 }
 
-/* As transport_wait, with the error in the mailbox. */
 static int
 await(struct mailbox *mailbox, double seconds)
 {
-    double start = 0, waited = 0;
+    /* Many short waits in a row are one long wait. */
+    struct patience patience = {mailbox->crowded, mailbox->idle, 0, 0};
 
     for (;;) {
         int status = receive(mailbox);
@@ -766,19 +632,14 @@ await(struct mailbox *mailbox, double seconds)
             mailbox->idle = 0;
             return status;
         }
-        if (mailbox->sending != NULL && progress(mailbox) < 0) {
+        if (progress(mailbox) < 0) {
             return TRANSPORT_FAILED;
         }
-        if (waited >= seconds) {
-            mailbox->idle += waited;
+        if (patience.waited >= seconds) {
+            mailbox->idle += patience.waited;
             return TRANSPORT_NOTHING;
         }
-        if (start == 0) {
-            start = now();
-        }
-        /* Many short waits in a row are one long wait. */
-        rest(mailbox->crowded, mailbox->idle + waited);
-        waited = now() - start;
+        patience_rest(&patience);
     }
 }
 
@@ -789,12 +650,12 @@ transport_wait(struct mailbox *mailbox, double seconds,
 {
     int status;
 
-    if (broken(mailbox)) {
+    if (is_broken(mailbox)) {
         return report(mailbox, TRANSPORT_FAILED, error);
     }
+    /* Another rank has heard all when it has heard rank 0: why wait? */
     if (mailbox->rank != 0 && heard_all(mailbox)) {
-        return discard_until(mailbox, mailbox->message.count) < 0
-               ? report(mailbox, TRANSPORT_FAILED, error) : TRANSPORT_NOTHING;
+        return TRANSPORT_NOTHING;
     }
     status = await(mailbox, seconds);
     if (status == TRANSPORT_OK) {
@@ -809,7 +670,7 @@ transport_take(struct mailbox *mailbox, size_t index, void *base,
 {
     const struct transport_part *part;
 
-    if (broken(mailbox)) {
+    if (is_broken(mailbox)) {
         return report(mailbox, TRANSPORT_FAILED, error);
     }
     if (index >= mailbox->message.count) {
@@ -834,20 +695,18 @@ transport_take(struct mailbox *mailbox, size_t index, void *base,
 }
 
 
-/* --- The end ---
+/* ---- the end -----------------------------------------------------------
 
-   Every rank says farewell once: rank 0 when it is done for good, another
-   rank in answer to that, and nobody sends anything after it.  Since messages
-   keep their order, whoever has heard the other side's farewell has received
-   all that side ever sent.  So when rank 0 has heard all, and another rank
-   has heard rank 0 and its own farewell has left, nothing is on its way, and
+   Every rank says farewell once: rank 0 when it is done for good, another in
+   answer to that; and a rank sends nothing after it.  Messages keep their
+   order, so whoever has heard a farewell has received all that its sender
+   ever sent.  When rank 0 has heard all others, and another rank has heard
+   rank 0 and its own farewell has left, nothing is on its way, and
    MPI_Finalize meets no message that nobody received.
 
-   No two processes wait for each other: each says all the farewells that it
-   owes as rank 0 before it waits for any, and then serves its mailboxes in
-   turn. */
-
-static void abort_job(int code);
+   Nobody waits in a circle: a process says all the farewells that it owes as
+   rank 0 before it waits for any, and then serves its mailboxes in turn, so
+   that each farewell that comes is answered. */
 
 static int
 say_farewell(struct mailbox *mailbox)
@@ -856,15 +715,14 @@ say_farewell(struct mailbox *mailbox)
                                   mailbox->farewell.size};
     int first = mailbox->rank == 0 ? 1 : 0;
     int end = mailbox->rank == 0 ? mailbox->ranks : 1;
+    int status = TRANSPORT_OK;
 
     mailbox->said = 1;
-    for (int rank = first; rank < end; rank++) {
-        if (enqueue(mailbox, rank, mailbox->farewell.verb, 0, &part, 1, NULL)
-            < 0) {
-            return TRANSPORT_FAILED;
-        }
+    for (int rank = first; rank < end && status == TRANSPORT_OK; rank++) {
+        status = send_message(mailbox, rank, mailbox->farewell.verb, 0, &part,
+                              1, NULL);
     }
-    return TRANSPORT_OK;
+    return status;
 }
 
 /* "ranks 2, 3, 5, 8 and 500 more": those whose farewell has not come. */
@@ -873,16 +731,15 @@ name_missing(const struct mailbox *mailbox, char *text, size_t size)
 {
     int missing = mailbox->ranks - 1 - mailbox->heard;
     int named = 0;
-    size_t length = (size_t)snprintf(text, size,
-                                     missing == 1 ? "rank" : "ranks");
+    size_t length = (size_t)snprintf(text, size, "rank%s",
+                                     missing == 1 ? "" : "s");
 
     for (int rank = 1; rank < mailbox->ranks && named < RANKS_NAMED; rank++) {
-        if (mailbox->heard_from[rank]) {
-            continue;
+        if (!mailbox->heard_from[rank]) {
+            length += (size_t)snprintf(text + length, size - length, "%s %d",
+                                       named > 0 ? "," : "", rank);
+            named++;
         }
-        length += (size_t)snprintf(text + length, size - length, "%s %d",
-                                   named > 0 ? "," : "", rank);
-        named++;
     }
     if (missing > named) {
         snprintf(text + length, size - length, " and %d more",
@@ -891,16 +748,24 @@ name_missing(const struct mailbox *mailbox, char *text, size_t size)
 }
 
 static void
-give_up_waiting(const struct mailbox *mailbox)
+abort_late(const struct mailbox *mailbox)
 {
     char names[128];
+    int one = mailbox->ranks - 1 - mailbox->heard == 1;
 
     name_missing(mailbox, names, sizeof(names));
-    fprintf(stderr, "ezmpi: %s still %s %g s after rank 0 ended; "
-            "aborting the job\n", names,
-            mailbox->ranks - 1 - mailbox->heard == 1 ? "works" : "work",
+    fprintf(stderr, "ezmpi: %s still %s %g s after rank 0 ended; aborting "
+            "the job\n", names, one ? "works" : "work",
             mailbox->ending_seconds);
     abort_job(mailbox->ending_code);
+}
+
+static void
+abort_broken(const struct mailbox *mailbox)
+{
+    fprintf(stderr, "ezmpi: %s: %s; aborting the job\n", mailbox->error.call,
+            mailbox->error.text);
+    abort_job(1);
 }
 
 /* Drops what has come. */
@@ -910,7 +775,7 @@ drain(struct mailbox *mailbox)
     int status;
 
     while ((status = receive(mailbox)) == TRANSPORT_OK) {
-        if (mailbox->rank != 0 && mailbox->expects) {
+        if (mailbox->rank != 0 && frame_expects(mailbox->frame)) {
             fprintf(stderr, "ezmpi: rank 0 gave work to rank %d, which has "
                     "ended; aborting the job\n", mailbox->rank);
             abort_job(1);
@@ -923,7 +788,7 @@ drain(struct mailbox *mailbox)
 static int
 approach_end(struct mailbox *mailbox)
 {
-    if (drain(mailbox) == TRANSPORT_FAILED) {
+    if (is_broken(mailbox) || drain(mailbox) < 0) {
         return TRANSPORT_FAILED;
     }
     if (heard_all(mailbox) && !mailbox->said && say_farewell(mailbox) < 0) {
@@ -932,53 +797,39 @@ approach_end(struct mailbox *mailbox)
     if (progress(mailbox) < 0) {
         return TRANSPORT_FAILED;
     }
-    return heard_all(mailbox) && mailbox->sending == NULL ? TRANSPORT_OK
-                                                          : TRANSPORT_NOTHING;
+    return heard_all(mailbox) && mailbox->outgoing == NULL
+           ? TRANSPORT_OK : TRANSPORT_NOTHING;
 }
 
 static int
-is_ending(const struct mailbox *mailbox, const struct mailbox *only)
+has_ended(struct mailbox *mailbox)
 {
-    return mailbox->comm != MPI_COMM_NULL && (!only || mailbox == only);
-}
+    int status = approach_end(mailbox);
 
-/* How far all mailboxes (or only one) are together. */
-static int
-approach_end_of(struct mailbox *only)
-{
-    int together = TRANSPORT_OK;
-
-    for (struct mailbox *m = process.mailboxes; m != NULL; m = m->next) {
-        int status = is_ending(m, only) ? approach_end(m) : TRANSPORT_OK;
-        if (status == TRANSPORT_NOTHING) {
-            together = status;
-        }
-        if (status != TRANSPORT_OK && m->deadline > 0
-            && now() > m->deadline) {
-            give_up_waiting(m);
-        }
-        if (status == TRANSPORT_FAILED) {
-            fprintf(stderr, "ezmpi: %s: %s; aborting the job\n",
-                    m->error.call, m->error.text);
-            abort_job(1);
-        }
+    if (status != TRANSPORT_OK && mailbox->deadline > 0
+        && patience_now() > mailbox->deadline) {
+        abort_late(mailbox);
     }
-    return together;
+    if (status == TRANSPORT_FAILED) {
+        abort_broken(mailbox);
+    }
+    return status == TRANSPORT_OK;
 }
 
+/* What fails here, approach_end finds broken. */
 static void
-begin_end_of(struct mailbox *only)
+begin_end(struct mailbox *mailbox)
 {
-    for (struct mailbox *m = process.mailboxes; m != NULL; m = m->next) {
-        if (is_ending(m, only) && m->rank == 0) {
-            m->deadline = now() + m->ending_seconds;
-            /* What fails here fails again in approach_end. */
-            (void)say_farewell(m);
+    if (mailbox->rank == 0) {
+        mailbox->deadline = patience_now() + mailbox->ending_seconds;
+        if (!is_broken(mailbox)) {
+            say_farewell(mailbox);
         }
     }
 }
 
-/* The struct stays: whoever still has a pointer to it gets an error. */
+/* The struct itself stays: who still has a pointer to it gets an error.  So
+   do the tokens, to be reaped. */
 static void
 release(struct mailbox *mailbox)
 {
@@ -989,28 +840,46 @@ release(struct mailbox *mailbox)
     free(mailbox->parts);
     free(mailbox->heard_from);
     free((void *)mailbox->farewell.bytes);
-    refuse(&mailbox->error, "MPI_Comm_free", "the communicator is gone: it "
-           "was freed, or MPI was finalized");
+    refuse(&mailbox->error, "MPI_Comm_free",
+           "the communicator was freed, or MPI was finalized");
+}
+
+/* The mailboxes that end together: one, or (only NULL) all that are left. */
+static struct mailbox *
+next_ending(struct mailbox *mailbox, const struct mailbox *only)
+{
+    while (mailbox != NULL && (mailbox->comm == MPI_COMM_NULL
+                               || (only != NULL && mailbox != only))) {
+        mailbox = mailbox->next;
+    }
+    return mailbox;
 }
 
 static void
-end_mailboxes(struct mailbox *only)
+end_mailboxes(const struct mailbox *only)
 {
-    double start = now(), waited = 0;
+    struct mailbox *first = next_ending(process.mailboxes, only), *m;
+    struct patience patience = {.crowded = first != NULL && first->crowded};
+    int all_ended = 0;
 
-    begin_end_of(only);
-    while (approach_end_of(only) != TRANSPORT_OK) {
-        rest(process.mailboxes->crowded, waited);
-        waited = now() - start;
+    for (m = first; m != NULL; m = next_ending(m->next, only)) {
+        begin_end(m);
     }
-    for (struct mailbox *m = process.mailboxes; m != NULL; m = m->next) {
-        if (is_ending(m, only)) {
-            release(m);
+    while (!all_ended) {
+        all_ended = 1;
+        for (m = first; m != NULL; m = next_ending(m->next, only)) {
+            all_ended &= has_ended(m);
         }
+        if (!all_ended) {
+            patience_rest(&patience);
+        }
+    }
+    for (m = first; m != NULL; m = next_ending(m->next, only)) {
+        release(m);
     }
 }
 
-/* MPI_Finalize began, whoever called it. */
+/* MPI_Finalize has begun, whoever called it. */
 static int
 on_finalize(MPI_Comm self, int key, void *value, void *extra)
 {
@@ -1021,15 +890,13 @@ on_finalize(MPI_Comm self, int key, void *value, void *extra)
     return MPI_SUCCESS;
 }
 
-/* The parent is freed.  MPICH calls this for MPI_COMM_WORLD in MPI_Finalize,
-   when on_finalize has ended the mailbox. */
+/* The parent is being freed; MPICH says so of MPI_COMM_WORLD, too, after
+   on_finalize. */
 static int
-on_parent_freed(MPI_Comm parent, int key, void *value, void *extra)
+on_parent_freed(MPI_Comm parent, int key, void *mailbox, void *extra)
 {
-    struct mailbox *mailbox = value;
-
     (void)parent, (void)key, (void)extra;
-    if (mailbox->comm != MPI_COMM_NULL && getpid() == process.pid) {
+    if (getpid() == process.pid) {
         end_mailboxes(mailbox);
     }
     return MPI_SUCCESS;
@@ -1041,14 +908,13 @@ transport_close(struct mailbox *mailbox, struct transport_error *error)
     if (mailbox->closed) {
         return TRANSPORT_OK;
     }
-    if (broken(mailbox)) {
+    if (is_broken(mailbox)) {
         return report(mailbox, TRANSPORT_FAILED, error);
     }
     if (mailbox->rank == 0 || !heard_all(mailbox)) {
         return refuse(error, "close", "rank 0 has not said farewell");
     }
-    if (discard_until(mailbox, mailbox->message.count) < 0
-        || say_farewell(mailbox) < 0 || flush(mailbox, HUGE_VAL) < 0) {
+    if (say_farewell(mailbox) < 0 || flush(mailbox, HUGE_VAL) < 0) {
         return report(mailbox, TRANSPORT_FAILED, error);
     }
     mailbox->closed = 1;
@@ -1068,28 +934,6 @@ transport_set_ending(struct mailbox *mailbox, double seconds, int code)
     mailbox->ending_code = code;
 }
 
-static int
-is_running(void)
-{
-    int started = 0, finished = 1;
-
-    MPI_Initialized(&started);
-    MPI_Finalized(&finished);
-    return started && !finished;
-}
-
-static void
-abort_job(int code)
-{
-    /* Of an exit code only the low byte remains, and 0 would be a success. */
-    code = (code & 0xff) != 0 ? code & 0xff : 1;
-    fflush(NULL);
-    if (is_running()) {
-        MPI_Abort(MPI_COMM_WORLD, code);
-    }
-    _exit(code);
-}
-
 static void
 transport_abort(struct mailbox *mailbox, int code)
 {
@@ -1098,14 +942,14 @@ transport_abort(struct mailbox *mailbox, int code)
 }
 
 
-/* --- The beginning --- */
+/* ---- the beginning ----------------------------------------------------- */
 
 static int
 make_keys(struct transport_error *error)
 {
     int code;
 
-    if (process.keys_made) {
+    if (process.has_keys) {
         return TRANSPORT_OK;
     }
     code = MPI_Comm_create_keyval(MPI_COMM_NULL_COPY_FN, on_parent_freed,
@@ -1114,16 +958,12 @@ make_keys(struct transport_error *error)
         code = MPI_Comm_create_keyval(MPI_COMM_NULL_COPY_FN, on_finalize,
                                       &process.self_key, NULL);
     }
-    if (code != MPI_SUCCESS) {
-        return failed(error, "MPI_Comm_create_keyval", code);
+    if (code == MPI_SUCCESS) {
+        code = MPI_Comm_set_attr(MPI_COMM_SELF, process.self_key, NULL);
     }
-    code = MPI_Comm_set_attr(MPI_COMM_SELF, process.self_key, NULL);
-    if (code != MPI_SUCCESS) {
-        return failed(error, "MPI_Comm_set_attr", code);
-    }
+    process.has_keys = code == MPI_SUCCESS;
     process.pid = getpid();
-    process.keys_made = 1;
-    return TRANSPORT_OK;
+    return checked(error, "MPI_Comm_create_keyval", code);
 }
 
 /* MPI raises the error of an invalid handle on MPI_COMM_SELF, before MPI 4 on
@@ -1150,7 +990,7 @@ test_inter(MPI_Comm comm, int *inter)
 static int
 find_parent(int32_t handle, MPI_Comm *parent, struct transport_error *error)
 {
-    int inter = 0, code;
+    int inter = 0;
 
     if (!is_running()) {
         return refuse(error, "open", "MPI is not running");
@@ -1163,74 +1003,68 @@ find_parent(int32_t handle, MPI_Comm *parent, struct transport_error *error)
     if (*parent == MPI_COMM_NULL) {
         return refuse(error, "open", "not a communicator");
     }
-    code = test_inter(*parent, &inter);
-    if (code != MPI_SUCCESS) {
-        return failed(error, "MPI_Comm_test_inter", code);
+    if (checked(error, "MPI_Comm_test_inter", test_inter(*parent, &inter))
+        < 0) {
+        return TRANSPORT_FAILED;
     }
     if (inter) {
-        return refuse(error, "open", "an intercommunicator has no rank 0 that "
-                                     "all its processes share");
+        return refuse(error, "open", "an intercommunicator, which has no one "
+                                     "rank 0");
     }
     return TRANSPORT_OK;
 }
 
+/* Collective. */
 static int
 duplicate(struct mailbox *mailbox, MPI_Comm parent)
 {
+    struct transport_error *error = &mailbox->error;
     MPI_Request request;
-    int code;
 
-    MPI_Comm_rank(parent, &mailbox->rank);
-    MPI_Comm_size(parent, &mailbox->ranks);
-    mailbox->crowded = is_crowded(mailbox->ranks);
-    mailbox->heard_from = calloc((size_t)mailbox->ranks, 1);
-    if (mailbox->heard_from == NULL) {
-        return no_memory(&mailbox->error);
-    }
-    code = MPI_Comm_idup(parent, &mailbox->comm, &request);
-    if (code != MPI_SUCCESS) {
-        return failed(&mailbox->error, "MPI_Comm_idup", code);
-    }
-    if (finish(mailbox, &request, MPI_STATUS_IGNORE, "MPI_Comm_idup") < 0) {
+    if (checked(error, "MPI_Comm_idup",
+                MPI_Comm_idup(parent, &mailbox->comm, &request)) < 0
+        || finish(mailbox, "MPI_Comm_idup", &request, MPI_STATUS_IGNORE)
+           < 0) {
         return TRANSPORT_FAILED;
     }
     MPI_Comm_set_errhandler(mailbox->comm, MPI_ERRORS_RETURN);
-    code = MPI_Comm_set_attr(parent, process.parent_key, mailbox);
-    if (code != MPI_SUCCESS) {
-        return failed(&mailbox->error, "MPI_Comm_set_attr", code);
-    }
-    return TRANSPORT_OK;
+    return checked(error, "MPI_Comm_set_attr",
+                   MPI_Comm_set_attr(parent, process.parent_key, mailbox));
 }
 
+static void
+mailbox_free(struct mailbox *mailbox)
+{
+    free((void *)mailbox->farewell.bytes);
+    free(mailbox->heard_from);
+    free(mailbox);
+}
+
+/* All but the duplicate. */
 static struct mailbox *
-mailbox_new(MPI_Comm parent, const struct transport_farewell *farewell,
-            struct transport_error *error)
+mailbox_new(MPI_Comm parent, const struct transport_farewell *farewell)
 {
     struct mailbox *mailbox = calloc(1, sizeof(*mailbox));
-    void *bytes = malloc(farewell->size + 1);
 
-    if (mailbox == NULL || bytes == NULL) {
-        no_memory(error);
-        goto failure;
+    if (mailbox == NULL) {
+        return NULL;
     }
-    memcpy(bytes, farewell->bytes, farewell->size);
-    mailbox->farewell = *farewell;
-    mailbox->farewell.bytes = bytes;
+    MPI_Comm_rank(parent, &mailbox->rank);
+    MPI_Comm_size(parent, &mailbox->ranks);
     mailbox->handle = HANDLE_FROM_COMM(parent);
-    mailbox->cursor = &mailbox->sending;
+    mailbox->crowded = patience_crowded(mailbox->ranks);
+    mailbox->cursor = &mailbox->outgoing;
+    mailbox->heard_from = calloc((size_t)mailbox->ranks, 1);
+    mailbox->farewell = *farewell;
+    mailbox->farewell.bytes = malloc(farewell->size + 1);
     mailbox->ending_seconds = 5;
     mailbox->ending_code = 1;
-    if (duplicate(mailbox, parent) == TRANSPORT_OK) {
-        mailbox->next = process.mailboxes;
-        process.mailboxes = mailbox;
-        return mailbox;
+    if (mailbox->heard_from == NULL || mailbox->farewell.bytes == NULL) {
+        mailbox_free(mailbox);
+        return NULL;
     }
-    report(mailbox, TRANSPORT_FAILED, error);
-    free(mailbox->heard_from);
-failure:
-    free(bytes);
-    free(mailbox);
-    return NULL;
+    memcpy((void *)mailbox->farewell.bytes, farewell->bytes, farewell->size);
+    return mailbox;
 }
 
 static int
@@ -1244,13 +1078,21 @@ transport_open(int32_t handle, const struct transport_farewell *farewell,
         return TRANSPORT_FAILED;
     }
     code = MPI_Comm_get_attr(parent, process.parent_key, mailbox, &found);
-    if (code != MPI_SUCCESS) {
-        return failed(error, "MPI_Comm_get_attr", code);
+    if (code != MPI_SUCCESS || found) {
+        return checked(error, "MPI_Comm_get_attr", code);
     }
-    if (!found) {
-        *mailbox = mailbox_new(parent, farewell, error);
+    *mailbox = mailbox_new(parent, farewell);
+    if (*mailbox == NULL) {
+        return no_memory(error);
     }
-    return *mailbox != NULL ? TRANSPORT_OK : TRANSPORT_FAILED;
+    if (duplicate(*mailbox, parent) < 0) {
+        report(*mailbox, TRANSPORT_FAILED, error);
+        mailbox_free(*mailbox);
+        return TRANSPORT_FAILED;
+    }
+    (*mailbox)->next = process.mailboxes;
+    process.mailboxes = *mailbox;
+    return TRANSPORT_OK;
 }
 
 static int
@@ -1283,11 +1125,10 @@ transport_set_owner(struct mailbox *mailbox, void *owner)
     mailbox->owner = owner;
 }
 
-/* Libraries that keep the ABI of the one this variant was compiled for. */
 static int
-is_relative(const char *library)
+is_ours(const char *library)
 {
-    static const char *const names[] = VARIANT_LIBRARIES;
+    static const char *const names[] = LIBRARIES;
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (strstr(library, names[i]) != NULL) {
@@ -1304,18 +1145,18 @@ transport_check(char *library, size_t size, struct transport_error *error)
     int length;
     int code = MPI_Get_library_version(version, &length);
 
-    if (code != MPI_SUCCESS) {
-        return failed(error, "MPI_Get_library_version", code);
+    if (checked(error, "MPI_Get_library_version", code) < 0) {
+        return TRANSPORT_FAILED;
     }
     version[strcspn(version, "\r\n")] = '\0';
     snprintf(library, size, "%s", version);
-    if (!is_relative(version)) {
-        error->call = "MPI_Get_library_version";
-        snprintf(error->text, sizeof(error->text), "the transport for "
-                 VARIANT " does not run on %.200s", version);
-        return TRANSPORT_FAILED;
+    if (is_ours(version)) {
+        return TRANSPORT_OK;
     }
-    return TRANSPORT_OK;
+    error->call = "MPI_Get_library_version";
+    snprintf(error->text, sizeof(error->text), "the variant for " VARIANT
+             " does not run on %.300s", version);
+    return TRANSPORT_FAILED;
 }
 
 static int
@@ -1326,20 +1167,17 @@ transport_start(int *ours, struct transport_error *error)
     *ours = 0;
     MPI_Finalized(&finished);
     if (finished) {
-        return refuse(error, "MPI_Init_thread", "MPI was finalized already, "
-                                                "and starts only once");
+        return refuse(error, "start", "MPI was finalized before, and cannot "
+                                      "be started again");
     }
     MPI_Initialized(&started);
     if (started) {
         return TRANSPORT_OK;
     }
     code = MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &level);
-    if (code != MPI_SUCCESS) {
-        return failed(error, "MPI_Init_thread", code);
-    }
     process.pid = getpid();
-    *ours = 1;
-    return TRANSPORT_OK;
+    *ours = code == MPI_SUCCESS;
+    return checked(error, "MPI_Init_thread", code);
 }
 
 static void
@@ -1349,6 +1187,8 @@ transport_leave(void)
         MPI_Finalize();
     }
 }
+
+extern const struct transport ezmpi_transport;
 
 __attribute__((visibility("default")))
 const struct transport ezmpi_transport = {

@@ -1,0 +1,88 @@
+"""The pools that are compared, an adapter each.
+
+`command` starts benchmarks/cell.py; `open` makes the pool in there, as its documentation
+says, and gives a map of the form ``map(function, tasks) -> list``.
+"""
+
+from contextlib import contextmanager
+from typing import Any, Callable, ContextManager, Dict, Iterator, NamedTuple, Optional
+
+from rows import Map, Row
+
+MPI = "{mpiexec} -n {ranks} {python} cell.py"
+MPI4PY_FUTURES = "{mpiexec} -n {ranks} {python} -m mpi4py.futures cell.py"
+
+
+class Pool(NamedTuple):
+    command: str
+    distribution: str = ""  # where its version is found
+    open: Optional[Callable[[Row], ContextManager[Map]]] = None  # None: not Python
+    pinned: str = ""  # this version, installed in a directory of its own
+
+
+def _with_chunksize(map: Callable[..., Any], row: Row) -> Map:
+    if row.chunksize is None:
+        return map
+    return lambda function, tasks: map(function, tasks, chunksize=row.chunksize)
+
+
+@contextmanager
+def _ezmpi(row: Row) -> Iterator[Map]:
+    from ezmpi import MPIPool
+
+    with MPIPool() as pool:
+        yield _with_chunksize(pool.map, row)
+
+
+@contextmanager
+def _ezmpi_old(row: Row) -> Iterator[Map]:
+    from ezmpi import MPIPool
+
+    with MPIPool() as pool:
+        yield pool.map  # one task a message, always
+
+
+@contextmanager
+def _schwimmbad(row: Row) -> Iterator[Map]:
+    from schwimmbad import MPIPool
+
+    with MPIPool(use_dill=row.by_value) as pool:
+        yield pool.map  # one task a message, always
+
+
+@contextmanager
+def _mpi4py_futures(row: Row) -> Iterator[Map]:
+    from mpi4py.futures import MPIPoolExecutor
+
+    with MPIPoolExecutor(row.workers) as executor:
+        map = _with_chunksize(executor.map, row)
+        yield lambda function, tasks: list(map(function, tasks))
+
+
+@contextmanager
+def _mpi4py_pool(row: Row) -> Iterator[Map]:
+    from mpi4py.util.pool import Pool
+
+    with Pool(row.workers) as pool:
+        yield _with_chunksize(pool.map, row)
+
+
+@contextmanager
+def _multiprocessing(row: Row) -> Iterator[Map]:
+    from multiprocessing import Pool
+
+    with Pool(row.workers) as pool:
+        yield _with_chunksize(pool.map, row)
+
+
+OURS, REFERENCE, FLOOR = "ezmpi", "schwimmbad", "C MPI"
+
+POOLS: Dict[str, Pool] = {
+    FLOOR: Pool("{mpiexec} -n {ranks} {floor}"),
+    OURS: Pool(MPI, "ezmpi", _ezmpi),
+    "ezmpi 0.1.0": Pool(MPI, "ezmpi", _ezmpi_old, "0.1.0"),
+    REFERENCE: Pool(MPI, "schwimmbad", _schwimmbad, "0.4.2"),
+    "mpi4py.futures": Pool(MPI4PY_FUTURES, "mpi4py", _mpi4py_futures),
+    "mpi4py.util.pool": Pool(MPI4PY_FUTURES, "mpi4py", _mpi4py_pool),
+    "multiprocessing": Pool("{python} cell.py", "", _multiprocessing),
+}

@@ -1,0 +1,215 @@
+"""The rows of the table: what is measured, an entry each.
+
+A row counts units of work: tasks, maps or steps. Its `prepare` takes a pool's map and
+returns a function that does n of them. `floor` is the same conversation in bare messages.
+"""
+
+import sys
+from types import SimpleNamespace
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional
+
+import numpy as np
+import tasks
+
+Map = Callable[[Callable[[Any], Any], Iterable[Any]], List[Any]]
+Work = Callable[[int], object]
+Prepare = Callable[[Map], Work]
+
+MB = 1_000_000
+WALKERS, DIMENSIONS = 32, 5
+
+
+class Floor(NamedTuple):
+    there: int = 8  # bytes of a task
+    back: int = 8  # bytes of a result
+    once: int = 0  # bytes to each worker before a map
+    tasks: int = 0  # in a map; 0: the unit is a task, and one map has them all
+    maps: int = 1  # in a unit
+
+
+class Row(NamedTuple):
+    title: str
+    unit: str  # of UNITS
+    n: int  # how many units are measured
+    prepare: Prepare
+    floor: Floor = Floor()
+    chunksize: Optional[int] = None  # None: the pool's default
+    workers: int = 1
+    by_value: bool = False  # needs dill: pools that have it as an option get it
+    target: float = 1.0  # this project's speed over schwimmbad's, at least
+
+
+# From seconds a unit to what is printed.
+UNITS: Dict[str, Callable[[float], float]] = {
+    "tasks/s": lambda seconds: 1 / seconds,
+    "steps/s": lambda seconds: 1 / seconds,
+    "MB/s": lambda seconds: 8 / seconds,
+    "µs": lambda seconds: 1e6 * seconds,
+}
+
+
+def square_of_module(map: Map) -> Work:
+    return lambda n: map(tasks.square, range(n))
+
+
+def square_of_main(map: Map) -> Work:
+    square = vars(sys.modules["__main__"])["square"]
+    return lambda n: map(square, range(n))
+
+
+def maps_of(size: int) -> Prepare:
+    def prepare(map: Map) -> Work:
+        return lambda n: [map(tasks.square, range(size)) for _ in range(n)]
+
+    return prepare
+
+
+def arrays_in(map: Map) -> Work:
+    arrays = [np.full(MB, number, float) for number in range(40)]
+    return lambda n: map(tasks.size_of, arrays[:n])
+
+
+def arrays_out(map: Map) -> Work:
+    return lambda n: map(tasks.make_array, range(n))
+
+
+def callable_of(make: Callable[[int], Callable[[int], int]]) -> Prepare:
+    """Every map gets a callable that no worker has seen."""
+
+    def prepare(map: Map) -> Work:
+        unseen = [make(number) for number in range(3)]
+        return lambda n: map(unseen.pop(), range(n))
+
+    return prepare
+
+
+def holder_of_bytes(number: int) -> Callable[[int], int]:
+    return tasks.Holder(bytes([number]) * MB)
+
+
+def holder_of_array(number: int) -> Callable[[int], int]:
+    return tasks.Holder(np.full(MB, number, float))
+
+
+def closure_over_bytes(number: int) -> Callable[[int], int]:
+    return tasks.closure_over(bytes([number]) * MB)
+
+
+def emcee_with(size: int) -> Prepare:
+    def prepare(map: Map) -> Work:
+        import emcee
+
+        data = np.zeros(size // 8)
+        pool = SimpleNamespace(map=map)
+        sampler = emcee.EnsembleSampler(
+            WALKERS, DIMENSIONS, tasks.log_probability, args=(data,), pool=pool
+        )
+        start = np.random.default_rng(1).normal(size=(WALKERS, DIMENSIONS))
+        return lambda n: sampler.run_mcmc(start, n)
+
+    return prepare
+
+
+ONE_MB, EIGHT_MB = Floor(once=MB), Floor(once=8 * MB)
+# A step is two maps, over half of the walkers each.
+STEP = Floor(there=8 * DIMENSIONS, tasks=WALKERS // 2, maps=2)
+
+ROWS: Dict[str, Row] = {
+    "tiny-module": Row(
+        "tiny tasks, function of a module", "tasks/s", 20000, square_of_module
+    ),
+    "tiny-main": Row(
+        "tiny tasks, function of `__main__`", "tasks/s", 20000, square_of_main
+    ),
+    "tiny-module-1": Row(
+        "tiny tasks, function of a module, chunksize=1",
+        "tasks/s",
+        20000,
+        square_of_module,
+        chunksize=1,
+        target=2,
+    ),
+    "tiny-main-1": Row(
+        "tiny tasks, function of `__main__`, chunksize=1",
+        "tasks/s",
+        20000,
+        square_of_main,
+        chunksize=1,
+        target=2,
+    ),
+    "map-1": Row("map of 1 task", "µs", 2000, maps_of(1), Floor(tasks=1)),
+    "map-32": Row("map of 32 tasks", "µs", 500, maps_of(32), Floor(tasks=32)),
+    "array-in": Row(
+        "array of 8 MB as task, chunksize=1",
+        "MB/s",
+        40,
+        arrays_in,
+        Floor(there=8 * MB),
+        chunksize=1,
+    ),
+    "array-out": Row(
+        "array of 8 MB as result, chunksize=1",
+        "MB/s",
+        40,
+        arrays_out,
+        Floor(back=8 * MB),
+        chunksize=1,
+    ),
+    "callable-1MB": Row(
+        "callable holding 1 MB (bytes)",
+        "tasks/s",
+        1000,
+        callable_of(holder_of_bytes),
+        ONE_MB,
+    ),
+    "callable-1MB-1": Row(
+        "callable holding 1 MB (bytes), chunksize=1",
+        "tasks/s",
+        1000,
+        callable_of(holder_of_bytes),
+        ONE_MB,
+        chunksize=1,
+        target=50,
+    ),
+    "callable-8MB-1": Row(
+        "callable holding 8 MB (array), chunksize=1",
+        "tasks/s",
+        200,
+        callable_of(holder_of_array),
+        EIGHT_MB,
+        chunksize=1,
+    ),
+    "closure-1MB-1": Row(
+        "closure over 1 MB (bytes), chunksize=1",
+        "tasks/s",
+        1000,
+        callable_of(closure_over_bytes),
+        ONE_MB,
+        chunksize=1,
+        by_value=True,
+    ),
+    "emcee-1kB": Row(
+        "emcee step, 1 kB of data, 2 workers",
+        "steps/s",
+        300,
+        emcee_with(1000),
+        STEP,
+        workers=2,
+    ),
+    "emcee-1MB": Row(
+        "emcee step, 1 MB of data, 2 workers",
+        "steps/s",
+        50,
+        emcee_with(MB),
+        STEP,
+        workers=2,
+    ),
+    "emcee-8MB": Row(
+        "emcee step, 8 MB of data, 2 workers",
+        "steps/s",
+        10,
+        emcee_with(8 * MB),
+        STEP,
+        workers=2,
+    ),
+}

@@ -1,0 +1,68 @@
+/* patience.c -- how a rank waits. */
+
+#include "patience.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SPIN_SECONDS 50e-6
+#define YIELD_SECONDS 1e-3
+#define SLEEP_SHARE 0.1             /* of the time waited so far, */
+#define SLEEP_LIMIT 1e-3            /* at most this */
+
+double
+patience_now(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+/* A signal ends it early, which is as well. */
+static void
+sleep_for(double seconds)
+{
+    struct timespec time = {0, (long)(seconds * 1e9)};
+
+    nanosleep(&time, NULL);
+}
+
+void
+patience_rest(struct patience *patience)
+{
+    double waited = patience->before + patience->waited;
+    double share = waited * SLEEP_SHARE;
+
+    if (patience->began == 0) {
+        patience->began = patience_now();
+    }
+    if (waited >= YIELD_SECONDS) {
+        sleep_for(share < SLEEP_LIMIT ? share : SLEEP_LIMIT);
+    }
+    else if (waited >= SPIN_SECONDS || patience->crowded) {
+        sched_yield();
+    }
+    patience->waited = patience_now() - patience->began;
+}
+
+/* Asks the environment, since asking the other ranks would be collective. */
+int
+patience_crowded(int ranks)
+{
+    static const char *const names[] = {
+        "MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE",
+        "MV2_COMM_WORLD_LOCAL_SIZE", "SLURM_STEP_TASKS_PER_NODE",
+    };
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        const char *value = getenv(names[i]);
+        if (value != NULL && atoi(value) > 0) {
+            ranks = atoi(value);
+            break;
+        }
+    }
+    return ranks > sysconf(_SC_NPROCESSORS_ONLN);
+}

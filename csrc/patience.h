@@ -1,0 +1,26 @@
+/* patience.h -- waiting for something that must be polled.
+
+   Between two looks: nothing at first, then an offer of the processor to
+   others, then sleep, the longer the longer it has been.  So what comes soon
+   is met at once, and a long wait costs next to nothing. */
+
+#ifndef EZMPI_PATIENCE_H
+#define EZMPI_PATIENCE_H
+
+struct patience {
+    int crowded;                    /* never keep the processor */
+    double before;                  /* seconds waited in earlier waits, */
+    double waited;                  /* and in this one; begin with 0 */
+    double began;                   /* 0: at the first rest */
+};
+
+void patience_rest(struct patience *patience);
+
+/* Are there more ranks on this host than processors?  ranks is the answer's
+   base where the launcher does not tell how many are here. */
+int patience_crowded(int ranks);
+
+/* Seconds, from a clock that only goes forward. */
+double patience_now(void);
+
+#endif

@@ -1,0 +1,134 @@
+"""Compiles the engine and one transport for each MPI compiler; see pyproject.toml.
+
+Switches, by environment: EZMPI_DEBUG=1 (symbols, assertions, no optimisation),
+EZMPI_SANITIZE=1 (address and undefined-behaviour sanitizers), EZMPI_COVERAGE=1 (gcov),
+EZMPI_WERROR=1 (warnings are errors). EZMPI_MPICC, MPICC: the MPI compilers.
+"""
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+sys.path.insert(0, "csrc")
+from build_backend import mpi_compilers  # noqa: E402
+
+ENGINE = "module pool master worker crew codec errors schedule protocol"
+TRANSPORT = "transport_mpi frame patience"
+
+WARNINGS = "-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes"
+VARIANT_PROBE = """#include <mpi.h>
+#if defined(MPI_ABI_VERSION) && !defined(MPICH_VERSION)
+variant mpiabi
+#elif defined(OPEN_MPI)
+variant openmpi
+#else
+variant mpich
+#endif
+"""
+
+
+def switch(name):
+    return os.environ.get(name, "0") not in ("", "0")
+
+
+def sources(names):
+    return [f"csrc/{name}.c" for name in names.split()]
+
+
+def compile_flags():
+    flags = shlex.split(f"-std=c11 -D_GNU_SOURCE -fvisibility=hidden {WARNINGS}")
+    # No path of the build environment in the result.
+    flags += [f"-ffile-prefix-map={Path.cwd()}=."]
+    if switch("EZMPI_DEBUG") or switch("EZMPI_SANITIZE") or switch("EZMPI_COVERAGE"):
+        flags += ["-g", "-UNDEBUG", "-O1" if switch("EZMPI_SANITIZE") else "-O0"]
+    else:
+        flags += ["-g0", "-O2"]
+    if switch("EZMPI_WERROR"):
+        flags += ["-Werror"]
+    return flags + instrumentation()
+
+
+def instrumentation():
+    """For the compiler and the linker alike."""
+    flags = []
+    if switch("EZMPI_SANITIZE"):
+        flags += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
+    if switch("EZMPI_COVERAGE"):
+        flags += ["--coverage"]
+    return flags
+
+
+def variant_of(mpicc):
+    """The transport's name, from the vendor's own macros."""
+    command = [mpicc, "-E", "-P", "-x", "c", "-"]
+    result = subprocess.run(
+        command, input=VARIANT_PROBE, stdout=subprocess.PIPE, text=True, check=True
+    )
+    return result.stdout.rsplit("variant ", 1)[1].strip()
+
+
+def without_run_path(mpicc):
+    """The command behind mpicc, without the run path that it would leave."""
+    result = subprocess.run(
+        [mpicc, "-show"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    if result.returncode != 0:
+        return [mpicc], []  # not a wrapper, such as a Cray's cc
+    words = iter(shlex.split(result.stdout))
+    compiler, flags = [next(words)], []
+    for word in words:
+        if word in ("-Wl,-rpath", "-Xlinker") or word.startswith("-Wl,-rpath="):
+            if "=" not in word:
+                next(words)
+        elif not word.startswith("-Wl,-rpath,"):
+            flags.append(word)
+    return compiler, flags
+
+
+class BuildExt(build_ext):
+    def build_extensions(self):
+        # Python's own settings may hold run paths of the machine that built it.
+        linker = self.compiler.linker_so
+        linker[:] = [word for word in linker if not word.startswith("-Wl,-rpath,")]
+        super().build_extensions()
+
+    def run(self):
+        super().run()
+        compilers = mpi_compilers()
+        if not compilers:
+            raise SystemExit(
+                "ezmpi: no MPI compiler was found. Install one (pip install mpich) or "
+                "name it: EZMPI_MPICC=/path/to/mpicc pip install ."
+            )
+        for mpicc in compilers:
+            self.build_transport(mpicc)
+
+    def build_transport(self, mpicc):
+        variant = variant_of(mpicc)
+        engine = Path(self.get_ext_fullpath("ezmpi._ezmpi"))
+        folder = engine.parent / "_mpi"
+        folder.mkdir(parents=True, exist_ok=True)
+        compiler, mpi_flags = without_run_path(mpicc)
+        command = compiler + ["-shared", "-fPIC"] + compile_flags()
+        command += sources(TRANSPORT) + ["-o", str(folder / f"{variant}.so")]
+        self.announce(f"transport {variant}: {shlex.join(command + mpi_flags)}", 2)
+        subprocess.run(command + mpi_flags, check=True)
+
+
+setup(
+    ext_modules=[
+        Extension(
+            "ezmpi._ezmpi",
+            sources(ENGINE),
+            depends=[str(path) for path in Path("csrc").glob("*.h")],
+            extra_compile_args=compile_flags(),
+            extra_link_args=instrumentation(),
+        )
+    ],
+    cmdclass={"build_ext": BuildExt},
+)

@@ -1,0 +1,69 @@
+"""Compiles the C programs under tests/c with the system's compiler."""
+
+import os
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CSRC = ROOT / "csrc"
+HERE = ROOT / "tests" / "c"
+
+STRICT = (
+    "-std=c11 -O2 -g -pthread -Wall -Wextra -Wshadow -Wstrict-prototypes "
+    "-Wmissing-prototypes -Werror"
+).split()
+SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+
+
+def compiler():
+    """The C compiler's command, as a list; skips the test without one."""
+    command = shlex.split(os.environ.get("CC", "cc"))
+    if shutil.which(command[0]) is None:
+        pytest.skip("no C compiler")
+    return command
+
+
+def compile_c(sources, output, *flags):
+    """Compile `sources` strictly into `output`, and fail with what cc says."""
+    command = compiler() + STRICT + ["-I", str(CSRC)] + list(flags)
+    command += [str(source) for source in sources] + ["-o", str(output)]
+    done = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        universal_newlines=True,
+        timeout=120,
+    )
+    if done.returncode != 0:
+        pytest.fail(" ".join(command) + "\n" + done.stdout)
+    return output
+
+
+def sanitize_flags(directory):
+    """Flags that turn ASan and UBSan on, where a program can run with them."""
+    probe = directory / "probe.c"
+    probe.write_text("int main(void)\n{\n    return 0;\n}\n")
+    program = directory / "probe"
+    command = compiler() + SANITIZE + [str(probe), "-o", str(program)]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    if subprocess.call(command, **quiet) or subprocess.call([str(program)], **quiet):
+        return []
+    return SANITIZE
+
+
+def run_c(sources, directory):
+    """Compile, with sanitizers where there are any, and run; return stdout."""
+    program = compile_c(sources, directory / "program", *sanitize_flags(directory))
+    done = subprocess.run(
+        [str(program)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        universal_newlines=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout

@@ -1,0 +1,35 @@
+"""What the programs share.  They print each case first, so that a hang names it."""
+
+
+def case(name):
+    print("case:", name, flush=True)
+
+
+def raised(function, *args, **kwargs):
+    """The exception that the call raises."""
+    try:
+        result = function(*args, **kwargs)
+    except BaseException as error:
+        return error
+    raise AssertionError("nothing was raised, but %r returned" % (result,))
+
+
+def told(error):
+    """All that a user is shown of an exception: text, notes, cause."""
+    lines = [repr(error), str(error), str(error.__cause__)]
+    return "\n".join(lines + list(getattr(error, "__notes__", ())))
+
+
+def square(x):
+    return x * x
+
+
+def check_works(pool):
+    """The pool maps as if nothing had happened."""
+    assert pool.map(square, range(20)) == [x * x for x in range(20)]
+
+
+def resident():
+    """Resident memory of this process in bytes."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096

@@ -1,0 +1,484 @@
+"""Runs a small job in one process, over tests/c/fake_transport.c.
+
+    engine_over_fake.py LIBRARY SCENARIO
+    engine_over_fake.py LIBRARY SCENARIO RANK
+
+The master runs in the main thread, each worker in another. With a rank, the
+scenario is repeated: the first call of a kind that this rank makes fails, then
+the second ..., until the scenario runs through without a failure; and again
+with all later calls failing, too. Whatever fails, the scenario sees a right
+result or a TransportError, the job ends, and nothing is left behind.
+"""
+
+import ctypes
+import faulthandler
+import gc
+import itertools
+import pickle
+import sys
+import threading
+import time
+import tracemalloc
+from ctypes import c_char_p, c_int, c_int32, c_long, c_size_t, c_uint32
+
+from ezmpi import _ezmpi
+from ezmpi.errors import BrokenPoolError, PoolClosedError, TaskExit, TransportError
+
+LARGE = 300000  # bytes; more than travels with the header
+LEAK = 100000  # less than one large argument, more than what a crew takes
+PATIENCE = 30  # seconds that a run may take
+GATE = 5  # seconds that a task waits for another
+CALLS = ("open", "send", "flush", "wait", "take", "close")
+
+# ---- the fake transport -----------------------------------------------------
+
+
+class Fake(ctypes.Structure):
+    """The controls, as in fake_transport.c."""
+
+    _fields_ = [
+        ("ranks", c_int),
+        ("plan", ctypes.CFUNCTYPE(None, c_int, c_char_p, c_long, c_int)),
+        ("tripped", ctypes.CFUNCTYPE(c_int)),
+        ("violations", ctypes.CFUNCTYPE(c_int)),
+        ("finalize", ctypes.CFUNCTYPE(None, c_int32)),
+        ("die", ctypes.CFUNCTYPE(None, c_int32)),
+        ("over", ctypes.CFUNCTYPE(c_int, c_int32)),
+        ("kept", ctypes.CFUNCTYPE(c_size_t, c_int32)),
+    ]
+
+    @classmethod
+    def behind_table(cls, library):
+        """They stand behind the table, whose second field is its size."""
+        table = (c_uint32 * 2).in_dll(ctypes.CDLL(library), "ezmpi_transport")
+        return cls.from_address(ctypes.addressof(table) + table[1])
+
+
+class Wrong(BaseException):
+    """What must not happen, whatever call fails."""
+
+
+# ---- a job ------------------------------------------------------------------
+
+
+class Job:
+    """A master and its workers, on a communicator of their own."""
+
+    numbers = itertools.count()
+
+    def __init__(self, fake, transport, scenario):
+        first = fake.ranks * next(self.numbers)
+        self.fake = fake
+        self.transport = transport
+        self.scenario = scenario
+        self.handles = range(first, first + fake.ranks)
+        self.workers = fake.ranks - 1
+        self.failures = []  # TransportErrors that reached the scenario
+        self.exits = 0  # workers that ended as they should
+
+    def pool(self, rank=0, **options):
+        options = dict(self.scenario.options, **options)
+        return _ezmpi.MPIPool(self.transport, self.handles[rank], **options)
+
+    def serve(self, rank):
+        """A worker's process."""
+        try:
+            pool = self.pool(rank)
+            for _ in range(self.scenario.waits):
+                pool.wait()
+            raise SystemExit
+        except SystemExit:
+            self.exits += 1
+        except TransportError:
+            self.fake.die(self.handles[rank])
+
+    def lead(self):
+        """The master's process."""
+        try:
+            pool = self.pool()
+        except TransportError as error:
+            self.failures.append(str(error))
+            self.fake.die(self.handles[0])
+            return
+        try:
+            self.scenario.function(self, pool)
+        except BaseException:
+            self.fake.die(self.handles[0])
+            raise
+        self.attempt(pool.close)
+        self.fake.finalize(self.handles[0])
+
+    def run(self):
+        ranks = range(1, 1 + self.workers)
+        threads = [threading.Thread(target=self.serve, args=(i,)) for i in ranks]
+        for thread in threads:
+            thread.start()
+        try:
+            self.lead()
+        finally:
+            for thread in threads:
+                thread.join()
+        if self.exits < self.workers and not self.fake.over(self.handles[0]):
+            raise Wrong("a worker ended, but not the job")
+
+    # What a scenario says.  After a failure it goes on, as users would who
+    # caught the exception.
+
+    def attempt(self, function, *args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except TransportError as error:
+            self.failures.append(str(error))
+            return self
+
+    def gives(self, expected, function, *args, **kwargs):
+        got = self.attempt(function, *args, **kwargs)
+        if got is not self and got != expected:
+            raise Wrong("{!r:.200}, not {!r:.200}".format(got, expected))
+
+    def raises(self, kinds, function, *args, **kwargs):
+        try:
+            got = self.attempt(function, *args, **kwargs)
+        except kinds:
+            return
+        if got is not self:
+            raise Wrong("{!r:.200}, not {}".format(got, kinds))
+
+
+# ---- what tasks do ----------------------------------------------------------
+
+
+def double(number):
+    return 2 * number
+
+
+def fail_from_three(number):
+    if number >= 3:
+        raise ValueError(number)
+    return number
+
+
+class Block:
+    """Bytes that travel out-of-band."""
+
+    def __init__(self, data):
+        self.data = bytearray(data)
+
+    def __reduce_ex__(self, protocol):
+        return Block, (pickle.PickleBuffer(self.data),)
+
+    def __eq__(self, other):
+        return self.data == other.data
+
+
+def echo(value):
+    return value
+
+
+def grow(block):
+    return Block(block.data + b"more")
+
+
+def leave(code):
+    sys.exit(code)
+
+
+def interrupt(_):
+    raise KeyboardInterrupt
+
+
+def lock(_):
+    return threading.Lock()
+
+
+class Adder:
+    loads = 0  # how often one was made of a message
+
+    def __init__(self, amount):
+        self.amount = amount
+        self.ballast = Block(bytes(LARGE))
+
+    def __call__(self, number):
+        return number + self.amount
+
+    def __setstate__(self, state):
+        Adder.loads += 1
+        self.__dict__ = state
+
+
+gate = threading.Event()
+
+
+def late_zero(number):
+    """Task 0 comes back when another task has opened the gate."""
+    if number == 0:
+        gate.wait(GATE)
+    return number
+
+
+def open_gate(number):
+    gate.set()
+    return number
+
+
+def fail_late_zero(number):
+    """Task 0 fails, but after task 1 has."""
+    if number == 0:
+        gate.wait(GATE)
+        time.sleep(0.02)
+        raise KeyError(number)
+    gate.set()
+    raise ValueError(number)
+
+
+initialized = []
+
+
+def initialize(number):
+    initialized.append(number)
+
+
+def fail():
+    raise ValueError("no")
+
+
+# ---- scenarios --------------------------------------------------------------
+
+
+class Scenario:
+    def __init__(self, function, waits=0, **options):
+        self.function = function
+        self.waits = waits  # after the constructor's
+        self.options = options
+
+
+SCENARIOS = {}
+
+
+def scenario(waits=0, **options):
+    def enlist(function):
+        SCENARIOS[function.__name__] = Scenario(function, waits, **options)
+        return function
+
+    return enlist
+
+
+@scenario()
+def plain(job, pool):
+    for chunksize in (None, 1, 3, 5, 100):
+        job.gives([0, 2, 4, 6, 8], pool.map, double, range(5), chunksize=chunksize)
+    job.gives([], pool.map, double, [])
+    job.gives([0, 2], pool.map, double, (i for i in range(2)))
+    job.gives(None, pool.map, double, range(5), return_results=False)
+
+
+@scenario()
+def large(job, pool):
+    blocks = [Block(bytes([i]) * LARGE) for i in range(4)]
+    grown = [Block(block.data + b"more") for block in blocks]
+    job.gives(grown, pool.map, grow, blocks)
+    job.gives(grown, pool.map, grow, iter(blocks), chunksize=3)
+    texts = [str(i) * LARGE for i in range(4)]
+    job.gives(texts, pool.map, echo, texts, chunksize=2)
+
+
+@scenario()
+def callables(job, pool):
+    adder = Adder(1)
+    Adder.loads = 0
+    for _ in range(3):
+        job.gives([1, 2, 3, 4], pool.map, adder, range(4))
+    if Adder.loads > job.workers and not job.failures:
+        raise Wrong("the callable travelled {} times".format(Adder.loads))
+    adder.amount = 5
+    job.gives([5, 6, 7], pool.map, adder, range(3))
+    for amount in range(6):
+        job.gives([amount], pool.map, Adder(amount), [0])
+    job.gives([5], pool.map, adder, [0])
+    job.gives([3], pool.map, lambda number: number + 3, [0])
+
+
+@scenario()
+def failing(job, pool):
+    blocks = [Block(bytes(LARGE)) for _ in range(3)]
+    for chunksize in (1, 2, 5):
+        job.raises(
+            ValueError, pool.map, fail_from_three, range(8), chunksize=chunksize
+        )
+        job.gives([0, 1, 2], pool.map, fail_from_three, range(3))
+    job.raises(TypeError, pool.map, lock, blocks)
+    job.raises(TypeError, pool.map, echo, blocks + [threading.Lock()], chunksize=4)
+    job.gives(blocks, pool.map, echo, blocks)
+
+
+@scenario()
+def exits(job, pool):
+    job.raises(TaskExit, pool.map, leave, [3, 4])
+    job.raises(KeyboardInterrupt, pool.map, interrupt, [0])
+    job.gives([2], pool.map, double, [1])
+
+
+@scenario()
+def iterator_fails(job, pool):
+    def tasks():
+        yield Block(bytes(LARGE))
+        yield Block(bytes(LARGE))
+        raise KeyError("tasks")
+
+    for chunksize in (1, 2, 3):
+        job.raises(KeyError, pool.map, echo, tasks(), chunksize=chunksize)
+        job.gives([2], pool.map, double, [1])
+
+
+@scenario()
+def callback(job, pool):
+    blocks = [Block(bytes(LARGE)) for _ in range(3)]
+    seen = []
+    job.gives([0, 2, 4], pool.map, double, range(3), seen.append)
+    if sorted(seen) != [0, 2, 4] and not job.failures:
+        raise Wrong(seen)
+
+    def fail_second(result, count=itertools.count()):
+        if next(count) == 1:
+            raise KeyError("callback")
+
+    def nested(result):
+        pool.map(double, [1])
+
+    job.raises(KeyError, pool.map, echo, blocks, fail_second)
+    job.raises(RuntimeError, pool.map, echo, blocks, nested)
+    job.gives([2], pool.map, double, [1])
+
+
+@scenario()
+def late_answers(job, pool):
+    """An answer to a job that was left is no answer to the next one."""
+
+    def fail(result):
+        raise KeyError("callback")
+
+    gate.clear()
+    job.raises(KeyError, pool.map, late_zero, range(3), fail)
+    job.gives([5, 6, 7, 8], pool.map, open_gate, [5, 6, 7, 8])
+    gate.clear()
+    job.raises(KeyError, pool.map, fail_late_zero, range(3))
+    gate.set()
+    job.gives([2], pool.map, double, [1])
+
+
+@scenario(initializer=initialize, initargs=(1,))
+def initializer(job, pool):
+    del initialized[:]
+    job.gives([2, 4], pool.map, double, [1, 2])
+    job.gives([2, 4], pool.map, double, [1, 2])
+    if not 1 <= len(initialized) <= job.workers and not job.failures:
+        raise Wrong(initialized)
+
+
+@scenario(initializer=fail, initargs=())
+def bad_initializer(job, pool):
+    job.raises(BrokenPoolError, pool.map, double, [1, 2])
+    job.raises(BrokenPoolError, pool.map, double, [1, 2])
+
+
+@scenario()
+def pools(job, pool):
+    for number in range(4):
+        job.gives([number], pool.map, Adder(number), [0])
+        job.attempt(pool.close)
+        job.raises(PoolClosedError, pool.map, double, [1])
+        pool = job.attempt(job.pool)
+        if pool is job:
+            return
+    job.gives([2], pool.map, double, [1])
+    job.attempt(pool.close)
+
+
+@scenario(waits=2, test_mode=True)
+def waits(job, pool):
+    for number in range(3):
+        job.gives([number], pool.map, Adder(number), [0])
+        job.attempt(pool.close)
+        pool = job.attempt(job.pool) if number < 2 else pool
+        if pool is job:
+            return
+
+
+@scenario()
+def late_names(job, pool):
+    for number in range(3):
+        # Other names each time: here the worker binds them in the master's
+        # own __main__, and after a failure it may do so late.
+        exec(
+            "def late{0}(x): return helper{0}(x) + {0}\n"
+            "def helper{0}(x): return 10 * x + {0}\n".format(number),
+            globals(),
+        )
+        expected = [10 * x + 2 * number for x in range(3)]
+        job.gives(expected, pool.map, globals()["late%d" % number], range(3))
+
+
+# ---- running them -----------------------------------------------------------
+
+
+class Runner:
+    def __init__(self, library, name):
+        self.fake = Fake.behind_table(library)
+        self.transport = _ezmpi.load_transport(library, None)
+        _ezmpi.start_transport(self.transport)
+        self.scenario = SCENARIOS[name]
+
+    def run(self, rank=0, call=b"send", number=0, lasting=0):
+        """One job; returns it and the bytes that it left behind."""
+        faulthandler.dump_traceback_later(PATIENCE, exit=True)
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        self.fake.plan(rank, call, number, lasting)
+        job = Job(self.fake, self.transport, self.scenario)
+        job.run()
+        if self.fake.violations():
+            raise Wrong("the engine broke the transport's contract")
+        gc.collect()
+        return job, tracemalloc.get_traced_memory()[0] - before
+
+    def kept(self, job):
+        """Bytes of messages that have not left, or were not reaped since."""
+        return sum(self.fake.kept(handle) for handle in job.handles)
+
+    def run_without_failure(self):
+        """Returns what a job leaves behind: its crews live on."""
+        for _ in range(2):
+            job, left = self.run()
+            if job.failures or job.exits < job.workers:
+                raise Wrong("failures: {}".format(job.failures))
+            if self.kept(job) > 0:
+                raise Wrong("not all messages were reaped")
+        if left > LEAK:
+            raise Wrong("{} bytes were left behind".format(left))
+        return left
+
+    def run_with_failures(self, rank, call, lasting, usual):
+        for number in itertools.count(1):
+            print(rank, call, number, lasting, flush=True)
+            job, left = self.run(rank, call.encode(), number, lasting)
+            if not self.fake.tripped():
+                return
+            # A worker that cannot go on ends the job, with all that it holds.
+            ended_well = job.exits == job.workers
+            if ended_well and left > usual + self.kept(job) + LEAK:
+                raise Wrong("{} bytes were left behind".format(left))
+
+
+def main(library, name, rank=None):
+    runner = Runner(library, name)
+    tracemalloc.start()
+    usual = runner.run_without_failure()
+    if rank is not None:
+        for call in CALLS:
+            for lasting in (0, 1):
+                runner.run_with_failures(int(rank), call, lasting, usual)
+    print("ok")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,87 @@
+"""The engine over a fake transport, in one process, without MPI.
+
+tests/programs/engine_over_fake.py is what runs; each scenario in a process of
+its own, so that a crash or a hang is one failed test.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from c_program import HERE, compile_c
+
+PROGRAM = Path(__file__).parent / "programs" / "engine_over_fake.py"
+SCENARIOS = re.findall(r"@scenario\(.*\)\ndef (\w+)", PROGRAM.read_text())
+SHARED = ("-shared", "-fPIC", "-fvisibility=default")
+
+
+@pytest.fixture(scope="module")
+def fake(tmp_path_factory):
+    library = tmp_path_factory.mktemp("fake") / "fake.so"
+    return compile_c([HERE / "fake_transport.c"], library, *SHARED)
+
+
+def run(*command):
+    """Run Python with these arguments; return what it printed."""
+    done = subprocess.run(
+        [sys.executable] + [str(argument) for argument in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        timeout=150,
+    )
+    said = done.stdout[-500:] + done.stderr[-5000:]
+    assert done.returncode == 0, "exit code {}\n{}".format(done.returncode, said)
+    return done.stdout.splitlines()
+
+
+def test_there_are_scenarios():
+    assert len(SCENARIOS) >= 12
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_without_failure(fake, scenario):
+    assert run(PROGRAM, fake, scenario) == ["ok"]
+
+
+@pytest.mark.parametrize("rank", [0, 1], ids=["master", "worker"])
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_every_call_fails_once(fake, scenario, rank):
+    """A right result or a TransportError, never a crash, a hang or a leak."""
+    lines = run(PROGRAM, fake, scenario, rank)
+    assert lines[-1] == "ok"
+    assert len(lines) > 30, "only that many calls were made to fail"
+
+
+LOAD = """
+import sys
+from ezmpi import _ezmpi
+from ezmpi.errors import TransportError
+try:
+    _ezmpi.load_transport(sys.argv[1], None)
+except TransportError as error:
+    print(error)
+"""
+
+
+def test_transport_of_another_version_is_refused(tmp_path):
+    library = tmp_path / "old.so"
+    flags = SHARED + ("-DFAKE_VERSION=77",)
+    compile_c([HERE / "fake_transport.c"], library, *flags)
+    (message,) = run("-c", LOAD, library)
+    assert "version 77" in message and "pip install" in message
+
+
+def test_library_without_the_symbol_is_refused(tmp_path):
+    source, library = tmp_path / "empty.c", tmp_path / "empty.so"
+    source.write_text("int unused;\n")
+    compile_c([source], library, *SHARED)
+    (message,) = run("-c", LOAD, library)
+    assert "ezmpi_transport" in message
+
+
+def test_missing_library_is_refused(tmp_path):
+    (message,) = run("-c", LOAD, tmp_path / "missing.so")
+    assert "missing.so" in message
