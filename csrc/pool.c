@@ -133,15 +133,18 @@ check_arguments(PyObject *initializer)
     return -1;
 }
 
+/* One process: ezmpi._mpi knows what the launcher meant to start. */
 static int
 check_crew(const struct crew *crew)
 {
     if (crew->workers > 0)
         return 0;
-    PyErr_SetString(PyExc_ValueError, "Tried to create an MPI pool, but "
-                    "there was only one MPI process available. Need at least "
-                    "two: start the script with mpiexec, for example "
-                    "'mpiexec -n 4 python script.py'.");
+    PyObject *module = PyImport_ImportModule("ezmpi._mpi");
+    if (module == NULL)
+        return -1;
+    PyObject *done = PyObject_CallMethod(module, "refuse_one_process", NULL);
+    Py_DECREF(module);
+    Py_XDECREF(done);
     return -1;
 }
 

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from c_program import HERE, compile_c
 
-PROGRAM = Path(__file__).parent / "programs" / "engine_over_fake.py"
+PROGRAMS = Path(__file__).parent / "programs"
+PROGRAM = PROGRAMS / "engine_over_fake.py"
+LOAD = PROGRAMS / "load_transport.py"
 SCENARIOS = re.findall(r"@scenario\(.*\)\ndef (\w+)", PROGRAM.read_text())
 SHARED = ("-shared", "-fPIC", "-fvisibility=default")
 
@@ -55,22 +57,11 @@ def test_every_call_fails_once(fake, scenario, rank):
     assert len(lines) > 30, "only that many calls were made to fail"
 
 
-LOAD = """
-import sys
-from ezmpi import _ezmpi
-from ezmpi.errors import TransportError
-try:
-    _ezmpi.load_transport(sys.argv[1], None)
-except TransportError as error:
-    print(error)
-"""
-
-
 def test_transport_of_another_version_is_refused(tmp_path):
     library = tmp_path / "old.so"
     flags = SHARED + ("-DFAKE_VERSION=77",)
     compile_c([HERE / "fake_transport.c"], library, *flags)
-    (message,) = run("-c", LOAD, library)
+    (message,) = run(LOAD, library)
     assert "version 77" in message and "pip install" in message
 
 
@@ -78,10 +69,10 @@ def test_library_without_the_symbol_is_refused(tmp_path):
     source, library = tmp_path / "empty.c", tmp_path / "empty.so"
     source.write_text("int unused;\n")
     compile_c([source], library, *SHARED)
-    (message,) = run("-c", LOAD, library)
+    (message,) = run(LOAD, library)
     assert "ezmpi_transport" in message
 
 
 def test_missing_library_is_refused(tmp_path):
-    (message,) = run("-c", LOAD, tmp_path / "missing.so")
+    (message,) = run(LOAD, tmp_path / "missing.so")
     assert "missing.so" in message

@@ -44,10 +44,13 @@ def _fail(found: str, mend: str) -> NoReturn:
 def _check_built(variant: str, why: str) -> None:
     built = sorted(find.built_variants())
     if variant not in built:
+        others = [START[_vendor(name)] for name in built]
         _fail(
             f"{why}, but this ezmpi has no transport for {variant} "
             f"(it has: {_listed(built)})",
-            _REBUILD,
+            f"{_REBUILD}; or start the script with {' or '.join(others)}"
+            if others
+            else _REBUILD,
         )
 
 

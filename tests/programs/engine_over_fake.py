@@ -27,7 +27,7 @@ from ezmpi.errors import BrokenPoolError, PoolClosedError, TaskExit, TransportEr
 LARGE = 300000  # bytes; more than travels with the header
 LEAK = 100000  # less than one large argument, more than what a crew takes
 PATIENCE = 30  # seconds that a run may take
-GATE = 5  # seconds that a task waits for another
+GATE = 1  # seconds that a task waits for another
 CALLS = ("open", "send", "flush", "wait", "take", "close")
 
 # ---- the fake transport -----------------------------------------------------
