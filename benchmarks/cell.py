@@ -26,9 +26,11 @@ def seconds_for(work: Work, n: int) -> float:
 
 def measure(work: Work, n: int, budget: float) -> Tuple[int, float]:
     few = max(1, n // 50)
-    work(few)  # connections, imports, caches
-    estimate = seconds_for(work, few) / few
-    n = max(1, min(n, int(budget / estimate)))
+    for _ in range(2):  # the first is for connections, imports and caches
+        seconds = seconds_for(work, few)
+        if seconds > budget:
+            return few, seconds
+    n = max(1, min(n, int(budget / seconds * few)))
     return n, seconds_for(work, n)
 
 
@@ -40,12 +42,12 @@ def run(row: Row, pool: Pool, n: int, budget: float) -> Dict[str, Any]:
 
 
 def version(pool: Pool) -> str:
-    if not pool.distribution:
+    if not pool.package:
         return "Python's own"
-    module = importlib.import_module(pool.distribution)
+    module = importlib.import_module(pool.package)
     found = str(module.__version__)
     if pool.pinned and found != pool.pinned:
-        raise ImportError(f"{pool.distribution} {found} instead of {pool.pinned}")
+        raise ImportError(f"{pool.package} {found} instead of {pool.pinned}")
     return found
 
 

@@ -13,10 +13,13 @@ MPI = "{mpiexec} -n {ranks} {python} cell.py"
 MPI4PY_FUTURES = "{mpiexec} -n {ranks} {python} -m mpi4py.futures cell.py"
 
 
+Opener = Callable[[Row], ContextManager[Map]]
+
+
 class Pool(NamedTuple):
     command: str
-    distribution: str = ""  # where its version is found
-    open: Optional[Callable[[Row], ContextManager[Map]]] = None  # None: not Python
+    package: str = ""  # where its version is found
+    open: Optional[Opener] = None  # None: not Python
     pinned: str = ""  # this version, installed in a directory of its own
 
 
@@ -50,13 +53,16 @@ def _schwimmbad(row: Row) -> Iterator[Map]:
         yield pool.map  # one task a message, always
 
 
-@contextmanager
-def _mpi4py_futures(row: Row) -> Iterator[Map]:
-    from mpi4py.futures import MPIPoolExecutor
+def _mpi4py_futures(**options: Any) -> Opener:
+    @contextmanager
+    def open(row: Row) -> Iterator[Map]:
+        from mpi4py.futures import MPIPoolExecutor
 
-    with MPIPoolExecutor(row.workers) as executor:
-        map = _with_chunksize(executor.map, row)
-        yield lambda function, tasks: list(map(function, tasks))
+        with MPIPoolExecutor(row.workers, **options) as executor:
+            map = _with_chunksize(executor.map, row)
+            yield lambda function, tasks: list(map(function, tasks))
+
+    return open
 
 
 @contextmanager
@@ -75,14 +81,18 @@ def _multiprocessing(row: Row) -> Iterator[Map]:
         yield _with_chunksize(pool.map, row)
 
 
-OURS, REFERENCE, FLOOR = "ezmpi", "schwimmbad", "C MPI"
+OURS, REFERENCE, FLOOR = "ezmpi", "schwimmbad", "floor"
 
 POOLS: Dict[str, Pool] = {
     FLOOR: Pool("{mpiexec} -n {ranks} {floor}"),
     OURS: Pool(MPI, "ezmpi", _ezmpi),
-    "ezmpi 0.1.0": Pool(MPI, "ezmpi", _ezmpi_old, "0.1.0"),
+    "ezmpi-0.1.0": Pool(MPI, "ezmpi", _ezmpi_old, "0.1.0"),
     REFERENCE: Pool(MPI, "schwimmbad", _schwimmbad, "0.4.2"),
-    "mpi4py.futures": Pool(MPI4PY_FUTURES, "mpi4py", _mpi4py_futures),
+    "mpi4py.futures": Pool(MPI4PY_FUTURES, "mpi4py", _mpi4py_futures()),
+    # Waits without sleeping, and pickles arrays out of band.
+    "mpi4py.futures-tuned": Pool(
+        MPI4PY_FUTURES, "mpi4py", _mpi4py_futures(backoff=0, use_pkl5=True)
+    ),
     "mpi4py.util.pool": Pool(MPI4PY_FUTURES, "mpi4py", _mpi4py_pool),
     "multiprocessing": Pool("{python} cell.py", "", _multiprocessing),
 }

@@ -58,15 +58,15 @@ def prepare(plan: Plan) -> None:
         source, program = str(HERE / "floor.c"), str(WORK / "floor")
         subprocess.run([tool("mpicc"), "-O2", source, "-o", program], check=True)
     for pool in map(POOLS.__getitem__, plan.pools):
-        place = pinned_place(pool.distribution, pool.pinned)
+        place = pinned_place(pool.package, pool.pinned)
         if pool.pinned and not place.exists():
             pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-            package = f"{pool.distribution}=={pool.pinned}"
+            package = f"{pool.package}=={pool.pinned}"
             subprocess.run([*pip, "--target", str(place), package], check=True)
 
 
-def pinned_place(distribution: str, version: str) -> Path:
-    return WORK / f"{distribution}-{version}"
+def pinned_place(package: str, version: str) -> Path:
+    return WORK / f"{package}-{version}"
 
 
 def command(plan: Plan, row_name: str, pool_name: str) -> List[str]:
@@ -91,7 +91,7 @@ def units(plan: Plan, row: str) -> int:
 
 def environment(pool_name: str) -> Dict[str, str]:
     pool = POOLS[pool_name]
-    place = [str(pinned_place(pool.distribution, pool.pinned))] if pool.pinned else []
+    place = [str(pinned_place(pool.package, pool.pinned))] if pool.pinned else []
     inherited = [path for path in [os.environ.get("PYTHONPATH")] if path]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(place + inherited)}
 
@@ -272,18 +272,21 @@ def versions(plan: Plan, results: Results) -> Dict[str, str]:
     found = {"Python": platform.python_version()}
     for row, pool in itertools.product(plan.rows, plan.pools):
         for result in results[row][pool]:
-            found.setdefault(pool, result.get("version", ""))
+            if "version" in result:
+                found[pool] = " ".join(result["version"].split())
     return found
 
 
 def spread(plan: Plan, results: Results) -> str:
-    """How far the repetitions lie apart, typically."""
+    if plan.repeat == 1:
+        return "One run of each cell."
     apart = []
     for row, pool in itertools.product(plan.rows, plan.pools):
         times = values(results[row][pool])
         if len(times) > 1:
             apart.append((max(times) - min(times)) / statistics.median(times))
-    return f"{statistics.median(apart):.0%}" if apart else "unknown"
+    typical = f"; typically they lie {statistics.median(apart):.0%} apart" if apart else ""
+    return f"Medians of {plan.repeat} runs{typical}."
 
 
 def bad_ends(plan: Plan, results: Results) -> List[str]:
@@ -305,16 +308,15 @@ def report(plan: Plan, results: Results) -> str:
     found = (f"{name} {version}" for name, version in versions(plan, results).items())
     parts = [
         f"- Machine: {machine()}\n- Versions: {', '.join(found)}\n"
-        f"- Medians of {plan.repeat} runs; the runs of a cell typically lie "
-        f"{spread(plan, results)} apart. 1 worker unless the row says more.",
+        f"- {spread(plan, results)} 1 worker unless the row says more.",
         f"In brackets: times as fast as {REFERENCE}; n where it had to be smaller to fit "
         f"{plan.budget:g} s.",
         measured(plan, results),
     ]
     if FLOOR in plan.pools:
         parts += [
-            f"Time as a multiple of that of {FLOOR}, which sends the same messages, one "
-            "task each (a row of emcee: without emcee's own work).",
+            "Time as a multiple of the floor: C and MPI_Send of the same messages, one "
+            "task each, with the callable's data once (emcee: without emcee's own work).",
             over_floor(plan, results),
         ]
     if {OURS, REFERENCE} <= set(plan.pools):
@@ -345,7 +347,7 @@ def parse_plan() -> Tuple[Plan, argparse.Namespace]:
         options.repeat or (1 if quick else 5),
         0.01 if quick else 1.0,
         0.2 if quick else 5.0,
-        min(options.limit, 10) if quick else options.limit,
+        min(options.limit, 5) if quick else options.limit,
         options.mpiexec or shlex.quote(tool("mpiexec")),
     )
     return plan, options

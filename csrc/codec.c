@@ -48,7 +48,7 @@ struct codec {
     PyObject *protocol;
     struct parcel *target;          /* where buffer_callback puts them */
     int copy;
-    int encoded;                    /* the encoder was used: may have bindings */
+    int encoded; /* the encoder was used: may have bindings */
 };
 
 static PyObject *
@@ -139,8 +139,8 @@ parcel_own(struct parcel *parcel)
         struct buffer *buffer = &parcel->buffers[i];
         if (PyBytes_CheckExact(buffer->owner))
             continue;
-        PyObject *copy = PyBytes_FromStringAndSize(buffer->base,
-                                                   (Py_ssize_t)buffer->size);
+        PyObject *copy =
+            PyBytes_FromStringAndSize(buffer->base, (Py_ssize_t)buffer->size);
         if (copy == NULL)
             return -1;
         Py_SETREF(buffer->owner, copy);
@@ -178,8 +178,8 @@ reserve(struct parcel *parcel, size_t size, size_t count)
     }
     if (parcel->room - parcel->count < count) {
         size_t room = 2 * parcel->room + count;
-        void *buffers = PyMem_RawRealloc(parcel->buffers,
-                                         room * sizeof *parcel->buffers);
+        void *buffers =
+            PyMem_RawRealloc(parcel->buffers, room * sizeof *parcel->buffers);
         if (buffers == NULL)
             goto no_memory;
         parcel->buffers = buffers;
@@ -200,8 +200,8 @@ parcel_for(const struct transport_part *parts, size_t count)
     parcel->size = parts[0].size;
     for (size_t i = 1; i < count; i++) {
         /* writable and uninitialised: what is loaded owns this memory */
-        PyObject *owner = PyByteArray_FromStringAndSize(
-            NULL, (Py_ssize_t)parts[i].size);
+        PyObject *owner =
+            PyByteArray_FromStringAndSize(NULL, (Py_ssize_t)parts[i].size);
         if (owner == NULL)
             goto failed;
         parcel->buffers[parcel->count++] = (struct buffer){
@@ -220,8 +220,8 @@ add_buffer(struct parcel *parcel, PyObject *owner, void *base, size_t size)
 {
     if (reserve(parcel, 0, 1) < 0)
         return -1;
-    parcel->buffers[parcel->count++] = (struct buffer){
-        Py_NewRef(owner), base, size};
+    parcel->buffers[parcel->count++] =
+        (struct buffer){Py_NewRef(owner), base, size};
     return 0;
 }
 
@@ -231,8 +231,8 @@ add_copy(struct parcel *parcel, const Py_buffer *view)
     PyObject *copy = PyBytes_FromStringAndSize(view->buf, view->len);
     if (copy == NULL)
         return -1;
-    int status = add_buffer(parcel, copy, PyBytes_AS_STRING(copy),
-                            (size_t)view->len);
+    int status =
+        add_buffer(parcel, copy, PyBytes_AS_STRING(copy), (size_t)view->len);
     Py_DECREF(copy);
     return status;
 }
@@ -247,24 +247,23 @@ take_buffer(PyObject *capsule, PyObject *pickle_buffer)
         return NULL;
     if (view->len < OUT_OF_BAND_MIN || !PyBuffer_IsContiguous(view, 'A'))
         Py_RETURN_TRUE;
-    int status = codec->copy
-        ? add_copy(codec->target, view)
-        : add_buffer(codec->target, pickle_buffer, view->buf,
-                     (size_t)view->len);
+    int status = codec->copy ? add_copy(codec->target, view)
+                             : add_buffer(codec->target, pickle_buffer,
+                                          view->buf, (size_t)view->len);
     if (status < 0)
         return NULL;
     Py_RETURN_FALSE;
 }
 
-static PyMethodDef take_buffer_def = {
-    "buffer_callback", take_buffer, METH_O, NULL};
+static PyMethodDef take_buffer_def = {"buffer_callback", take_buffer, METH_O,
+                                      NULL};
 
 static int
 is_atom(PyObject *object)
 {
     return object == Py_None || PyLong_CheckExact(object)
-        || PyFloat_CheckExact(object) || PyBool_Check(object)
-        || PyUnicode_CheckExact(object) || PyBytes_CheckExact(object);
+           || PyFloat_CheckExact(object) || PyBool_Check(object)
+           || PyUnicode_CheckExact(object) || PyBytes_CheckExact(object);
 }
 
 /* bytes, or another object with the buffer interface */
@@ -277,8 +276,7 @@ pickle_of(struct codec *codec, PyObject *object)
     }
     if (codec->encoder == NULL) {
         PyObject *args[] = {object, codec->protocol, codec->buffer_callback};
-        return PyObject_Vectorcall(codec->dumps, args, 1,
-                                   codec->dumps_names);
+        return PyObject_Vectorcall(codec->dumps, args, 1, codec->dumps_names);
     }
     codec->encoded = 1;
     return PyObject_CallFunctionObjArgs(codec->encoder, object,
@@ -291,7 +289,8 @@ static int
 insert_pickle(struct parcel *parcel, size_t index, PyObject *pickle)
 {
     if (add_buffer(parcel, pickle, PyBytes_AS_STRING(pickle),
-                   (size_t)PyBytes_GET_SIZE(pickle)) < 0)
+                   (size_t)PyBytes_GET_SIZE(pickle))
+        < 0)
         return -1;
     struct buffer last = parcel->buffers[parcel->count - 1];
     memmove(&parcel->buffers[index + 1], &parcel->buffers[index],
@@ -376,7 +375,8 @@ next_item(struct reader *reader, struct item *item)
         goto malformed;
     return 0;
 malformed:
-    PyErr_SetString(PyExc_EOFError, "a message was cut short: its items do "
+    PyErr_SetString(PyExc_EOFError,
+                    "a message was cut short: its items do "
                     "not fill the parcel that its header announces");
     return -1;
 }
@@ -482,8 +482,9 @@ codec_new(int use_dill, PyObject *record)
     if ((codec->dumps = attribute("_pickle", "dumps")) == NULL
         || (codec->loads = attribute("_pickle", "loads")) == NULL
         || (codec->buffer_callback = new_buffer_callback(codec)) == NULL
-        || (codec->dumps_names = Py_BuildValue("(ss)", "protocol",
-                                               "buffer_callback")) == NULL
+        || (codec->dumps_names =
+                Py_BuildValue("(ss)", "protocol", "buffer_callback"))
+               == NULL
         || (codec->loads_names = Py_BuildValue("(s)", "buffers")) == NULL
         || (codec->protocol = PyLong_FromLong(5)) == NULL
         || (use_dill && (codec->encoder = new_encoder(record)) == NULL)) {

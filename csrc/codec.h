@@ -17,7 +17,7 @@ struct parcel;
 
 struct parcel *parcel_new(void);                /* NULL: MemoryError */
 struct parcel *parcel_keep(struct parcel *parcel);
-void parcel_free(struct parcel *parcel);        /* lets go; NULL is allowed */
+void parcel_free(struct parcel *parcel); /* lets go; NULL is allowed */
 size_t parcel_size(const struct parcel *parcel);
 /* The same bytes?  Compares contents, never identities. */
 int parcel_equal(const struct parcel *one, const struct parcel *other);
@@ -32,7 +32,7 @@ struct parcel *parcel_for(const struct transport_part *parts, size_t count);
 
 /* Reads a parcel's items in order. */
 struct reader {
-    const struct parcel *parcel;    /* borrowed */
+    const struct parcel *parcel; /* borrowed */
     size_t offset;
     size_t buffer;
 };

@@ -37,8 +37,8 @@ crew_init(struct crew *crew)
 {
     if (crew->rank != 0)
         return 0;
-    crew->members = PyMem_RawCalloc((size_t)crew->workers + 1,
-                                    sizeof *crew->members);
+    crew->members =
+        PyMem_RawCalloc((size_t)crew->workers + 1, sizeof *crew->members);
     if (crew->members == NULL) {
         PyErr_NoMemory();
         return -1;
@@ -78,10 +78,10 @@ crew_open(const struct transport *transport, int32_t handle)
     struct transport_error error = {0};
     struct mailbox *mailbox;
     int status;
-    Py_BEGIN_ALLOW_THREADS
-    status = transport->open(handle, &farewell, &mailbox, &error);
-    Py_END_ALLOW_THREADS
-    if (status != TRANSPORT_OK) {
+    Py_BEGIN_ALLOW_THREADS status =
+        transport->open(handle, &farewell, &mailbox, &error);
+    Py_END_ALLOW_THREADS if (status != TRANSPORT_OK)
+    {
         errors_raise_transport(&error);
         return NULL;
     }
@@ -167,9 +167,9 @@ send_parts(struct crew *crew, int rank, enum verb verb,
     if (parcel != NULL)
         parcel_parts(parcel, parts + 1);
     struct transport_error error = {0};
-    int status = crew->transport->send(crew->mailbox, rank, verb,
-                                       verb == VERB_TASKS, parts, count,
-                                       outgoing, &error);
+    int status =
+        crew->transport->send(crew->mailbox, rank, verb, verb == VERB_TASKS,
+                              parts, count, outgoing, &error);
     if (parts != few)
         PyMem_RawFree(parts);
     return status == TRANSPORT_OK ? 0 : errors_raise_transport(&error);
@@ -228,10 +228,11 @@ take_part(struct crew *crew, const struct transport_message *message,
     }
     struct transport_error error = {0};
     int status;
-    Py_BEGIN_ALLOW_THREADS
-    status = crew->transport->take(crew->mailbox, index, into->base, &error);
-    Py_END_ALLOW_THREADS
-    return status == TRANSPORT_OK ? 0 : errors_raise_transport(&error);
+    Py_BEGIN_ALLOW_THREADS status =
+        crew->transport->take(crew->mailbox, index, into->base, &error);
+    Py_END_ALLOW_THREADS return status == TRANSPORT_OK
+        ? 0
+        : errors_raise_transport(&error);
 }
 
 static int
@@ -259,10 +260,13 @@ open_letter(struct crew *crew, const struct transport_message *message,
     letter->source = message->source;
     if (message->count == 0 || message->parts[0].base == NULL
         || header_unpack(&letter->header, message->parts[0].base,
-                         message->parts[0].size) < 0) {
+                         message->parts[0].size)
+               < 0) {
         discard(crew, message);
-        return errors_raise("TransportError", "a message from rank %d begins "
-                            "with no valid header", message->source);
+        return errors_raise("TransportError",
+                            "a message from rank %d begins "
+                            "with no valid header",
+                            message->source);
     }
     letter->verb = message->verb;
     if (message->count == 1)
@@ -288,14 +292,13 @@ crew_wait(struct crew *crew, double seconds)
     if (crew->arrived)
         return 1;
     if (seconds > 0) {
-        Py_BEGIN_ALLOW_THREADS
-        status = crew->transport->wait(crew->mailbox, seconds,
-                                       &crew->message, &error);
+        Py_BEGIN_ALLOW_THREADS status = crew->transport->wait(
+            crew->mailbox, seconds, &crew->message, &error);
         Py_END_ALLOW_THREADS
     }
     else {
-        status = crew->transport->wait(crew->mailbox, 0, &crew->message,
-                                       &error);
+        status =
+            crew->transport->wait(crew->mailbox, 0, &crew->message, &error);
     }
     reap(crew);
     if (status == TRANSPORT_FAILED)
@@ -324,8 +327,8 @@ crew_flush(struct crew *crew, double seconds)
     struct transport_error error = {0};
     int status = crew->transport->flush(crew->mailbox, 0, &error);
     if (status == TRANSPORT_NOTHING) {
-        Py_BEGIN_ALLOW_THREADS
-        status = crew->transport->flush(crew->mailbox, seconds, &error);
+        Py_BEGIN_ALLOW_THREADS status =
+            crew->transport->flush(crew->mailbox, seconds, &error);
         Py_END_ALLOW_THREADS
     }
     reap(crew);

@@ -50,7 +50,7 @@ struct letter {
     int source;                     /* rank */
     int verb;
     struct header header;
-    struct parcel *parcel;          /* NULL where it has none; the caller's */
+    struct parcel *parcel; /* NULL where it has none; the caller's */
 };
 
 /* The crew of a communicator; collective when it is the first. */

@@ -65,7 +65,7 @@ errors_restore(PyObject *account, uint64_t task, int broken)
         return exception;
     Py_DECREF(exception);
     PyErr_SetString(PyExc_SystemError, "a worker's account of a failure "
-                    "does not hold an exception");
+                                       "does not hold an exception");
     return NULL;
 }
 

@@ -43,8 +43,8 @@ abandon_above(struct job *job)
     struct header header = {.job = job->number, .first = job->failed};
     for (int worker = 0; worker < job->crew->workers; worker++) {
         if (schedule_holds_above(job->schedule, worker)
-            && crew_send(job->crew, worker + 1, VERB_ABANDON, &header,
-                         NULL) < 0)
+            && crew_send(job->crew, worker + 1, VERB_ABANDON, &header, NULL)
+                   < 0)
             return -1;
     }
     return 0;
@@ -86,8 +86,8 @@ abandon(struct job *job)
     struct header header = {.job = job->number, .first = 0};
     for (int worker = 0; worker < job->crew->workers; worker++) {
         if (job->crew->members[worker].owed > 0
-            && crew_send(job->crew, worker + 1, VERB_ABANDON, &header,
-                         NULL) < 0)
+            && crew_send(job->crew, worker + 1, VERB_ABANDON, &header, NULL)
+                   < 0)
             PyErr_Clear();      /* the first exception is the one to raise */
     }
     PyErr_SetRaisedException(exception);
@@ -160,13 +160,15 @@ prepare(struct job *job, int worker)
                             .flags = request->flags};
     if (request->initializer != NULL && !request->initialized[worker]) {
         if (crew_send(job->crew, worker + 1, VERB_INITIALIZE, &header,
-                      request->initializer) < 0)
+                      request->initializer)
+            < 0)
             return -1;
         request->initialized[worker] = 1;
     }
     if (*held != callable->number) {
         if (crew_send(job->crew, worker + 1, VERB_CALLABLE, &header,
-                      callable->parcel) < 0)
+                      callable->parcel)
+            < 0)
             return -1;
         *held = callable->number;
     }
@@ -228,8 +230,8 @@ take_result(struct job *job, struct reader *reader, uint64_t index)
         Py_XDECREF(done);
     }
     if (status == 0 && job->results != NULL)
-        status = PyList_SetItem(job->results, (Py_ssize_t)index,
-                                Py_NewRef(result));
+        status =
+            PyList_SetItem(job->results, (Py_ssize_t)index, Py_NewRef(result));
     Py_DECREF(result);
     return status;
 }
@@ -242,8 +244,8 @@ take_failure(struct job *job, struct reader *reader,
     PyObject *account = codec_load(job->codec, reader);
     if (account == NULL)
         return settle_raised(job, index, "unpickling the failure of");
-    PyObject *exception = errors_restore(account, index,
-                                         header->flags & FLAG_BROKEN);
+    PyObject *exception =
+        errors_restore(account, index, header->flags & FLAG_BROKEN);
     Py_DECREF(account);
     return exception == NULL ? -1 : settle(job, index, exception);
 }
@@ -279,15 +281,18 @@ take_answer(struct job *job, const struct letter *letter)
         return 0;
     }
     /* The failed task counts as answered: it came back, as a failure. */
-    uint64_t answered = header->count
-                        + ((header->flags & FLAG_FAILED) ? 1 : 0);
-    int needs_parcel = header->flags & FLAG_FAILED
-                       || !(header->flags & FLAG_NO_RESULTS);
+    uint64_t answered =
+        header->count + ((header->flags & FLAG_FAILED) ? 1 : 0);
+    int needs_parcel =
+        header->flags & FLAG_FAILED || !(header->flags & FLAG_NO_RESULTS);
     if (schedule_answer(job->schedule, worker, header->first, answered,
-                        header->elapsed) < 0
+                        header->elapsed)
+            < 0
         || (needs_parcel && letter->parcel == NULL))
-        return errors_raise("TransportError", "rank %d answered for tasks "
-                            "that it was not given", letter->source);
+        return errors_raise("TransportError",
+                            "rank %d answered for tasks "
+                            "that it was not given",
+                            letter->source);
     return take_chunk(job, letter);
 }
 
@@ -310,9 +315,10 @@ open_letter(struct job *job, const struct letter *letter)
     case VERB_NEED:
         return send_again(job, letter);
     default:
-        return errors_raise("TransportError", "rank %d sent verb %d, which "
-                            "the master does not know", letter->source,
-                            letter->verb);
+        return errors_raise("TransportError",
+                            "rank %d sent verb %d, which "
+                            "the master does not know",
+                            letter->source, letter->verb);
     }
 }
 
@@ -348,7 +354,7 @@ static int
 is_stable(PyObject *tasks)
 {
     return PyList_CheckExact(tasks) || PyTuple_CheckExact(tasks)
-        || PyObject_CheckBuffer(tasks);
+           || PyObject_CheckBuffer(tasks);
 }
 
 static int
@@ -413,8 +419,11 @@ PyObject *
 master_map(struct crew *crew, struct codec *codec,
            const struct master_request *request)
 {
-    struct job job = {.crew = crew, .codec = codec, .request = request,
-                      .failed = UINT64_MAX, .number = ++crew->jobs};
+    struct job job = {.crew = crew,
+                      .codec = codec,
+                      .request = request,
+                      .failed = UINT64_MAX,
+                      .number = ++crew->jobs};
     const struct transport *transport = crew->transport;
     transport->set_ending(crew->mailbox, ENDING_SECONDS, 1);
     crew->busy = 1;

@@ -20,8 +20,8 @@ is_same_file(const char *one, const char *other)
 {
     char resolved_one[PATH_MAX], resolved_other[PATH_MAX];
     return realpath(one, resolved_one) != NULL
-        && realpath(other, resolved_other) != NULL
-        && strcmp(resolved_one, resolved_other) == 0;
+           && realpath(other, resolved_other) != NULL
+           && strcmp(resolved_one, resolved_other) == 0;
 }
 
 /* An MPI that is visible to the whole process and is not ours would capture
@@ -57,8 +57,10 @@ open_transport(const char *path, const char *library)
     }
     const struct transport *transport = dlsym(plugin, TRANSPORT_SYMBOL);
     if (transport == NULL)
-        errors_raise("TransportError", "%s is not a transport of ezmpi: it "
-                     "does not export %s", path, TRANSPORT_SYMBOL);
+        errors_raise("TransportError",
+                     "%s is not a transport of ezmpi: it "
+                     "does not export %s",
+                     path, TRANSPORT_SYMBOL);
     return transport;
 }
 
@@ -67,11 +69,12 @@ check_transport(const struct transport *transport, const char *path)
 {
     if (transport->version != TRANSPORT_VERSION
         || transport->size != sizeof *transport)
-        return errors_raise("TransportError", "%s was built for transport "
+        return errors_raise("TransportError",
+                            "%s was built for transport "
                             "version %u, this ezmpi needs version %u; "
                             "reinstall ezmpi: pip install --force-reinstall "
-                            "--no-deps ezmpi", path, transport->version,
-                            TRANSPORT_VERSION);
+                            "--no-deps ezmpi",
+                            path, transport->version, TRANSPORT_VERSION);
     struct transport_error error = {0};
     char library[512] = "";
     if (transport->check(library, sizeof library, &error) != TRANSPORT_OK)
@@ -107,8 +110,10 @@ start_transport(PyObject *Py_UNUSED(module), PyObject *capsule)
         return NULL;
     }
     if (ours && Py_AtExit(transport->leave) < 0)
-        PyErr_WarnEx(PyExc_RuntimeWarning, "MPI will not be finalised: "
-                     "Python has no room for another exit function", 1);
+        PyErr_WarnEx(PyExc_RuntimeWarning,
+                     "MPI will not be finalised: "
+                     "Python has no room for another exit function",
+                     1);
     return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
 
@@ -122,17 +127,19 @@ describe_transport(PyObject *Py_UNUSED(module), PyObject *capsule)
     if (transport == NULL)
         return NULL;
     transport->check(library, sizeof library, &error);
-    return Py_BuildValue("(sss)", transport->variant,
-                         transport->compiled_for, library);
+    return Py_BuildValue("(sss)", transport->variant, transport->compiled_for,
+                         library);
 }
 
-PyDoc_STRVAR(load_doc,
-"load_transport(path, library)\n\n"
-"Load a transport, after the libmpi at path `library` if it is not None.");
+PyDoc_STRVAR(
+    load_doc,
+    "load_transport(path, library)\n\n"
+    "Load a transport, after the libmpi at path `library` if it is not None.");
 PyDoc_STRVAR(start_doc, "start_transport(transport)\n\nInitialise MPI.");
-PyDoc_STRVAR(describe_doc,
-"describe_transport(transport)\n\n"
-"Its name, the MPI it was compiled for, and the MPI in this process.");
+PyDoc_STRVAR(
+    describe_doc,
+    "describe_transport(transport)\n\n"
+    "Its name, the MPI it was compiled for, and the MPI in this process.");
 
 static PyMethodDef module_methods[] = {
     {"load_transport", load_transport, METH_VARARGS, load_doc},
@@ -144,8 +151,7 @@ static PyMethodDef module_methods[] = {
 static PyModuleDef_Slot module_slots[] = {
     {Py_mod_exec, (void *)pool_add_type},
 #if PY_VERSION_HEX >= 0x030C0000
-    {Py_mod_multiple_interpreters,
-     Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
 #endif
     {0, NULL},
 };

@@ -128,8 +128,10 @@ check_arguments(PyObject *initializer)
 {
     if (initializer == Py_None || PyCallable_Check(initializer))
         return 0;
-    PyErr_Format(PyExc_TypeError, "initializer must be callable or None, not "
-                 "%.200s", Py_TYPE(initializer)->tp_name);
+    PyErr_Format(PyExc_TypeError,
+                 "initializer must be callable or None, not "
+                 "%.200s",
+                 Py_TYPE(initializer)->tp_name);
     return -1;
 }
 
@@ -151,7 +153,7 @@ check_crew(const struct crew *crew)
 static int
 pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"transport", "handle", "use_dill", "test_mode",
+    static char *names[] = {"transport",   "handle",   "use_dill", "test_mode",
                             "initializer", "initargs", NULL};
     struct pool *pool = (struct pool *)self;
     PyObject *capsule, *initializer = Py_None, *initargs = NULL;
@@ -162,10 +164,10 @@ pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
     }
     pool->use_dill = 1;
     pool->closed = 1;
-    if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "Oi|ppOO!:MPIPool", names, &capsule, &handle,
-            &pool->use_dill, &pool->test_mode, &initializer, &PyTuple_Type,
-            &initargs)
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oi|ppOO!:MPIPool", names,
+                                     &capsule, &handle, &pool->use_dill,
+                                     &pool->test_mode, &initializer,
+                                     &PyTuple_Type, &initargs)
         || check_arguments(initializer) < 0)
         return -1;
     const struct transport *transport =
@@ -234,7 +236,8 @@ static int
 check_usable(const struct pool *pool)
 {
     if (pool->closed)
-        return errors_raise("PoolClosedError", "the pool is closed; make a "
+        return errors_raise("PoolClosedError",
+                            "the pool is closed; make a "
                             "new MPIPool to go on (it uses the same "
                             "workers)");
     if (PyThread_get_thread_ident() != pool->thread)
@@ -254,16 +257,20 @@ parse_chunksize(PyObject *object, uint64_t *chunksize)
     if (object == NULL || object == Py_None)
         return 0;
     if (!PyIndex_Check(object) || PyBool_Check(object)) {
-        PyErr_Format(PyExc_TypeError, "chunksize must be an int or None, not "
-                     "%.200s", Py_TYPE(object)->tp_name);
+        PyErr_Format(PyExc_TypeError,
+                     "chunksize must be an int or None, not "
+                     "%.200s",
+                     Py_TYPE(object)->tp_name);
         return -1;
     }
     Py_ssize_t value = PyNumber_AsSsize_t(object, PyExc_OverflowError);
     if (value == -1 && PyErr_Occurred())
         return -1;
     if (value < 1) {
-        PyErr_Format(PyExc_ValueError, "chunksize must be at least 1, not "
-                     "%zd", value);
+        PyErr_Format(PyExc_ValueError,
+                     "chunksize must be at least 1, not "
+                     "%zd",
+                     value);
         return -1;
     }
     *chunksize = (uint64_t)value;
@@ -290,8 +297,10 @@ parse_callback(PyObject **callback, PyObject **chunksize)
     }
     if (PyCallable_Check(*callback))
         return 0;
-    PyErr_Format(PyExc_TypeError, "callback must be callable (or an int, the "
-                 "chunksize), not %.200s", Py_TYPE(*callback)->tp_name);
+    PyErr_Format(PyExc_TypeError,
+                 "callback must be callable (or an int, the "
+                 "chunksize), not %.200s",
+                 Py_TYPE(*callback)->tp_name);
     return -1;
 }
 
@@ -299,8 +308,8 @@ static int
 parse_request(const struct pool *pool, PyObject *args, PyObject *kwargs,
               struct master_request *request)
 {
-    static char *names[] = {"worker", "tasks", "callback", "return_results",
-                            "chunksize", NULL};
+    static char *names[] = {"worker",         "tasks",     "callback",
+                            "return_results", "chunksize", NULL};
     PyObject *chunksize = NULL;
     *request = (struct master_request){
         .want_results = 1,
@@ -309,17 +318,19 @@ parse_request(const struct pool *pool, PyObject *args, PyObject *kwargs,
         .initialized = pool->initialized,
         .flags = pool->use_dill ? FLAG_DILL : 0,
     };
-    if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "OO|Op$O:map", names, &request->function,
-            &request->tasks, &request->callback, &request->want_results,
-            &chunksize)
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|Op$O:map", names,
+                                     &request->function, &request->tasks,
+                                     &request->callback,
+                                     &request->want_results, &chunksize)
         || parse_callback(&request->callback, &chunksize) < 0
         || parse_chunksize(chunksize, &request->chunksize) < 0)
         return -1;
     if (PyCallable_Check(request->function))
         return 0;
-    PyErr_Format(PyExc_TypeError, "the first argument of map must be "
-                 "callable, not %.200s", Py_TYPE(request->function)->tp_name);
+    PyErr_Format(PyExc_TypeError,
+                 "the first argument of map must be "
+                 "callable, not %.200s",
+                 Py_TYPE(request->function)->tp_name);
     return -1;
 }
 
@@ -329,7 +340,7 @@ check_made(const struct pool *pool)
     if (pool->crew != NULL)
         return 0;
     PyErr_SetString(PyExc_RuntimeError, "MPIPool.__init__ was not called, or "
-                    "failed");
+                                        "failed");
     return -1;
 }
 
@@ -358,8 +369,7 @@ pool_wait(PyObject *self, PyObject *args, PyObject *kwargs)
     static char *names[] = {"callback", NULL};
     struct pool *pool = (struct pool *)self;
     PyObject *callback = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:wait", names,
-                                     &callback)
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:wait", names, &callback)
         || check_made(pool) < 0)
         return NULL;
     if (pool->crew->rank == 0)
@@ -399,14 +409,16 @@ pool_set_exit_code(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(map_doc,
-"map(worker, tasks, callback=None, return_results=True, *, chunksize=None)");
+PyDoc_STRVAR(
+    map_doc,
+    "map(worker, tasks, callback=None, return_results=True, *, chunksize=None)");
 PyDoc_STRVAR(wait_doc, "wait(callback=None)");
 PyDoc_STRVAR(close_doc, "close()");
-PyDoc_STRVAR(set_exit_code_doc,
-"_set_exit_code(code, seconds)\n\n"
-"When the process ends, workers get so many seconds to end; then the job is\n"
-"aborted with that code.");
+PyDoc_STRVAR(
+    set_exit_code_doc,
+    "_set_exit_code(code, seconds)\n\n"
+    "When the process ends, workers get so many seconds to end; then the job is\n"
+    "aborted with that code.");
 
 static PyMethodDef pool_methods[] = {
     {"map", (PyCFunction)(void (*)(void))pool_map,
@@ -431,8 +443,7 @@ static PyObject *
 pool_get_size(PyObject *self, void *Py_UNUSED(closure))
 {
     struct pool *pool = (struct pool *)self;
-    return check_made(pool) < 0 ? NULL
-                                : PyLong_FromLong(pool->crew->workers);
+    return check_made(pool) < 0 ? NULL : PyLong_FromLong(pool->crew->workers);
 }
 
 static PyObject *
@@ -441,8 +452,7 @@ pool_get_handle(PyObject *self, void *Py_UNUSED(closure))
     struct pool *pool = (struct pool *)self;
     if (check_made(pool) < 0)
         return NULL;
-    return PyLong_FromLong(
-        pool->crew->transport->handle(pool->crew->mailbox));
+    return PyLong_FromLong(pool->crew->transport->handle(pool->crew->mailbox));
 }
 
 static PyObject *

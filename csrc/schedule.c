@@ -172,7 +172,7 @@ int
 schedule_done(const struct schedule *schedule)
 {
     return (schedule->exhausted || schedule->given >= schedule->limit)
-        && schedule->owed == 0 && schedule->missing >= schedule->limit;
+           && schedule->owed == 0 && schedule->missing >= schedule->limit;
 }
 
 uint64_t

@@ -156,8 +156,8 @@ hold(struct crew *crew, struct worker *worker, const struct letter *letter)
     slot->outcome = outcome;
     /* Chunks that asked for it (VERB_NEED) have waited for this. */
     for (struct chunk *chunk = worker->first; chunk; chunk = chunk->next) {
-        if (chunk->header.callable == slot->callable
-            && !chunk->callable.value && !chunk->callable.account)
+        if (chunk->header.callable == slot->callable && !chunk->callable.value
+            && !chunk->callable.account)
             chunk->callable = outcome_keep(&slot->outcome);
     }
     return 0;
@@ -179,8 +179,8 @@ call_initializer(struct worker *worker, const struct letter *letter)
 {
     PyObject *function, *arguments, *done = NULL;
     PyObject *pair = load_one(worker, letter);
-    if (pair != NULL && PyArg_ParseTuple(pair, "OO!", &function,
-                                         &PyTuple_Type, &arguments))
+    if (pair != NULL
+        && PyArg_ParseTuple(pair, "OO!", &function, &PyTuple_Type, &arguments))
         done = PyObject_CallObject(function, arguments);
     Py_XDECREF(pair);
     Py_XDECREF(done);
@@ -273,9 +273,10 @@ open_letter(struct crew *crew, struct worker *worker, struct letter *letter)
         worker->ended = 1;
         return 0;
     default:
-        return errors_raise("TransportError", "rank %d sent verb %d, which a "
-                            "worker does not know", letter->source,
-                            letter->verb);
+        return errors_raise("TransportError",
+                            "rank %d sent verb %d, which a "
+                            "worker does not know",
+                            letter->source, letter->verb);
     }
 }
 
@@ -300,7 +301,7 @@ receive(struct crew *crew, struct worker *worker, double seconds)
     int came = crew_receive(crew, seconds, &letter);
     if (came < 0 && letter.verb != 0
         && PyErr_ExceptionMatches(PyExc_MemoryError)) {
-        PyErr_Clear();          /* its handler finds that there is no parcel */
+        PyErr_Clear(); /* its handler finds that there is no parcel */
         came = 1;
     }
     if (came > 0 && open_letter(crew, worker, &letter) < 0)
@@ -332,8 +333,8 @@ is_abandoned(const struct worker *worker, const struct header *header,
              uint64_t index)
 {
     return worker->ended
-        || (header->job == worker->abandoned
-            && index >= worker->abandoned_first);
+           || (header->job == worker->abandoned
+               && index >= worker->abandoned_first);
 }
 
 static int
@@ -390,7 +391,8 @@ run_tasks(struct crew *crew, struct worker *worker, struct chunk *chunk,
         if (is_abandoned(worker, header, header->first + *done))
             return 0;
         if (call(crew, codec, chunk, &reader, results,
-                 *done + 1 == header->count) < 0)
+                 *done + 1 == header->count)
+            < 0)
             return -1;
     }
     return 0;
@@ -399,8 +401,8 @@ run_tasks(struct crew *crew, struct worker *worker, struct chunk *chunk,
 /* Makes the answer of a chunk that cannot run, or whose task raised: the
    account becomes the parcel's last item. */
 static int
-add_account(struct worker *worker, struct chunk *chunk,
-            struct parcel *results, PyObject *account)
+add_account(struct worker *worker, struct chunk *chunk, struct parcel *results,
+            PyObject *account)
 {
     struct codec *codec = codec_for(worker, chunk->header.flags);
     if (account == NULL || codec == NULL)
@@ -412,8 +414,8 @@ static int
 fill_answer(struct crew *crew, struct worker *worker, struct chunk *chunk,
             struct parcel *results, struct header *answer)
 {
-    PyObject *account = chunk->account ? chunk->account
-                                       : chunk->callable.account;
+    PyObject *account =
+        chunk->account ? chunk->account : chunk->callable.account;
     int fatal = 0;
     if (is_abandoned(worker, &chunk->header, chunk->header.first))
         return 0;
@@ -463,9 +465,9 @@ static int
 is_ready(const struct worker *worker, const struct chunk *chunk)
 {
     return chunk != NULL
-        && (chunk->callable.value != NULL || chunk->callable.account != NULL
-            || chunk->account != NULL
-            || is_abandoned(worker, &chunk->header, chunk->header.first));
+           && (chunk->callable.value != NULL || chunk->callable.account != NULL
+               || chunk->account != NULL
+               || is_abandoned(worker, &chunk->header, chunk->header.first));
 }
 
 /* A large answer moves only while this rank makes progress on it, which user
@@ -489,10 +491,11 @@ say_farewell(struct crew *crew, struct worker *worker)
     struct transport_error error = {0};
     int status;
     forget(worker);
-    Py_BEGIN_ALLOW_THREADS
-    status = crew->transport->close(crew->mailbox, &error);
-    Py_END_ALLOW_THREADS
-    return status == TRANSPORT_OK ? 0 : errors_raise_transport(&error);
+    Py_BEGIN_ALLOW_THREADS status =
+        crew->transport->close(crew->mailbox, &error);
+    Py_END_ALLOW_THREADS return status == TRANSPORT_OK
+        ? 0
+        : errors_raise_transport(&error);
 }
 
 int
@@ -510,6 +513,5 @@ worker_serve(struct crew *crew, int one_wait)
             return -1;
     }
     return crew->transport->closed(crew->mailbox) ? 0
-                                                  : say_farewell(crew,
-                                                                 worker);
+                                                  : say_farewell(crew, worker);
 }

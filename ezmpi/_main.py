@@ -186,4 +186,3 @@ def is_main_reference(obj: Any) -> bool:
     if getattr(obj, "__module__", None) != "__main__":
         return False
     return not is_by_value(obj)
-

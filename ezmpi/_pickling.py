@@ -89,12 +89,11 @@ class Encoder:
                 if _is_definition(name, value):
                     definitions[name] = value
                 else:
-                    constants[name] = self._pickle(name, lambda v=value: self(v, None))
+                    constants[name] = self._pickle(name, self, value, None)
             done = len(names)
             if definitions:
                 pickled_definitions = self._pickle(
-                    ", ".join(definitions),
-                    lambda: self.by_value.dumps_definitions(definitions),
+                    ", ".join(definitions), self.by_value.dumps_definitions, definitions
                 )
             names.extend(n for n in record.missing(self._met) if n not in names)
         return pickle.dumps(
@@ -102,9 +101,9 @@ class Encoder:
         )
 
     @staticmethod
-    def _pickle(names: str, dumps: Callable[[], bytes]) -> bytes:
+    def _pickle(names: str, dumps: Callable[..., bytes], *args: object) -> bytes:
         try:
-            return dumps()
+            return dumps(*args)
         except Exception as error:
             raise pickle.PicklingError(
                 f"the workers need the global {names}, which was bound in __main__ "

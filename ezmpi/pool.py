@@ -325,7 +325,11 @@ class MPIPool(_ezmpi.MPIPool):
         return int(self.size)
 
     def __call__(
-        self, worker: Callable[[Any], Any], tasks: Iterable[Any], *args: Any, **kwargs: Any
+        self,
+        worker: Callable[[Any], Any],
+        tasks: Iterable[Any],
+        *args: Any,
+        **kwargs: Any,
     ) -> Optional[List[Any]]:
         return self.map(worker, tasks, *args, **kwargs)
 

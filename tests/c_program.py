@@ -12,10 +12,18 @@ ROOT = Path(__file__).resolve().parent.parent
 CSRC = ROOT / "csrc"
 HERE = ROOT / "tests" / "c"
 
-STRICT = (
-    "-std=c11 -O2 -g -pthread -Wall -Wextra -Wshadow -Wstrict-prototypes "
-    "-Wmissing-prototypes -Werror"
-).split()
+STRICT = [
+    "-std=c11",
+    "-O2",
+    "-g",
+    "-pthread",
+    "-Wall",
+    "-Wextra",
+    "-Wshadow",
+    "-Wstrict-prototypes",
+    "-Wmissing-prototypes",
+    "-Werror",
+]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
@@ -27,19 +35,27 @@ def compiler():
     return command
 
 
-def compile_c(sources, output, *flags):
-    """Compile `sources` strictly into `output`, and fail with what cc says."""
-    command = compiler() + STRICT + ["-I", str(CSRC)] + list(flags)
-    command += [str(source) for source in sources] + ["-o", str(output)]
+def run_command(command, seconds):
+    """Run it; return what it printed, and fail with that if it fails."""
     done = subprocess.run(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        universal_newlines=True,
-        timeout=120,
+        text=True,
+        timeout=seconds,
+        check=False,
     )
     if done.returncode != 0:
-        pytest.fail(" ".join(command) + "\n" + done.stdout)
+        said = f"exit code {done.returncode}: {' '.join(command)}\n{done.stdout}"
+        pytest.fail(said[-5000:], pytrace=False)
+    return done.stdout
+
+
+def compile_c(sources, output, *flags):
+    """Compile `sources` strictly into `output`."""
+    command = compiler() + STRICT + ["-I", str(CSRC)] + list(flags)
+    command += [str(source) for source in sources] + ["-o", str(output)]
+    run_command(command, 120)
     return output
 
 
@@ -58,12 +74,4 @@ def sanitize_flags(directory):
 def run_c(sources, directory):
     """Compile, with sanitizers where there are any, and run; return stdout."""
     program = compile_c(sources, directory / "program", *sanitize_flags(directory))
-    done = subprocess.run(
-        [str(program)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        universal_newlines=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    return run_command([str(program)], 300)

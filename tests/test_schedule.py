@@ -6,7 +6,7 @@ from c_program import CSRC, HERE, run_c
 def test_schedule(tmp_path):
     """Every order of joins, chunks, answers and limits on a small scale."""
     output = run_c([HERE / "schedule_test.c", CSRC / "schedule.c"], tmp_path)
-    assert int(output.split()[0]) > 10 ** 6, output
+    assert int(output.split()[0]) > 10**6, output
 
 
 def test_protocol(tmp_path):

@@ -147,7 +147,11 @@ def choose() -> Choice:
         choice = _from_launcher(launcher.vendor, launcher.name)
     if choice is None:
         choice = _from_installed()
-    if launcher is not None and vendor is not None and vendor != _vendor(choice.variant):
+    if (
+        launcher is not None
+        and vendor is not None
+        and vendor != _vendor(choice.variant)
+    ):
         reason = f"EZMPI_MPI={setting}" if setting else "mpi4py"
         _fail(
             f"the job was started by {launcher.name}, with {launcher.ranks} processes, "
@@ -185,7 +189,9 @@ def start() -> Any:
 
 def refuse_one_process() -> NoReturn:
     """Raise the ValueError for a communicator of one process."""
-    message = "Tried to create an MPI pool, but there was only one MPI process available"
+    message = (
+        "Tried to create an MPI pool, but there was only one MPI process available"
+    )
     launcher = find_launcher()
     if launcher is None or launcher.ranks < 2:
         raise ValueError(

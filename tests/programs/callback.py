@@ -69,10 +69,10 @@ with MPIPool() as pool:
     assert type(error) is SystemExit and error.code == 3, repr(error)
     check_works(pool)
 
-    case("a failing map calls back for results below the failure alone")
+    case("a failing map calls back for the results below the failure")
     seen = []
-    error = raised(pool.map, lambda x: 60 // (x - 30), range(100), seen.append)
+    error = raised(pool.map, lambda x: 1 / (x - 30) and x, range(100), seen.append)
     assert type(error) is ZeroDivisionError
-    assert len(seen) <= 30 and all(r < 0 for r in seen), seen
+    assert set(range(30)) <= set(seen) and len(seen) < 100, seen
     check_works(pool)
 print("ok")

@@ -134,7 +134,7 @@ class Job:
     def gives(self, expected, function, *args, **kwargs):
         got = self.attempt(function, *args, **kwargs)
         if got is not self and got != expected:
-            raise Wrong("{!r:.200}, not {!r:.200}".format(got, expected))
+            raise Wrong(f"{got!r:.200}, not {expected!r:.200}")
 
     def raises(self, kinds, function, *args, **kwargs):
         try:
@@ -142,7 +142,7 @@ class Job:
         except kinds:
             return
         if got is not self:
-            raise Wrong("{!r:.200}, not {}".format(got, kinds))
+            raise Wrong(f"{got!r:.200}, not {kinds}")
 
 
 # ---- what tasks do ----------------------------------------------------------
@@ -152,8 +152,11 @@ def double(number):
     return 2 * number
 
 
+FIRST_BAD = 3
+
+
 def fail_from_three(number):
-    if number >= 3:
+    if number >= FIRST_BAD:
         raise ValueError(number)
     return number
 
@@ -169,6 +172,8 @@ class Block:
 
     def __eq__(self, other):
         return self.data == other.data
+
+    __hash__ = None
 
 
 def echo(value):
@@ -289,7 +294,7 @@ def callables(job, pool):
     for _ in range(3):
         job.gives([1, 2, 3, 4], pool.map, adder, range(4))
     if Adder.loads > job.workers and not job.failures:
-        raise Wrong("the callable travelled {} times".format(Adder.loads))
+        raise Wrong(f"the callable travelled {Adder.loads} times")
     adder.amount = 5
     job.gives([5, 6, 7], pool.map, adder, range(3))
     for amount in range(6):
@@ -302,12 +307,10 @@ def callables(job, pool):
 def failing(job, pool):
     blocks = [Block(bytes(LARGE)) for _ in range(3)]
     for chunksize in (1, 2, 5):
-        job.raises(
-            ValueError, pool.map, fail_from_three, range(8), chunksize=chunksize
-        )
+        job.raises(ValueError, pool.map, fail_from_three, range(8), chunksize=chunksize)
         job.gives([0, 1, 2], pool.map, fail_from_three, range(3))
     job.raises(TypeError, pool.map, lock, blocks)
-    job.raises(TypeError, pool.map, echo, blocks + [threading.Lock()], chunksize=4)
+    job.raises(TypeError, pool.map, echo, [*blocks, threading.Lock()], chunksize=4)
     job.gives(blocks, pool.map, echo, blocks)
 
 
@@ -338,7 +341,9 @@ def callback(job, pool):
     if sorted(seen) != [0, 2, 4] and not job.failures:
         raise Wrong(seen)
 
-    def fail_second(result, count=itertools.count()):
+    count = itertools.count()
+
+    def fail_second(result):
         if next(count) == 1:
             raise KeyError("callback")
 
@@ -396,12 +401,14 @@ def pools(job, pool):
 
 @scenario(waits=2, test_mode=True)
 def waits(job, pool):
-    for number in range(3):
-        job.gives([number], pool.map, Adder(number), [0])
-        job.attempt(pool.close)
-        pool = job.attempt(job.pool) if number < 2 else pool
+    job.gives([2], pool.map, double, [1])
+    job.attempt(pool.close)
+    for number in range(job.scenario.waits):
+        pool = job.attempt(job.pool)
         if pool is job:
             return
+        job.gives([number], pool.map, Adder(number), [0])
+        job.attempt(pool.close)
 
 
 @scenario()
@@ -410,12 +417,12 @@ def late_names(job, pool):
         # Other names each time: here the worker binds them in the master's
         # own __main__, and after a failure it may do so late.
         exec(
-            "def late{0}(x): return helper{0}(x) + {0}\n"
-            "def helper{0}(x): return 10 * x + {0}\n".format(number),
+            f"def late{number}(x): return helper{number}(x) + {number}\n"
+            f"def helper{number}(x): return 10 * x + {number}\n",
             globals(),
         )
         expected = [10 * x + 2 * number for x in range(3)]
-        job.gives(expected, pool.map, globals()["late%d" % number], range(3))
+        job.gives(expected, pool.map, globals()[f"late{number}"], range(3))
 
 
 # ---- running them -----------------------------------------------------------
@@ -450,11 +457,11 @@ class Runner:
         for _ in range(2):
             job, left = self.run()
             if job.failures or job.exits < job.workers:
-                raise Wrong("failures: {}".format(job.failures))
+                raise Wrong(f"failures: {job.failures}")
             if self.kept(job) > 0:
                 raise Wrong("not all messages were reaped")
         if left > LEAK:
-            raise Wrong("{} bytes were left behind".format(left))
+            raise Wrong(f"{left} bytes were left behind")
         return left
 
     def run_with_failures(self, rank, call, lasting, usual):
@@ -466,7 +473,7 @@ class Runner:
             # A worker that cannot go on ends the job, with all that it holds.
             ended_well = job.exits == job.workers
             if ended_well and left > usual + self.kept(job) + LEAK:
-                raise Wrong("{} bytes were left behind".format(left))
+                raise Wrong(f"{left} bytes were left behind")
 
 
 def main(library, name, rank=None):

@@ -1,0 +1,31 @@
+/* inbox.h -- the messages of a mailbox that arrive, one at a time. */
+
+#ifndef EZMPI_INBOX_H
+#define EZMPI_INBOX_H
+
+#include "wire.h"
+
+struct inbox {
+    struct wire *wire;
+    struct transport_message message;       /* the last one */
+    int expects;
+    size_t settled;                 /* parts below are here, or dropped */
+    double deadline;                /* for what is on its way; 0: none */
+    struct frame *frame;
+    size_t frame_room;
+    struct transport_part *parts;
+    size_t parts_room;
+};
+
+void inbox_init(struct inbox *inbox, struct wire *wire);
+void inbox_fini(struct inbox *inbox);
+
+/* The next message, if one has come: NOTHING if not.  Drops what was not
+   taken of the last one. */
+int inbox_receive(struct inbox *inbox);
+
+/* Receives part index, which is apart and not settled yet, and drops those
+   before it; base NULL: drops it, too. */
+int inbox_take(struct inbox *inbox, size_t index, void *base);
+
+#endif

@@ -1,0 +1,506 @@
+/* mailbox.c -- a mailbox: an inbox, an outbox, and a farewell at the end.
+
+   Knows no MPI (wire.h), no Python, and of the verbs only the farewell's. */
+
+#include "mailbox.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "frame.h"
+#include "inbox.h"
+#include "outbox.h"
+#include "patience.h"
+
+#define ENDING_SECONDS 5.0
+#define RANKS_NAMED 4               /* in the line before an abort */
+
+struct mailbox {
+    struct mailbox *next;
+    struct wire *wire;
+    int32_t handle;
+    void *owner;
+    struct inbox inbox;
+    struct outbox outbox;
+    double idle;                    /* seconds waited in vain so far */
+
+    struct transport_farewell farewell;     /* bytes: our copy */
+    int said;
+    int heard;                      /* farewells of others */
+    char *heard_from;               /* by rank */
+    int closed;
+    int ended;
+    double ending_seconds;
+    int ending_code;
+};
+
+
+/* ---- a mailbox --------------------------------------------------------- */
+
+static void
+mailbox_free(struct mailbox *mailbox)
+{
+    free((void *)mailbox->farewell.bytes);
+    free(mailbox->heard_from);
+    free(mailbox);
+}
+
+struct mailbox *
+mailbox_new(struct wire *wire, int32_t handle,
+            const struct transport_farewell *farewell, struct mailbox *next)
+{
+    struct mailbox *mailbox = calloc(1, sizeof(*mailbox));
+
+    if (mailbox == NULL) {
+        return NULL;
+    }
+    mailbox->next = next;
+    mailbox->wire = wire;
+    mailbox->handle = handle;
+    inbox_init(&mailbox->inbox, wire);
+    outbox_init(&mailbox->outbox, wire);
+    mailbox->heard_from = calloc((size_t)wire->ranks, 1);
+    mailbox->farewell = *farewell;
+    mailbox->farewell.bytes = malloc(farewell->size + 1);
+    mailbox->ending_seconds = ENDING_SECONDS;
+    mailbox->ending_code = 1;
+    if (mailbox->heard_from == NULL || mailbox->farewell.bytes == NULL) {
+        mailbox_free(mailbox);
+        return NULL;
+    }
+    memcpy((void *)mailbox->farewell.bytes, farewell->bytes, farewell->size);
+    return mailbox;
+}
+
+int
+mailbox_rank(const struct mailbox *mailbox)
+{
+    return mailbox->wire->rank;
+}
+
+int
+mailbox_ranks(const struct mailbox *mailbox)
+{
+    return mailbox->wire->ranks;
+}
+
+int32_t
+mailbox_handle(const struct mailbox *mailbox)
+{
+    return mailbox->handle;
+}
+
+void *
+mailbox_owner(const struct mailbox *mailbox)
+{
+    return mailbox->owner;
+}
+
+void
+mailbox_set_owner(struct mailbox *mailbox, void *owner)
+{
+    mailbox->owner = owner;
+}
+
+
+/* ---- errors ------------------------------------------------------------ */
+
+static int
+refuse(struct transport_error *error, const char *call, const char *text)
+{
+    error->call = call;
+    snprintf(error->text, sizeof(error->text), "%s", text);
+    return TRANSPORT_FAILED;
+}
+
+static int
+is_broken(const struct mailbox *mailbox)
+{
+    return mailbox->wire->error.call != NULL;
+}
+
+/* Failures inside are the wire's. */
+static int
+report(const struct mailbox *mailbox, int status,
+       struct transport_error *error)
+{
+    if (status == TRANSPORT_FAILED) {
+        *error = mailbox->wire->error;
+    }
+    return status;
+}
+
+
+/* ---- messages ---------------------------------------------------------- */
+
+/* Whether the farewells of all others have come that will: see "the end". */
+static int
+heard_all(const struct mailbox *mailbox)
+{
+    return mailbox->heard == (mailbox->wire->rank == 0
+                              ? mailbox->wire->ranks - 1 : 1);
+}
+
+int
+mailbox_send(struct mailbox *mailbox, int rank, int verb, int expects,
+             const struct transport_part *parts, size_t count, void *token,
+             struct transport_error *error)
+{
+    const struct wire *wire = mailbox->wire;
+
+    if (is_broken(mailbox)) {
+        return report(mailbox, TRANSPORT_FAILED, error);
+    }
+    if (mailbox->said) {
+        return refuse(error, "send", "after the farewell");
+    }
+    if (rank < 0 || rank >= wire->ranks || rank == wire->rank
+        || (rank != 0 && wire->rank != 0)) {
+        return refuse(error, "send", "not between rank 0 and another");
+    }
+    if (verb < 0 || verb >= PIECE_TAG || !frame_holds(count)) {
+        return refuse(error, "send", "no such verb, or too many parts");
+    }
+    mailbox->idle = 0;
+    return report(mailbox, outbox_send(&mailbox->outbox, rank, verb, expects,
+                                       parts, count, token), error);
+}
+
+void *
+mailbox_reap(struct mailbox *mailbox)
+{
+    void *token = outbox_reap(&mailbox->outbox);
+
+    if (token == NULL && !is_broken(mailbox)) {
+        /* What breaks here, the next call reports. */
+        outbox_progress(&mailbox->outbox);
+        token = outbox_reap(&mailbox->outbox);
+    }
+    return token;
+}
+
+static int
+flush(struct mailbox *mailbox, double seconds)
+{
+    struct patience patience = {.crowded = mailbox->wire->crowded};
+
+    for (;;) {
+        if (outbox_progress(&mailbox->outbox) < 0) {
+            return TRANSPORT_FAILED;
+        }
+        if (mailbox->outbox.first == NULL) {
+            return TRANSPORT_OK;
+        }
+        if (patience.waited >= seconds) {
+            return TRANSPORT_NOTHING;
+        }
+        patience_rest(&patience);
+    }
+}
+
+int
+mailbox_flush(struct mailbox *mailbox, double seconds,
+              struct transport_error *error)
+{
+    int status = is_broken(mailbox) ? TRANSPORT_FAILED
+                                    : flush(mailbox, seconds);
+
+    return report(mailbox, status, error);
+}
+
+/* Receives a message, if one has come, and notes a farewell. */
+static int
+receive(struct mailbox *mailbox)
+{
+    const struct transport_message *message = &mailbox->inbox.message;
+    int status = inbox_receive(&mailbox->inbox);
+
+    if (status == TRANSPORT_OK && message->verb == mailbox->farewell.verb
+        && !mailbox->heard_from[message->source]) {
+        mailbox->heard_from[message->source] = 1;
+        mailbox->heard++;
+    }
+    return status;
+}
+
+static int
+await(struct mailbox *mailbox, double seconds)
+{
+    /* Many short waits in a row are one long wait. */
+    struct patience patience = {.crowded = mailbox->wire->crowded,
+                                .before = mailbox->idle};
+
+    for (;;) {
+        int status = receive(mailbox);
+        if (status != TRANSPORT_NOTHING) {
+            mailbox->idle = 0;
+            return status;
+        }
+        if (outbox_progress(&mailbox->outbox) < 0) {
+            return TRANSPORT_FAILED;
+        }
+        if (patience.waited >= seconds) {
+            mailbox->idle += patience.waited;
+            return TRANSPORT_NOTHING;
+        }
+        patience_rest(&patience);
+    }
+}
+
+int
+mailbox_wait(struct mailbox *mailbox, double seconds,
+             struct transport_message *message, struct transport_error *error)
+{
+    int status;
+
+    if (is_broken(mailbox)) {
+        return report(mailbox, TRANSPORT_FAILED, error);
+    }
+    /* After rank 0's farewell nothing will come. */
+    if (mailbox->wire->rank != 0 && heard_all(mailbox)) {
+        return TRANSPORT_NOTHING;
+    }
+    status = await(mailbox, seconds);
+    if (status == TRANSPORT_OK) {
+        *message = mailbox->inbox.message;
+    }
+    return report(mailbox, status, error);
+}
+
+int
+mailbox_take(struct mailbox *mailbox, size_t index, void *base,
+             struct transport_error *error)
+{
+    const struct inbox *inbox = &mailbox->inbox;
+    const struct transport_part *part;
+
+    if (is_broken(mailbox)) {
+        return report(mailbox, TRANSPORT_FAILED, error);
+    }
+    if (index >= inbox->message.count) {
+        return refuse(error, "take", "the message has no such part");
+    }
+    part = &inbox->parts[index];
+    if (part->base != NULL) {
+        if (base != NULL) {
+            memcpy(base, part->base, part->size);
+        }
+        return TRANSPORT_OK;
+    }
+    if (index < inbox->settled) {
+        return refuse(error, "take", "this part or a later one was taken");
+    }
+    return report(mailbox, inbox_take(&mailbox->inbox, index, base), error);
+}
+
+
+/* ---- the end -----------------------------------------------------------
+
+   Every rank says farewell once: rank 0 when it is done for good, another in
+   answer to that; and a rank sends nothing after it.  Messages keep their
+   order, so whoever has heard a farewell has received all that its sender
+   ever sent.  When rank 0 has heard all others, and another rank has heard
+   rank 0 and its own farewell has left, nothing is on its way, and
+   MPI_Finalize meets no message that nobody received.
+
+   Nobody waits in a circle: a process says all the farewells that it owes as
+   rank 0 before it waits for any, and then serves its mailboxes in turn, so
+   that each farewell that comes is answered. */
+
+static int
+say_farewell(struct mailbox *mailbox)
+{
+    struct transport_part part = {(void *)mailbox->farewell.bytes,
+                                  mailbox->farewell.size};
+    int first = mailbox->wire->rank == 0 ? 1 : 0;
+    int end = mailbox->wire->rank == 0 ? mailbox->wire->ranks : 1;
+    int status = TRANSPORT_OK;
+
+    mailbox->said = 1;
+    for (int rank = first; rank < end && status == TRANSPORT_OK; rank++) {
+        status = outbox_send(&mailbox->outbox, rank, mailbox->farewell.verb,
+                             0, &part, 1, NULL);
+    }
+    return status;
+}
+
+int
+mailbox_close(struct mailbox *mailbox, struct transport_error *error)
+{
+    if (mailbox->closed) {
+        return TRANSPORT_OK;
+    }
+    if (is_broken(mailbox)) {
+        return report(mailbox, TRANSPORT_FAILED, error);
+    }
+    if (mailbox->wire->rank == 0 || !heard_all(mailbox)) {
+        return refuse(error, "close", "rank 0 has not said farewell");
+    }
+    if (say_farewell(mailbox) < 0 || flush(mailbox, HUGE_VAL) < 0) {
+        return report(mailbox, TRANSPORT_FAILED, error);
+    }
+    mailbox->closed = 1;
+    return TRANSPORT_OK;
+}
+
+int
+mailbox_closed(const struct mailbox *mailbox)
+{
+    return mailbox->closed;
+}
+
+void
+mailbox_set_ending(struct mailbox *mailbox, double seconds, int code)
+{
+    mailbox->ending_seconds = seconds;
+    mailbox->ending_code = code;
+}
+
+/* "ranks 2, 3, 5, 8 and 500 more": those whose farewell has not come. */
+static void
+name_missing(const struct mailbox *mailbox, char *text, size_t size)
+{
+    int missing = mailbox->wire->ranks - 1 - mailbox->heard;
+    int named = 0;
+    size_t length = (size_t)snprintf(text, size, "rank%s",
+                                     missing == 1 ? "" : "s");
+
+    for (int rank = 1; named < missing && named < RANKS_NAMED; rank++) {
+        if (!mailbox->heard_from[rank]) {
+            length += (size_t)snprintf(text + length, size - length, "%s %d",
+                                       named > 0 ? "," : "", rank);
+            named++;
+        }
+    }
+    if (missing > named) {
+        snprintf(text + length, size - length, " and %d more",
+                 missing - named);
+    }
+}
+
+static _Noreturn void
+abort_late(const struct mailbox *mailbox)
+{
+    char names[128];
+    int one = mailbox->wire->ranks - 1 - mailbox->heard == 1;
+
+    name_missing(mailbox, names, sizeof(names));
+    fprintf(stderr, "ezmpi: %s still %s %g s after rank 0 ended; aborting "
+            "the job\n", names, one ? "works" : "work",
+            mailbox->ending_seconds);
+    wire_abort(mailbox->ending_code);
+}
+
+static _Noreturn void
+abort_broken(const struct mailbox *mailbox)
+{
+    fprintf(stderr, "ezmpi: %s: %s; aborting the job\n",
+            mailbox->wire->error.call, mailbox->wire->error.text);
+    wire_abort(1);
+}
+
+/* Drops what has come. */
+static int
+drain(struct mailbox *mailbox)
+{
+    int status;
+
+    while ((status = receive(mailbox)) == TRANSPORT_OK) {
+        if (mailbox->wire->rank != 0 && mailbox->inbox.expects) {
+            fprintf(stderr, "ezmpi: rank 0 gave work to rank %d, which has "
+                    "ended; aborting the job\n", mailbox->wire->rank);
+            wire_abort(1);
+        }
+    }
+    return status;
+}
+
+/* A step towards the mailbox's end: OK when it is reached. */
+static int
+approach_end(struct mailbox *mailbox)
+{
+    if (is_broken(mailbox) || drain(mailbox) < 0) {
+        return TRANSPORT_FAILED;
+    }
+    if (heard_all(mailbox) && !mailbox->said && say_farewell(mailbox) < 0) {
+        return TRANSPORT_FAILED;
+    }
+    if (outbox_progress(&mailbox->outbox) < 0) {
+        return TRANSPORT_FAILED;
+    }
+    return heard_all(mailbox) && mailbox->outbox.first == NULL
+           ? TRANSPORT_OK : TRANSPORT_NOTHING;
+}
+
+static int
+is_at_end(struct mailbox *mailbox)
+{
+    int status = approach_end(mailbox);
+    double deadline = mailbox->inbox.deadline;
+
+    if (status != TRANSPORT_OK && deadline > 0
+        && patience_now() > deadline) {
+        abort_late(mailbox);
+    }
+    if (status == TRANSPORT_FAILED) {
+        abort_broken(mailbox);
+    }
+    return status == TRANSPORT_OK;
+}
+
+static void
+begin_end(struct mailbox *mailbox)
+{
+    if (mailbox->wire->rank == 0 && !is_broken(mailbox)) {
+        mailbox->inbox.deadline = patience_now() + mailbox->ending_seconds;
+        say_farewell(mailbox);      /* what fails, approach_end finds broken */
+    }
+}
+
+/* Keeps the tokens, to be reaped. */
+static void
+end(struct mailbox *mailbox)
+{
+    wire_close(mailbox->wire);
+    inbox_fini(&mailbox->inbox);
+    mailbox->closed = 1;
+    mailbox->ended = 1;
+}
+
+/* From mailbox on, the next one that is to end. */
+static struct mailbox *
+next_ending(struct mailbox *mailbox, const struct mailbox *only)
+{
+    while (mailbox != NULL
+           && (mailbox->ended || (only != NULL && mailbox != only))) {
+        mailbox = mailbox->next;
+    }
+    return mailbox;
+}
+
+void
+mailbox_end(struct mailbox *first, const struct mailbox *only)
+{
+    struct patience patience = {.crowded = 0};
+    struct mailbox *m;
+    int at_end = 0;
+
+    for (m = next_ending(first, only); m; m = next_ending(m->next, only)) {
+        begin_end(m);
+    }
+    while (!at_end) {
+        at_end = 1;
+        for (m = next_ending(first, only); m; m = next_ending(m->next, only)) {
+            at_end &= is_at_end(m);
+            patience.crowded = m->wire->crowded;
+        }
+        if (!at_end) {
+            patience_rest(&patience);
+        }
+    }
+    for (m = next_ending(first, only); m; m = next_ending(m->next, only)) {
+        end(m);
+    }
+}

@@ -1,0 +1,42 @@
+/* mailbox.h -- a mailbox over a wire; the functions are those of
+   transport.h, where their contracts stand. */
+
+#ifndef EZMPI_MAILBOX_H
+#define EZMPI_MAILBOX_H
+
+#include "wire.h"
+
+/* next: the mailboxes that the process has already.  NULL: out of memory. */
+struct mailbox *mailbox_new(struct wire *wire, int32_t handle,
+                            const struct transport_farewell *farewell,
+                            struct mailbox *next);
+
+int mailbox_rank(const struct mailbox *mailbox);
+int mailbox_ranks(const struct mailbox *mailbox);
+int32_t mailbox_handle(const struct mailbox *mailbox);
+void *mailbox_owner(const struct mailbox *mailbox);
+void mailbox_set_owner(struct mailbox *mailbox, void *owner);
+
+int mailbox_send(struct mailbox *mailbox, int rank, int verb, int expects,
+                 const struct transport_part *parts, size_t count,
+                 void *token, struct transport_error *error);
+void *mailbox_reap(struct mailbox *mailbox);
+int mailbox_flush(struct mailbox *mailbox, double seconds,
+                  struct transport_error *error);
+int mailbox_wait(struct mailbox *mailbox, double seconds,
+                 struct transport_message *message,
+                 struct transport_error *error);
+int mailbox_take(struct mailbox *mailbox, size_t index, void *base,
+                 struct transport_error *error);
+
+int mailbox_close(struct mailbox *mailbox, struct transport_error *error);
+int mailbox_closed(const struct mailbox *mailbox);
+void mailbox_set_ending(struct mailbox *mailbox, double seconds, int code);
+
+/* Exchanges farewells in the mailboxes from first on, or in only one of them,
+   and closes their wires.  A mailbox that has ended is left alone; it stays
+   in memory, and its functions fail.  Ends the job where a farewell cannot be
+   had: then it prints a line on stderr. */
+void mailbox_end(struct mailbox *first, const struct mailbox *only);
+
+#endif

@@ -1,0 +1,199 @@
+/* outbox.c -- sends messages without blocking, and knows which have left.
+
+   A message travels as a frame (frame.h), whose tag is the verb, followed by
+   the parts that are apart from it, in pieces tagged PIECE_TAG: those leave
+   from the caller's memory, all else from a copy. */
+
+#include "outbox.h"
+
+#include <stdlib.h>
+
+#include "frame.h"
+
+#define TESTED 16                   /* unfinished messages, at one go */
+
+struct outgoing {
+    struct outgoing *next;
+    void *token;                    /* NULL: nothing is to be reaped */
+    struct frame *frame;            /* behind requests, in this allocation */
+    size_t posted;
+    size_t done;                    /* of the requests posted */
+    struct wire_slot requests[];    /* the frame's, then one per piece */
+};
+
+void
+outbox_init(struct outbox *outbox, struct wire *wire)
+{
+    *outbox = (struct outbox){.wire = wire, .cursor = &outbox->first};
+}
+
+size_t
+piece_size(size_t size, size_t done)
+{
+    return size - done < PIECE_BYTES ? size - done : PIECE_BYTES;
+}
+
+static struct outgoing *
+outgoing_new(const struct frame_plan *plan)
+{
+    size_t requests = 1 + plan->apart + plan->apart_bytes / PIECE_BYTES;
+    size_t offset = sizeof(struct outgoing)
+                    + requests * sizeof(struct wire_slot);
+    struct outgoing *outgoing;
+
+    offset = (offset + 7) & ~(size_t)7;
+    outgoing = malloc(offset + plan->size);
+    if (outgoing != NULL) {
+        outgoing->posted = 0;
+        outgoing->done = 0;
+        outgoing->frame = (struct frame *)((char *)outgoing + offset);
+    }
+    return outgoing;
+}
+
+static int
+post(struct outbox *outbox, struct outgoing *outgoing, int rank, int tag,
+     const void *base, size_t size)
+{
+    int status = wire_send(outbox->wire, base, size, rank, tag,
+                           &outgoing->requests[outgoing->posted]);
+
+    outgoing->posted += status == TRANSPORT_OK;
+    return status;
+}
+
+static int
+post_pieces(struct outbox *outbox, struct outgoing *outgoing, int rank,
+            const struct transport_part *part)
+{
+    int status = TRANSPORT_OK;
+
+    for (size_t done = 0; done < part->size && status == TRANSPORT_OK;
+         done += PIECE_BYTES) {
+        status = post(outbox, outgoing, rank, PIECE_TAG,
+                      (const char *)part->base + done,
+                      piece_size(part->size, done));
+    }
+    return status;
+}
+
+/* Takes the message at *link out of the list and makes its token ready, if
+   all of it has left. */
+static int
+settle(struct outbox *outbox, struct outgoing **link)
+{
+    struct outgoing *outgoing = *link;
+
+    for (; outgoing->done < outgoing->posted; outgoing->done++) {
+        int status = wire_test(outbox->wire,
+                               &outgoing->requests[outgoing->done]);
+        if (status != TRANSPORT_OK) {
+            return status;
+        }
+    }
+    if (outgoing->token != NULL) {
+        outbox->tokens[outbox->tokens_ready++] = outgoing->token;
+    }
+    *link = outgoing->next;
+    free(outgoing);
+    return TRANSPORT_OK;
+}
+
+/* Goes on round the list from call to call: a message to a rank that does not
+   receive must not hold up the others, and a long list must not be walked at
+   every call. */
+int
+outbox_progress(struct outbox *outbox)
+{
+    int tested = 0;
+
+    if (*outbox->cursor == NULL) {
+        outbox->cursor = &outbox->first;
+    }
+    while (*outbox->cursor != NULL && tested < TESTED) {
+        int status = settle(outbox, outbox->cursor);
+        if (status == TRANSPORT_FAILED) {
+            return TRANSPORT_FAILED;
+        }
+        if (status == TRANSPORT_NOTHING) {
+            outbox->cursor = &(*outbox->cursor)->next;
+            tested++;
+        }
+    }
+    return TRANSPORT_OK;
+}
+
+/* Room for one more token, so that settle cannot fail for lack of it. */
+static int
+reserve_token(struct outbox *outbox)
+{
+    size_t room = 2 * outbox->tokens_room + 16;
+    void **tokens;
+
+    if (outbox->tokens_out < outbox->tokens_room) {
+        return TRANSPORT_OK;
+    }
+    tokens = realloc(outbox->tokens, room * sizeof(*tokens));
+    if (tokens == NULL) {
+        return TRANSPORT_FAILED;
+    }
+    outbox->tokens = tokens;
+    outbox->tokens_room = room;
+    return TRANSPORT_OK;
+}
+
+/* Puts the message into the list.  Where nothing is apart, all is in our own
+   memory by now, and the caller's is free at once. */
+static void
+enlist(struct outbox *outbox, struct outgoing *outgoing, void *token,
+       int apart)
+{
+    outgoing->token = apart ? token : NULL;
+    if (token != NULL) {
+        outbox->tokens_out++;
+        if (!apart) {
+            outbox->tokens[outbox->tokens_ready++] = token;
+        }
+    }
+    /* In front, where the cursor, which is never in the newest message,
+       stays valid if this one is taken out first. */
+    outgoing->next = outbox->first;
+    outbox->first = outgoing;
+}
+
+int
+outbox_send(struct outbox *outbox, int rank, int verb, int expects,
+            const struct transport_part *parts, size_t count, void *token)
+{
+    struct frame_plan plan = frame_plan(parts, count);
+    struct outgoing *outgoing = outgoing_new(&plan);
+    int status;
+
+    if (outgoing == NULL || reserve_token(outbox) < 0) {
+        free(outgoing);
+        return wire_fail(outbox->wire, "malloc", "out of memory");
+    }
+    frame_pack(outgoing->frame, parts, count, expects);
+    enlist(outbox, outgoing, token, plan.apart > 0);
+    status = post(outbox, outgoing, rank, verb, outgoing->frame, plan.size);
+    for (size_t i = 0; plan.apart > 0 && i < count && status == TRANSPORT_OK;
+         i++) {
+        if (frame_is_apart(outgoing->frame, i)) {
+            status = post_pieces(outbox, outgoing, rank, &parts[i]);
+        }
+    }
+    if (status == TRANSPORT_OK) {
+        status = settle(outbox, &outbox->first);    /* most have left */
+    }
+    return status == TRANSPORT_FAILED ? status : TRANSPORT_OK;
+}
+
+void *
+outbox_reap(struct outbox *outbox)
+{
+    if (outbox->tokens_ready == 0) {
+        return NULL;
+    }
+    outbox->tokens_out--;
+    return outbox->tokens[--outbox->tokens_ready];
+}

@@ -1,0 +1,41 @@
+/* outbox.h -- the messages of a mailbox that are leaving. */
+
+#ifndef EZMPI_OUTBOX_H
+#define EZMPI_OUTBOX_H
+
+#include "wire.h"
+
+#define PIECE_TAG (WIRE_TAGS - 1)   /* greater than any verb */
+
+/* Parts apart from the frame travel in pieces.  Far below the limit of one
+   message, and so small that a piece nobody wants can go to scratch memory;
+   yet its overhead is lost in the time its bytes take. */
+#define PIECE_BYTES ((size_t)64 << 20)
+
+struct outgoing;
+
+struct outbox {
+    struct wire *wire;
+    struct outgoing *first;         /* NULL: all has left */
+    struct outgoing **cursor;       /* link to the one to be tested next */
+    void **tokens;                  /* those to be reaped */
+    size_t tokens_ready;
+    size_t tokens_out;              /* ready, or with a message on its way */
+    size_t tokens_room;
+};
+
+void outbox_init(struct outbox *outbox, struct wire *wire);
+
+/* As in transport.h; token NULL: there is nothing to reap. */
+int outbox_send(struct outbox *outbox, int rank, int verb, int expects,
+                const struct transport_part *parts, size_t count,
+                void *token);
+void *outbox_reap(struct outbox *outbox);
+
+/* Finds out what has left. */
+int outbox_progress(struct outbox *outbox);
+
+/* The next piece of a part of which done bytes are behind us. */
+size_t piece_size(size_t size, size_t done);
+
+#endif
