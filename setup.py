@@ -18,7 +18,7 @@ sys.path.insert(0, "csrc")
 from build_backend import mpi_compilers  # noqa: E402
 
 ENGINE = "module pool master worker crew codec errors schedule protocol"
-TRANSPORT = "transport_mpi frame patience"
+TRANSPORT = "transport_mpi mailbox inbox outbox frame patience"
 
 WARNINGS = "-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes"
 VARIANT_PROBE = """#include <mpi.h>

@@ -1,6 +1,7 @@
-"""Measures one row with one pool: ``cell.py ROW POOL N BUDGET``; prints one JSON object.
+"""Measures one row with one pool, in the process that run.py starts for it.
 
-Does N units of work, or as many as fit into BUDGET seconds. run.py starts it.
+``cell.py ROW POOL N BUDGET`` does N units of work, or as many as fit into BUDGET
+seconds, and prints a JSON object.
 """
 
 import importlib

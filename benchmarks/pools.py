@@ -1,8 +1,11 @@
 """The pools that are compared, an adapter each.
 
-`command` starts benchmarks/cell.py; `open` makes the pool in there, as its documentation
-says, and gives a map of the form ``map(function, tasks) -> list``.
+`command` starts cell.py; `open` makes the pool in there, as its documentation says, and
+gives a map of the form ``map(function, tasks) -> list``.
 """
+
+# A pool is imported in its own runs only.
+# ruff: noqa: PLC0415
 
 from contextlib import contextmanager
 from typing import Any, Callable, ContextManager, Dict, Iterator, NamedTuple, Optional

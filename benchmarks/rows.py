@@ -1,7 +1,7 @@
 """The rows of the table: what is measured, an entry each.
 
 A row counts units of work: tasks, maps or steps. Its `prepare` takes a pool's map and
-returns a function that does n of them. `floor` is the same conversation in bare messages.
+returns a function that does n of them. `floor` is the same in bare messages.
 """
 
 import sys
@@ -97,7 +97,7 @@ def closure_over_bytes(number: int) -> Callable[[int], int]:
 
 def emcee_with(size: int) -> Prepare:
     def prepare(map: Map) -> Work:
-        import emcee
+        import emcee  # noqa: PLC0415  takes a while
 
         data = np.zeros(size // 8)
         pool = SimpleNamespace(map=map)

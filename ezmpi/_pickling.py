@@ -47,7 +47,7 @@ class Encoder:
         try:
             pickled = self.by_value.dumps(obj)
         except Exception:
-            raise error  # what pickle says of it is what users know
+            raise error from None  # what pickle says of it is what users know
         return pickle.dumps(_Loaded(pickled), _PROTOCOL)
 
     def meet(self, obj: object) -> None:

@@ -32,7 +32,11 @@ ARROWS = {
     "schedule": "",
     "transport": "",
     "frame": "transport",
-    "transport_mpi": "frame patience transport",
+    "wire": "transport",
+    "inbox": "frame outbox patience transport wire",
+    "outbox": "frame transport wire",
+    "mailbox": "frame inbox outbox patience transport wire",
+    "transport_mpi": "mailbox patience transport wire",
     "errors": "compat transport",
     "codec": "compat transport",  # for struct transport_part, a byte range
     "crew": "codec errors protocol transport",
@@ -43,7 +47,17 @@ ARROWS = {
 }
 # Who may see what, through other headers or not.
 SEES_MPI = {"transport_mpi"}
-SEES_NEITHER = {"frame", "patience", "protocol", "schedule", "transport"}
+SEES_NEITHER = {
+    "frame",
+    "inbox",
+    "mailbox",
+    "outbox",
+    "patience",
+    "protocol",
+    "schedule",
+    "transport",
+    "wire",
+}
 PYTHON_HEADERS = {"Python.h", "structmember.h"}
 
 # Variables that may change, and why.

@@ -333,6 +333,10 @@ def endless():
         x += 1
 
 
+def inverse(x):
+    return 1 // (x - 50)
+
+
 def check_iterators(pool):
     for chunksize in (1, 4):
         case("an iterator that raises, chunksize %d" % chunksize)
@@ -353,7 +357,8 @@ def check_iterators(pool):
         assert raised(pool.map, square, tasks, chunksize=chunksize).code == 3
         check_works(pool)
         case("a task of an endless iterator fails, chunksize %d" % chunksize)
-        error = raised(pool.map, lambda x: 1 // (x - 50), endless(), None, False)
+        tasks = endless()
+        error = raised(pool.map, inverse, tasks, return_results=False, chunksize=chunksize)
         assert type(error) is ZeroDivisionError and "task 50" in told(error)
         check_works(pool)
 

@@ -1,0 +1,147 @@
+"""Results as Markdown."""
+
+import math
+import os
+import platform
+import statistics
+from pathlib import Path
+from typing import Dict, Iterable, List, Optional, Sequence
+
+from pools import FLOOR, OURS, REFERENCE
+from results import Results
+from rows import ROWS, UNITS
+
+ERROR_WIDTH = 70
+
+
+def number(value: float) -> str:
+    """Three digits, or all before the point."""
+    digits = max(0, 2 - math.floor(math.log10(value)))
+    return f"{value:,.{digits}f}"
+
+
+def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    rule = ["---"] * len(head)
+    return "\n".join("| " + " | ".join(line) + " |" for line in [head, rule, *lines])
+
+
+def speed(results: Results, row: str, pool: str, reference: str) -> str:
+    times = results.speed(row, pool, reference)
+    return "" if times is None else f"{number(times)}x"
+
+
+def cell(results: Results, row: str, pool: str) -> str:
+    seconds = results.seconds(row, pool)
+    errors = [text.replace("|", "/")[:ERROR_WIDTH] for text in results.errors(row, pool)]
+    if seconds is None:
+        return errors[0] if errors else ""
+    notes = []
+    if pool != REFERENCE:
+        notes.append(speed(results, row, pool, REFERENCE))
+    runs = [run for run in results.runs[row][pool] if "seconds" in run]
+    smallest = min(run["n"] for run in runs)
+    if smallest < results.plan.n(row):
+        notes.append(f"n = {smallest}")
+    if errors:
+        notes.append(f"{len(errors)} of {len(errors) + len(runs)} failed: {errors[0]}")
+    shown = ", ".join(filter(None, notes))
+    return number(UNITS[ROWS[row].unit](seconds)) + (f" ({shown})" if shown else "")
+
+
+def measured(results: Results) -> str:
+    lines = []
+    for row in results.rows:
+        start = [ROWS[row].title, str(results.plan.n(row)), ROWS[row].unit]
+        lines.append(start + [cell(results, row, pool) for pool in results.pools])
+    return table(["", "n", "unit", *results.pools], lines)
+
+
+def over_floor(results: Results) -> str:
+    pools = [pool for pool in results.pools if pool != FLOOR]
+    lines = [
+        [ROWS[row].title, *(speed(results, row, FLOOR, pool) for pool in pools)]
+        for row in results.rows
+    ]
+    return table(["", *pools], lines)
+
+
+def verdict(reached: Optional[float], target: float) -> str:
+    if reached is None:
+        return "not measured"
+    return "met" if reached >= target else "missed"
+
+
+def targets(results: Results) -> str:
+    lines = []
+    for row in results.rows:
+        target = ROWS[row].target
+        judged = verdict(results.speed(row, OURS, REFERENCE), target)
+        reached = speed(results, row, OURS, REFERENCE)
+        lines.append([ROWS[row].title, f"{target:g}x", reached, judged])
+    return table(["", "target", "reached", ""], lines)
+
+
+def machine() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line.partition(":")[2] for line in lines if line.startswith("model name")]
+    model = models[0].strip() if models else platform.machine()
+    cores = len(os.sched_getaffinity(0))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    kernel = f"{platform.system()} {platform.release()}"
+    return f"{model}, {cores} cores, {memory:.0f} GiB, {kernel}"
+
+
+def versions(results: Results) -> Dict[str, str]:
+    found = {"Python": platform.python_version()}
+    for pool in results.pools:
+        told = [run["version"] for run in results.of_pool(pool) if "version" in run]
+        if told:
+            found[pool] = " ".join(told[0].split())
+    return found
+
+
+def repetition(results: Results) -> str:
+    spreads = results.spreads()
+    if not spreads:
+        return "One run of each cell."
+    typical = statistics.median(spreads)
+    return (
+        f"Medians of {results.plan.repeat} runs; the longest and the shortest are "
+        f"typically {typical:.0%} apart."
+    )
+
+
+def bad_ends(results: Results) -> str:
+    """Runs that measured something, and then did not end as they should."""
+    lines = []
+    for pool in results.pools:
+        runs = [run for run in results.of_pool(pool) if "seconds" in run]
+        codes = sorted({str(run["exit"]) for run in runs if run["exit"] != 0})
+        count = sum(run["exit"] != 0 for run in runs)
+        if codes:
+            lines.append(
+                f"- {pool}: {count} of {len(runs)} runs measured and then did not end "
+                f"with exit code 0 ({', '.join(codes)})."
+            )
+    return "\n".join(lines)
+
+
+def report(results: Results) -> str:
+    found = versions(results).items()
+    parts: List[str] = [
+        f"- Machine: {machine()}\n"
+        f"- Versions: {', '.join(' '.join(pair) for pair in found)}\n"
+        f"- {repetition(results)} One worker unless the row says more.",
+        f"In brackets: times as fast as {REFERENCE}; n, where it had to be smaller to "
+        f"fit {results.plan.budget:g} s.",
+        measured(results),
+    ]
+    if FLOOR in results.pools:
+        parts += [
+            "Time over that of the floor: C with MPI_Send and MPI_Recv, one message a "
+            "task and a result, a callable's data once (emcee: nothing of emcee's work).",
+            over_floor(results),
+        ]
+    if {OURS, REFERENCE} <= set(results.pools):
+        parts += [f"Speed of {OURS} over {REFERENCE}.", targets(results)]
+    return "\n\n".join(filter(None, [*parts, bad_ends(results)]))

@@ -1,0 +1,110 @@
+"""Ctrl-C in the master while workers are busy; the first argument says what follows."""
+
+import sys
+import time
+
+from cases import check_works, raised
+
+from ezmpi import MPIPool
+
+
+def nap(seconds):
+    time.sleep(seconds)
+    return seconds
+
+
+def late(number):
+    time.sleep(number)
+    return "late"
+
+
+def caught(pool):
+    """The next map is right, though workers finish the old one's tasks first."""
+    print("mapping", flush=True)
+    error = raised(pool.map, late, [3] * 20)
+    print("caught", flush=True)
+    assert type(error) is KeyboardInterrupt, repr(error)
+    check_works(pool)
+    assert pool.map(nap, [0.01] * 30) == [0.01] * 30
+
+
+def some_busy(pool):
+    """Workers that are free serve the next map; one that is not does not hold it up."""
+    print("mapping", flush=True)
+    error = raised(pool.map, late, [4, 0.5] + [0.5] * 20)
+    print("caught", flush=True)
+    assert type(error) is KeyboardInterrupt, repr(error)
+    started = time.monotonic()
+    for _ in range(3):
+        check_works(pool)
+    assert time.monotonic() - started < 2, time.monotonic() - started
+
+
+def in_generator(pool):
+    """Ctrl-C in the code that makes the tasks."""
+
+    def tasks():
+        yield 0.01
+        print("mapping", flush=True)
+        time.sleep(30)
+        yield 0.01
+
+    error = raised(pool.map, nap, tasks())
+    print("caught", flush=True)
+    assert type(error) is KeyboardInterrupt, repr(error)
+    check_works(pool)
+
+
+def in_callback(pool):
+    def callback(result):
+        print("mapping", flush=True)
+        time.sleep(30)
+
+    error = raised(pool.map, nap, [0.01] * 20, callback)
+    print("caught", flush=True)
+    assert type(error) is KeyboardInterrupt, repr(error)
+    check_works(pool)
+
+
+def twice(pool):
+    """Two in a row, the second before the first one's tasks have ended."""
+    for _ in range(2):
+        print("mapping", flush=True)
+        error = raised(pool.map, late, [1.5] * 20)
+        print("caught", flush=True)
+        assert type(error) is KeyboardInterrupt, repr(error)
+    check_works(pool)
+
+
+def handled(pool):
+    """A handler of the user's that does not raise: the map goes on."""
+    import signal
+
+    came = []
+    signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    print("mapping", flush=True)
+    assert pool.map(nap, [0.2] * 10) == [0.2] * 10
+    assert came == [signal.SIGINT], came
+    print("caught", flush=True)
+
+
+def not_caught(pool):
+    print("mapping", flush=True)
+    pool.map(late, [30] * 20)
+
+
+def with_statement():
+    with MPIPool() as pool:
+        globals()[sys.argv[1]](pool)
+
+
+def no_with():
+    pool = MPIPool()
+    globals()[sys.argv[1]](pool)
+
+
+if "no_with" in sys.argv:
+    no_with()
+else:
+    with_statement()
+print("ok")

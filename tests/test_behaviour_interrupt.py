@@ -1,0 +1,103 @@
+"""Ctrl-C: in the master, at the launcher, in a worker."""
+
+import os
+import signal
+import time
+
+import pytest
+from launch import check, start
+
+RANKS = pytest.mark.parametrize("ranks", [2, 4, 8])
+
+
+def interrupt(job, busy=0.5):
+    """Send SIGINT to the master once the workers are busy; returns when."""
+    job.wait_for("mapping")
+    time.sleep(busy)
+    sent = time.monotonic()
+    job.signal(0, signal.SIGINT)
+    return sent
+
+
+def check_caught(mode, ranks, within=1.0):
+    with start("interrupt.py", ranks, mode) as job:
+        sent = interrupt(job)
+        job.wait_for("caught")
+        seconds = time.monotonic() - sent
+        result = job.finish(timeout=30)
+    assert seconds < within, result
+    assert result.returncode == 0, result
+    assert "ok" in result.stdout.splitlines(), result
+    assert result.stderr == "", result
+    assert result.left == [], result
+
+
+@RANKS
+def test_caught_and_the_next_map_is_right(ranks):
+    """ezmpi 0.1.0 and schwimmbad 0.4.2: the next map takes in the old one's results."""
+    check_caught("caught", ranks)
+
+
+@pytest.mark.parametrize("ranks", [4, 8])
+def test_a_busy_worker_does_not_hold_up_the_next_map(ranks):
+    check_caught("some_busy", ranks)
+
+
+@pytest.mark.parametrize("mode", ["in_generator", "in_callback"])
+def test_in_the_users_own_code(mode):
+    check_caught(mode, 3)
+
+
+def test_handled_by_the_user():
+    check_caught("handled", 3, within=10)
+
+
+def test_twice():
+    with start("interrupt.py", 3, "twice") as job:
+        interrupt(job)
+        deadline = time.monotonic() + 5
+        while job.stdout().count("mapping") < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.3)
+        job.signal(0, signal.SIGINT)
+        result = job.finish(timeout=30)
+    assert result.returncode == 0 and "ok" in result.stdout, result
+    assert result.stderr == "", result
+
+
+@pytest.mark.parametrize("how", ["with", "no_with"])
+@RANKS
+def test_not_caught(ranks, how):
+    """ezmpi 0.1.0 and schwimmbad 0.4.2 wait until every task has ended."""
+    with start("interrupt.py", ranks, "not_caught", how) as job:
+        sent = interrupt(job)
+        result = job.finish(timeout=30)
+        seconds = time.monotonic() - sent - (1.0 if result.left else 0)
+    assert seconds < 5, result
+    assert result.returncode != 0, result
+    assert result.errors[0].count("\nKeyboardInterrupt") == 1, result
+    assert all(not error for error in result.errors[1:]), result
+    assert "ok" not in result.stdout.splitlines(), result
+    assert result.left == [], result
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_at_the_launcher(ranks):
+    """What Ctrl-C at the terminal does: the launcher gets it, and the ranks perhaps."""
+    with start("interrupt.py", ranks, "not_caught") as job:
+        job.wait_for("mapping")
+        time.sleep(0.5)
+        sent = time.monotonic()
+        os.kill(job.launcher_pid, signal.SIGINT)
+        result = job.finish(timeout=30)
+        seconds = time.monotonic() - sent - (1.0 if result.left else 0)
+    assert seconds < 5, result
+    assert result.returncode != 0, result
+    assert all(not error for error in result.errors[1:]), result
+    assert result.left == [], result
+
+
+@RANKS
+def test_in_a_worker(ranks):
+    """ezmpi 0.1.0 and schwimmbad 0.4.2: a SIGINT that reaches a worker ends the job."""
+    check("interrupt_worker.py", ranks)
