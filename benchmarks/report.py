@@ -15,8 +15,8 @@ ERROR_WIDTH = 70
 
 
 def number(value: float) -> str:
-    """Three digits, or all before the point."""
-    digits = max(0, 2 - math.floor(math.log10(value)))
+    """Three digits, or all before the point, and at most four behind it."""
+    digits = min(4, max(0, 2 - math.floor(math.log10(value))))
     return f"{value:,.{digits}f}"
 
 

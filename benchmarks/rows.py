@@ -6,12 +6,12 @@ returns a function that does n of them. `floor` is the same in bare messages.
 
 import sys
 from types import SimpleNamespace
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterable, NamedTuple, Optional
 
 import numpy as np
 import tasks
 
-Map = Callable[[Callable[[Any], Any], Iterable[Any]], List[Any]]
+Map = Callable[[Callable[[Any], Any], Iterable[Any]], Any]
 Work = Callable[[int], object]
 Prepare = Callable[[Map], Work]
 

@@ -17,16 +17,22 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
-from pools import FLOOR, OURS, POOLS, Pool
+from pools import FLOOR, OURS, POOLS, REFERENCE, Pool
 from report import machine, number, report, versions
 from results import Plan, Results, Run
 from rows import ROWS, UNITS
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE.parent / "build" / "benchmarks"  # the floor, and what is pinned
-QUICK = {"repeat": 1, "scale": 0.01, "budget": 0.2, "limit": 5.0}
+QUICK: Dict[str, Any] = {
+    "repeat": 1,
+    "scale": 0.01,
+    "budget": 0.2,
+    "limit": 5.0,
+    "in_turn": True,
+}
 END_SECONDS = 5  # what a launcher gets to end its ranks
 
 
@@ -126,15 +132,23 @@ def run(plan: Plan, row: str, pool: str) -> Run:
         found: Run = json.JSONDecoder().raw_decode(out, start)[0]
         return {"n": plan.n(row), **found, "exit": code}
     if not ended:
-        return {"error": f"hangs: no result after {plan.limit:g} s", "exit": code}
+        return {"error": f"hangs: no result within {plan.limit:g} s", "exit": code}
     last = err.strip().rpartition("\n")[2]
     return {"error": f"exit code {code}: {last}", "exit": code}
 
 
+def cells(results: Results) -> Iterator[Tuple[str, str]]:
+    """What is measured in a repetition, in order."""
+    others = [pool for pool in results.pools if pool not in (FLOOR, OURS, REFERENCE)]
+    turn = itertools.cycle(others or [None])
+    for row in results.rows:
+        left_out = set(others) - {next(turn)} if results.plan.in_turn else set()
+        yield from ((row, pool) for pool in results.pools if pool not in left_out)
+
+
 def measure(results: Results) -> None:
     plan = results.plan
-    rounds = itertools.product(range(plan.repeat), results.rows, results.pools)
-    for _, row, pool in rounds:
+    for row, pool in list(cells(results)) * plan.repeat:
         runs = results.runs[row][pool]
         if any("error" in run and run["exit"] == "no end" for run in runs):
             continue  # it would take the whole limit again
@@ -154,7 +168,7 @@ def parse_options() -> argparse.Namespace:
     add = parser.add_argument
     add("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW")
     add("--pools", nargs="+", choices=POOLS, default=list(POOLS), metavar="POOL")
-    add("--quick", action="store_true", help="each cell once, and few tasks")
+    add("--quick", action="store_true", help="a smoke run: few tasks, once")
     add("--repeat", type=int, help="runs of each cell (5)")
     add("--budget", type=float, help="seconds that a measurement should take (5)")
     add("--limit", type=float, help="seconds after which a run is ended (60)")
@@ -168,8 +182,9 @@ def make_plan(options: argparse.Namespace) -> Plan:
     plan = Plan(mpiexec=options.mpiexec or shlex.quote(tool("mpiexec")))
     if options.quick:
         plan = plan._replace(**QUICK)
-    given = {name: getattr(options, name) for name in ("repeat", "budget", "limit")}
-    return plan._replace(**{k: v for k, v in given.items() if v is not None})
+    given: Dict[str, Any] = vars(options)
+    names = [n for n in ("repeat", "budget", "limit") if given[n] is not None]
+    return plan._replace(**{name: given[name] for name in names})
 
 
 def main() -> int:

@@ -409,16 +409,16 @@ pool_set_exit_code(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(
-    map_doc,
-    "map(worker, tasks, callback=None, return_results=True, *, chunksize=None)");
+PyDoc_STRVAR(map_doc,
+             "map(worker, tasks, callback=None, return_results=True, *,\n"
+             "    chunksize=None)");
 PyDoc_STRVAR(wait_doc, "wait(callback=None)");
 PyDoc_STRVAR(close_doc, "close()");
 PyDoc_STRVAR(
     set_exit_code_doc,
     "_set_exit_code(code, seconds)\n\n"
-    "When the process ends, workers get so many seconds to end; then the job is\n"
-    "aborted with that code.");
+    "When the process ends, workers get so many seconds to end; then the job\n"
+    "is aborted with that code.");
 
 static PyMethodDef pool_methods[] = {
     {"map", (PyCFunction)(void (*)(void))pool_map,

@@ -126,7 +126,9 @@ def _load(pickled: Optional[bytes]) -> Optional[BaseException]:
         return None
     try:
         exception = pickle.loads(pickled)
-    except Exception:  # its class needs other arguments, or is not here
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # its class needs other arguments, or is not here
         return None
     return exception if isinstance(exception, BaseException) else None
 

@@ -81,7 +81,7 @@ class Job:
         self.ranks = ranks
         self.directory = directory
         self._token = uuid.uuid4().hex
-        self._started = time.monotonic()
+        self.started = time.monotonic()
         with open(str(directory / "stdout"), "wb") as out:
             with open(str(directory / "stderr"), "wb") as err:
                 self._launcher = subprocess.Popen(
@@ -149,17 +149,17 @@ class Job:
 
     def finish(self, timeout=60):
         """Wait for the end; returns the `Result`.  `timeout` counts from the start."""
-        left = self._started + timeout * PATIENCE - time.monotonic()
+        left = self.started + timeout * PATIENCE - time.monotonic()
         try:
             code = self._launcher.wait(max(left, 0.01))
         except subprocess.TimeoutExpired:
             self._fail("the job did not end in %g s" % timeout)
-        return Result(self, code, time.monotonic() - self._started)
+        return Result(self, code, time.monotonic() - self.started)
 
     def _fail(self, why):
         self.dump_stacks()
         self.kill()
-        result = Result(self, self._launcher.wait(), time.monotonic() - self._started)
+        result = Result(self, self._launcher.wait(), time.monotonic() - self.started)
         pytest.fail("%s\n%r" % (why, result))
 
     def dump_stacks(self):

@@ -48,8 +48,8 @@ struct message {
     struct sent *sent;          /* NULL once its token may be given back */
     int verb;
     size_t count;
-    struct transport_part *parts;       /* copies, or the sender's own */
-    struct transport_part *shown;       /* to the receiver: large ones NULL */
+    struct transport_part *parts; /* copies, or the sender's own */
+    struct transport_part *shown; /* to the receiver: large ones NULL */
 };
 
 struct mailbox {
@@ -62,7 +62,7 @@ struct mailbox {
     int farewell_verb;
     unsigned char farewell[256];
     size_t farewell_size;
-    struct message *first, *last;       /* arrived, not yet looked at */
+    struct message *first, *last; /* arrived, not yet looked at */
     struct message *current;
     size_t taken;               /* parts of it below this are settled */
     struct sent *waiting;       /* tokens of messages on their way */
@@ -167,8 +167,7 @@ drop(struct message *message)
 
 /* Fills the message from parts; the number of bytes left with the sender. */
 static size_t
-fill(struct message *message, const struct transport_part *parts,
-     size_t count)
+fill(struct message *message, const struct transport_part *parts, size_t count)
 {
     size_t left = 0;
     message->count = count;
@@ -241,7 +240,7 @@ static int
 sleep_until(struct job *job, const struct timespec *deadline)
 {
     return pthread_cond_timedwait(&job->changed, &fake.lock, deadline)
-        != ETIMEDOUT;
+           != ETIMEDOUT;
 }
 
 static int
@@ -256,7 +255,8 @@ fake_send(struct mailbox *mailbox, int rank, int verb, int expects,
         return leave(mailbox, violate(error, "send", "no rank, or no token"));
     struct message *message = calloc(1, sizeof(*message));
     struct sent *sent = calloc(1, sizeof(*sent));
-    *sent = (struct sent){mailbox->waiting, token, fill(message, parts, count)};
+    *sent =
+        (struct sent){mailbox->waiting, token, fill(message, parts, count)};
     mailbox->waiting = sent;
     message->sender = mailbox;
     message->sent = sent;
@@ -326,7 +326,7 @@ all_taken(const struct mailbox *mailbox)
 {
     const struct message *message = mailbox->current;
     return message == NULL || fake.plan.tripped
-        || next_large(message, mailbox->taken) == message->count;
+           || next_large(message, mailbox->taken) == message->count;
 }
 
 static int
@@ -409,8 +409,9 @@ mailbox_of(int32_t handle)
 }
 
 static int
-open_mailbox(struct mailbox *mailbox, const struct transport_farewell *farewell,
-         struct transport_error *error)
+open_mailbox(struct mailbox *mailbox,
+             const struct transport_farewell *farewell,
+             struct transport_error *error)
 {
     if (farewell->size > sizeof(mailbox->farewell))
         return violate(error, "open", "a farewell of that size");
@@ -615,10 +616,10 @@ control_kept(int32_t handle)
 }
 
 struct fake {
-    struct transport table;     /* what the engine sees */
+    struct transport table; /* what the engine sees */
     int ranks;
     void (*plan)(int rank, const char *call, long number, int lasting);
-    int (*tripped)(void);       /* has the plan come to pass? */
+    int (*tripped)(void); /* has the plan come to pass? */
     int (*violations)(void);
     void (*finalize)(int32_t handle);
     void (*die)(int32_t handle);
@@ -629,30 +630,31 @@ struct fake {
 extern const struct fake ezmpi_transport;
 
 const struct fake ezmpi_transport = {
-    .table = {
-        .version = FAKE_VERSION,
-        .size = sizeof(struct transport),
-        .variant = "fake",
-        .compiled_for = "tests",
-        .check = fake_check,
-        .start = fake_start,
-        .leave = fake_leave,
-        .open = fake_open,
-        .rank = fake_rank,
-        .ranks = fake_ranks,
-        .handle = fake_handle,
-        .owner = fake_owner,
-        .set_owner = fake_set_owner,
-        .send = fake_send,
-        .reap = fake_reap,
-        .flush = fake_flush,
-        .wait = fake_wait,
-        .take = fake_take,
-        .close = fake_close,
-        .closed = fake_closed,
-        .set_ending = fake_set_ending,
-        .abort = fake_abort,
-    },
+    .table =
+        {
+            .version = FAKE_VERSION,
+            .size = sizeof(struct transport),
+            .variant = "fake",
+            .compiled_for = "tests",
+            .check = fake_check,
+            .start = fake_start,
+            .leave = fake_leave,
+            .open = fake_open,
+            .rank = fake_rank,
+            .ranks = fake_ranks,
+            .handle = fake_handle,
+            .owner = fake_owner,
+            .set_owner = fake_set_owner,
+            .send = fake_send,
+            .reap = fake_reap,
+            .flush = fake_flush,
+            .wait = fake_wait,
+            .take = fake_take,
+            .close = fake_close,
+            .closed = fake_closed,
+            .set_ending = fake_set_ending,
+            .abort = fake_abort,
+        },
     .ranks = RANKS,
     .plan = control_plan,
     .tripped = control_tripped,

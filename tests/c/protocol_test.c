@@ -37,7 +37,7 @@ unpacks(void)
     memset(&header, 0xff, sizeof(header));
     header_pack(&sample, bytes);
     return header_unpack(&header, bytes, sizeof(bytes)) == 0
-        && memcmp(&header, &sample, sizeof(header)) == 0;
+           && memcmp(&header, &sample, sizeof(header)) == 0;
 }
 
 static int

@@ -151,7 +151,7 @@ holds_above(const struct model *model, int worker)
 {
     int first = chunk_first(model, worker);
     return first != NOBODY
-        && first + chunk_count(model, worker) > model->limit;
+           && first + chunk_count(model, worker) > model->limit;
 }
 
 static void
@@ -180,7 +180,8 @@ check_refusals(const struct model *model)
             for (int done = 0; done <= MOST_TASKS + 1; done++) {
                 if (mine == NOBODY || first != mine || done > most)
                     CHECK(schedule_answer(schedule, worker, (uint64_t)first,
-                                          (uint64_t)done, 0) == -1);
+                                          (uint64_t)done, 0)
+                          == -1);
             }
         }
         CHECK(schedule_answer(schedule, worker, UINT64_MAX, UINT64_MAX, 0)
@@ -213,7 +214,8 @@ do_answer(struct model *model, int worker)
         model->state[first + i] = ANSWERED;
     model->idle[model->idle_count++] = worker;
     CHECK(schedule_answer(model->schedule, worker, (uint64_t)first,
-                          (uint64_t)done, 1) == 0);
+                          (uint64_t)done, 1)
+          == 0);
 }
 
 /* Below the one in force, at it, or above: the last two change nothing. */

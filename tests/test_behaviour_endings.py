@@ -1,0 +1,86 @@
+"""However the master's script ends: the workers end, and its exit code is kept."""
+
+import pytest
+from launch import launch
+
+CODES = {"plain": 0, "exception": 1, "exit3": 3, "text": 1, "zero": 0}
+LAST_WORDS = {"exception": "LookupError: deliberate", "text": "deliberate last words"}
+
+
+def check_ending(how, ranks, *args, seconds=10):
+    result = launch("ending.py", ranks, how, *args)
+    assert result.returncode == CODES[how], result
+    assert result.stdout.count("ending\n") == 1, result
+    assert result.left == [], result
+    assert result.seconds < seconds, result
+    assert all(error == "" for error in result.errors[1:]), result
+    if how in LAST_WORDS:
+        assert result.errors[0].rstrip().endswith(LAST_WORDS[how]), result
+        assert result.errors[0].count("deliberate") <= 2, result  # and the line itself
+    else:
+        assert result.errors[0] == "", result
+    if CODES[how] == 0:
+        assert result.stderr == "", result
+
+
+@pytest.mark.parametrize("mode", ["exits", "test_mode"])
+@pytest.mark.parametrize("where", ["with", "with_out", "close", "open"])
+@pytest.mark.parametrize("how", ["plain", "exception", "exit3"])
+def test_ending(how, where, mode):
+    """Not closed, ezmpi 0.1.0 and schwimmbad 0.4.2 close at exit, with a message too
+    many after a ``with``; after an exception outside a ``with`` they do the same."""
+    check_ending(how, 3, where, mode)
+
+
+@pytest.mark.parametrize("how", ["text", "zero"])
+def test_ending_by_other_exits(how):
+    check_ending(how, 4, "with")
+
+
+@pytest.mark.parametrize("ranks", [2, 8])
+@pytest.mark.parametrize("how", ["plain", "exception"])
+def test_ending_at_other_sizes(how, ranks):
+    check_ending(how, ranks, "open")
+
+
+@pytest.mark.parametrize("mpi4py", ["before", "after"])
+@pytest.mark.parametrize("where", ["with", "open"])
+@pytest.mark.parametrize("how", ["plain", "exception", "exit3"])
+def test_ending_with_mpi4py(how, where, mpi4py):
+    """Imported before, mpi4py initialises and finalises MPI; after, it finds it."""
+    pytest.importorskip("mpi4py", reason="needs mpi4py")
+    check_ending(how, 3, where, mpi4py)
+
+
+@pytest.mark.parametrize(
+    ("how", "where", "code", "seconds"),
+    [
+        ("exit3", "with", 3, 5),  # known to __exit__: no need to wait long
+        ("exception", "with", 1, 5),
+        ("exception", "open", 1, 8),
+        ("plain", "with", 1, 8),  # a worker had to be killed: not a success
+        ("exit3", "open", 1, 8),
+    ],
+)
+@pytest.mark.parametrize("mpi4py", ["", "before"])
+def test_ending_while_workers_are_busy(how, where, code, seconds, mpi4py):
+    """The existing pools wait until the abandoned tasks have ended, a minute here."""
+    if mpi4py:
+        pytest.importorskip("mpi4py", reason="needs mpi4py")
+    result = launch("ending.py", 3, how, where, "busy", mpi4py)
+    assert result.returncode == code, result
+    assert result.left == [], result
+    assert result.seconds < seconds + 3, result
+    lines = [line for line in result.errors[0].splitlines() if "ezmpi: rank" in line]
+    assert len(lines) == 1 and "aborting the job" in lines[0], result
+    if how == "exception":
+        assert result.errors[0].count("LookupError: deliberate") == 1, result
+
+
+@pytest.mark.slow
+def test_two_hundred_short_jobs():
+    """After the pools that send "stop" twice, MPICH 5 ends a third of them with 9."""
+    for number in range(200):
+        result = launch("short.py", 2 + number % 3)
+        assert result.returncode == 0 and result.stderr == "", (number, result)
+        assert result.left == [], (number, result)
