@@ -40,13 +40,18 @@ errors_raise_transport(const struct transport_error *error)
                         error->call ? error->call : "transport", error->text);
 }
 
+/* Ctrl-C may come while the account is made: that is one more try. */
+#define ACCOUNT_TRIES 3
+
 PyObject *
 errors_account(int rank)
 {
     PyObject *exception = PyErr_GetRaisedException();
     PyObject *account = NULL, *function = from_errors("_account");
-    if (function != NULL)
+    for (int i = 0; function && !account && i < ACCOUNT_TRIES; i++) {
+        PyErr_Clear();
         account = PyObject_CallFunction(function, "Oi", exception, rank);
+    }
     Py_XDECREF(function);
     Py_DECREF(exception);
     return account;

@@ -7,9 +7,9 @@
 #include <limits.h>
 #include <string.h>
 
-#define MAGIC 0x455a3100u           /* "EZ1"; tells another byte order, too */
-#define EXPECTS 1u                  /* in the low byte */
-#define APART ((uint64_t)1 << 63)   /* in a size */
+#define MAGIC 0x455a3100u /* "EZ1"; tells another byte order, too */
+#define EXPECTS 1u /* in the low byte */
+#define APART ((uint64_t)1 << 63) /* in a size */
 
 /* Up to here, copying a part twice costs less than a message of its own. */
 #define INSIDE_PART 4096u
@@ -19,7 +19,7 @@
 struct frame {
     uint32_t magic;
     uint32_t count;
-    uint64_t sizes[];               /* then the bytes */
+    uint64_t sizes[]; /* then the bytes */
 };
 
 static size_t
@@ -44,8 +44,7 @@ goes_apart(size_t size, size_t inside)
 int
 frame_holds(size_t count)
 {
-    return count <= (INT_MAX - head_size(0) - INSIDE_TOTAL)
-                    / sizeof(uint64_t);
+    return count <= (INT_MAX - head_size(0) - INSIDE_TOTAL) / sizeof(uint64_t);
 }
 
 struct frame_plan

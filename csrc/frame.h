@@ -22,8 +22,7 @@ struct frame_plan {
 /* Whether so many parts fit a frame, whose length must fit an int. */
 int frame_holds(size_t count);
 
-struct frame_plan frame_plan(const struct transport_part *parts,
-                             size_t count);
+struct frame_plan frame_plan(const struct transport_part *parts, size_t count);
 
 /* Fills a frame of the planned size. */
 void frame_pack(struct frame *frame, const struct transport_part *parts,
@@ -35,8 +34,7 @@ int frame_expects(const struct frame *frame);
 /* These believe nothing that size bytes do not bear out.  They return NULL,
    or what is wrong.  frame_unpack fills as many parts as frame_count told;
    their bases point into the frame, or are NULL for parts that are apart. */
-const char *frame_count(const struct frame *frame, size_t size,
-                        size_t *count);
+const char *frame_count(const struct frame *frame, size_t size, size_t *count);
 const char *frame_unpack(const struct frame *frame, size_t size,
                          struct transport_part *parts);
 

@@ -82,8 +82,8 @@ receive_piece(struct inbox *inbox, void *base, size_t size)
     int status;
 
     for (;;) {
-        status = wire_look(inbox->wire, inbox->message.source, PIECE_TAG,
-                           &arrival);
+        status =
+            wire_look(inbox->wire, inbox->message.source, PIECE_TAG, &arrival);
         if (status != TRANSPORT_NOTHING) {
             break;
         }
@@ -154,7 +154,8 @@ unpack(struct inbox *inbox, size_t size)
         return malformed(inbox, wrong);
     }
     if (grow(inbox->wire, (void **)&inbox->parts, &inbox->parts_room,
-             count * sizeof(*inbox->parts)) < 0) {
+             count * sizeof(*inbox->parts))
+        < 0) {
         return TRANSPORT_FAILED;
     }
     wrong = frame_unpack(inbox->frame, size, inbox->parts);
@@ -184,7 +185,8 @@ inbox_receive(struct inbox *inbox)
                                                 .verb = arrival.tag};
     inbox->settled = 0;
     if (grow(inbox->wire, (void **)&inbox->frame, &inbox->frame_room,
-             arrival.size) < 0
+             arrival.size)
+            < 0
         || accept(inbox, &arrival, inbox->frame) < 0) {
         return TRANSPORT_FAILED;
     }

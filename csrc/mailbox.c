@@ -36,7 +36,6 @@ struct mailbox {
     int ending_code;
 };
 
-
 /* ---- a mailbox --------------------------------------------------------- */
 
 static void
@@ -104,7 +103,6 @@ mailbox_set_owner(struct mailbox *mailbox, void *owner)
     mailbox->owner = owner;
 }
 
-
 /* ---- errors ------------------------------------------------------------ */
 
 static int
@@ -132,15 +130,14 @@ report(const struct mailbox *mailbox, int status,
     return status;
 }
 
-
 /* ---- messages ---------------------------------------------------------- */
 
 /* Whether the farewells of all others have come that will: see "the end". */
 static int
 heard_all(const struct mailbox *mailbox)
 {
-    return mailbox->heard == (mailbox->wire->rank == 0
-                              ? mailbox->wire->ranks - 1 : 1);
+    return mailbox->heard
+           == (mailbox->wire->rank == 0 ? mailbox->wire->ranks - 1 : 1);
 }
 
 int
@@ -164,8 +161,10 @@ mailbox_send(struct mailbox *mailbox, int rank, int verb, int expects,
         return refuse(error, "send", "no such verb, or too many parts");
     }
     mailbox->idle = 0;
-    return report(mailbox, outbox_send(&mailbox->outbox, rank, verb, expects,
-                                       parts, count, token), error);
+    return report(mailbox,
+                  outbox_send(&mailbox->outbox, rank, verb, expects, parts,
+                              count, token),
+                  error);
 }
 
 void *
@@ -204,8 +203,8 @@ int
 mailbox_flush(struct mailbox *mailbox, double seconds,
               struct transport_error *error)
 {
-    int status = is_broken(mailbox) ? TRANSPORT_FAILED
-                                    : flush(mailbox, seconds);
+    int status =
+        is_broken(mailbox) ? TRANSPORT_FAILED : flush(mailbox, seconds);
 
     return report(mailbox, status, error);
 }
@@ -295,7 +294,6 @@ mailbox_take(struct mailbox *mailbox, size_t index, void *base,
     return report(mailbox, inbox_take(&mailbox->inbox, index, base), error);
 }
 
-
 /* ---- the end -----------------------------------------------------------
 
    Every rank says farewell once: rank 0 when it is done for good, another in
@@ -320,8 +318,8 @@ say_farewell(struct mailbox *mailbox)
 
     mailbox->said = 1;
     for (int rank = first; rank < end && status == TRANSPORT_OK; rank++) {
-        status = outbox_send(&mailbox->outbox, rank, mailbox->farewell.verb,
-                             0, &part, 1, NULL);
+        status = outbox_send(&mailbox->outbox, rank, mailbox->farewell.verb, 0,
+                             &part, 1, NULL);
     }
     return status;
 }
@@ -364,8 +362,8 @@ name_missing(const struct mailbox *mailbox, char *text, size_t size)
 {
     int missing = mailbox->wire->ranks - 1 - mailbox->heard;
     int named = 0;
-    size_t length = (size_t)snprintf(text, size, "rank%s",
-                                     missing == 1 ? "" : "s");
+    size_t length =
+        (size_t)snprintf(text, size, "rank%s", missing == 1 ? "" : "s");
 
     for (int rank = 1; named < missing && named < RANKS_NAMED; rank++) {
         if (!mailbox->heard_from[rank]) {
@@ -387,9 +385,10 @@ abort_late(const struct mailbox *mailbox)
     int one = mailbox->wire->ranks - 1 - mailbox->heard == 1;
 
     name_missing(mailbox, names, sizeof(names));
-    fprintf(stderr, "ezmpi: %s still %s %g s after rank 0 ended; aborting "
-            "the job\n", names, one ? "works" : "work",
-            mailbox->ending_seconds);
+    fprintf(stderr,
+            "ezmpi: %s still %s %g s after rank 0 ended; aborting "
+            "the job\n",
+            names, one ? "works" : "work", mailbox->ending_seconds);
     wire_abort(mailbox->ending_code);
 }
 
@@ -409,8 +408,10 @@ drain(struct mailbox *mailbox)
 
     while ((status = receive(mailbox)) == TRANSPORT_OK) {
         if (mailbox->wire->rank != 0 && mailbox->inbox.expects) {
-            fprintf(stderr, "ezmpi: rank 0 gave work to rank %d, which has "
-                    "ended; aborting the job\n", mailbox->wire->rank);
+            fprintf(stderr,
+                    "ezmpi: rank 0 gave work to rank %d, which has "
+                    "ended; aborting the job\n",
+                    mailbox->wire->rank);
             wire_abort(1);
         }
     }
@@ -431,7 +432,8 @@ approach_end(struct mailbox *mailbox)
         return TRANSPORT_FAILED;
     }
     return heard_all(mailbox) && mailbox->outbox.first == NULL
-           ? TRANSPORT_OK : TRANSPORT_NOTHING;
+               ? TRANSPORT_OK
+               : TRANSPORT_NOTHING;
 }
 
 static int
@@ -440,8 +442,7 @@ is_at_end(struct mailbox *mailbox)
     int status = approach_end(mailbox);
     double deadline = mailbox->inbox.deadline;
 
-    if (status != TRANSPORT_OK && deadline > 0
-        && patience_now() > deadline) {
+    if (status != TRANSPORT_OK && deadline > 0 && patience_now() > deadline) {
         abort_late(mailbox);
     }
     if (status == TRANSPORT_FAILED) {
@@ -455,7 +456,7 @@ begin_end(struct mailbox *mailbox)
 {
     if (mailbox->wire->rank == 0 && !is_broken(mailbox)) {
         mailbox->inbox.deadline = patience_now() + mailbox->ending_seconds;
-        say_farewell(mailbox);      /* what fails, approach_end finds broken */
+        say_farewell(mailbox); /* what fails, approach_end finds broken */
     }
 }
 

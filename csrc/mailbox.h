@@ -7,9 +7,9 @@
 #include "wire.h"
 
 /* next: the mailboxes that the process has already.  NULL: out of memory. */
-struct mailbox *mailbox_new(struct wire *wire, int32_t handle,
-                            const struct transport_farewell *farewell,
-                            struct mailbox *next);
+struct mailbox *
+mailbox_new(struct wire *wire, int32_t handle,
+            const struct transport_farewell *farewell, struct mailbox *next);
 
 int mailbox_rank(const struct mailbox *mailbox);
 int mailbox_ranks(const struct mailbox *mailbox);
@@ -18,14 +18,14 @@ void *mailbox_owner(const struct mailbox *mailbox);
 void mailbox_set_owner(struct mailbox *mailbox, void *owner);
 
 int mailbox_send(struct mailbox *mailbox, int rank, int verb, int expects,
-                 const struct transport_part *parts, size_t count,
-                 void *token, struct transport_error *error);
+                 const struct transport_part *parts, size_t count, void *token,
+                 struct transport_error *error);
 void *mailbox_reap(struct mailbox *mailbox);
 int mailbox_flush(struct mailbox *mailbox, double seconds,
                   struct transport_error *error);
-int mailbox_wait(struct mailbox *mailbox, double seconds,
-                 struct transport_message *message,
-                 struct transport_error *error);
+int
+mailbox_wait(struct mailbox *mailbox, double seconds,
+             struct transport_message *message, struct transport_error *error);
 int mailbox_take(struct mailbox *mailbox, size_t index, void *base,
                  struct transport_error *error);
 

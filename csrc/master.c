@@ -129,6 +129,8 @@ draw(struct job *job, struct parcel *parcel, uint64_t count, uint64_t *drawn)
     uint64_t first = schedule_given(job->schedule);
     for (*drawn = 0; *drawn < count; ++*drawn) {
         uint64_t index = first + *drawn;
+        if (PyErr_CheckSignals() < 0)
+            return -1;
         PyObject *task = PyIter_Next(job->iterator);
         if (task == NULL) {
             if (PyErr_Occurred())

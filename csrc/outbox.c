@@ -37,8 +37,8 @@ static struct outgoing *
 outgoing_new(const struct frame_plan *plan)
 {
     size_t requests = 1 + plan->apart + plan->apart_bytes / PIECE_BYTES;
-    size_t offset = sizeof(struct outgoing)
-                    + requests * sizeof(struct wire_slot);
+    size_t offset =
+        sizeof(struct outgoing) + requests * sizeof(struct wire_slot);
     struct outgoing *outgoing;
 
     offset = (offset + 7) & ~(size_t)7;
@@ -85,8 +85,8 @@ settle(struct outbox *outbox, struct outgoing **link)
     struct outgoing *outgoing = *link;
 
     for (; outgoing->done < outgoing->posted; outgoing->done++) {
-        int status = wire_test(outbox->wire,
-                               &outgoing->requests[outgoing->done]);
+        int status =
+            wire_test(outbox->wire, &outgoing->requests[outgoing->done]);
         if (status != TRANSPORT_OK) {
             return status;
         }

@@ -53,8 +53,10 @@ int
 patience_crowded(int ranks)
 {
     static const char *const names[] = {
-        "MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE",
-        "MV2_COMM_WORLD_LOCAL_SIZE", "SLURM_STEP_TASKS_PER_NODE",
+        "MPI_LOCALNRANKS",
+        "OMPI_COMM_WORLD_LOCAL_SIZE",
+        "MV2_COMM_WORLD_LOCAL_SIZE",
+        "SLURM_STEP_TASKS_PER_NODE",
     };
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {

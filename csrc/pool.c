@@ -137,14 +137,15 @@ check_arguments(PyObject *initializer)
 
 /* One process: ezmpi._mpi knows what the launcher meant to start. */
 static int
-check_crew(const struct crew *crew)
+check_crew(const struct crew *crew, int handle)
 {
     if (crew->workers > 0)
         return 0;
     PyObject *module = PyImport_ImportModule("ezmpi._mpi");
     if (module == NULL)
         return -1;
-    PyObject *done = PyObject_CallMethod(module, "refuse_one_process", NULL);
+    PyObject *done =
+        PyObject_CallMethod(module, "refuse_one_process", "i", handle);
     Py_DECREF(module);
     Py_XDECREF(done);
     return -1;
@@ -176,7 +177,7 @@ pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
         return -1;
     pool->thread = PyThread_get_thread_ident();
     pool->crew = crew_open(transport, handle);
-    if (pool->crew == NULL || check_crew(pool->crew) < 0)
+    if (pool->crew == NULL || check_crew(pool->crew, handle) < 0)
         return -1;
     return pool->crew->rank == 0 ? init_master(pool, initializer, initargs)
                                  : init_worker(pool);
@@ -191,8 +192,11 @@ close_pool(struct pool *pool)
     if (pool->closed)
         return 0;
     pool->closed = 1;
+    crew->open_pools--;
+    if (crew->transport->closed(crew->mailbox))
+        return 0;       /* MPI has ended before the pool */
     int status = 0;
-    if (--crew->open_pools == 0)
+    if (crew->open_pools == 0)
         status = crew_forget(crew);
     if (pool->test_mode && status == 0)
         status = crew_broadcast(crew, VERB_RELEASE, &header, NULL);

@@ -58,7 +58,7 @@ struct transport_farewell {
 struct mailbox;                     /* opaque: the transport's own */
 
 struct transport {
-    uint32_t version;               /* TRANSPORT_VERSION; stays the first field */
+    uint32_t version;               /* TRANSPORT_VERSION; stays first */
     uint32_t size;                  /* sizeof(struct transport) */
     const char *variant;            /* "mpich", "openmpi", "mpiabi" */
     const char *compiled_for;       /* the library's version when compiled */
@@ -92,8 +92,8 @@ struct transport {
        kept.  expects: the receiver owes an answer, so that it must not end
        before it gave one. */
     int (*send)(struct mailbox *mailbox, int rank, int verb, int expects,
-                const struct transport_part *parts, size_t count,
-                void *token, struct transport_error *error);
+                const struct transport_part *parts, size_t count, void *token,
+                struct transport_error *error);
     /* A token whose message has left, or NULL. */
     void *(*reap)(struct mailbox *mailbox);
     /* Waits until all that was sent has left, at most seconds. */

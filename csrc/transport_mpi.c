@@ -32,8 +32,9 @@
 #define HANDLE_FROM_COMM MPI_Comm_c2f
 #if defined(OPEN_MPI)
 #define VARIANT "openmpi"
-#define COMPILED_FOR "Open MPI " TEXT_OF(OMPI_MAJOR_VERSION) "." \
-    TEXT_OF(OMPI_MINOR_VERSION) "." TEXT_OF(OMPI_RELEASE_VERSION)
+#define COMPILED_FOR                                     \
+    "Open MPI " TEXT_OF(OMPI_MAJOR_VERSION) "." TEXT_OF( \
+        OMPI_MINOR_VERSION) "." TEXT_OF(OMPI_RELEASE_VERSION)
 #define LIBRARIES {"Open MPI"}
 #elif defined(MPICH_VERSION)
 #define VARIANT "mpich"
@@ -54,12 +55,11 @@ struct mpi_wire {
    mutable static. */
 static struct {
     int parent_key;                 /* on a communicator: its mailbox */
-    int self_key;                   /* on MPI_COMM_SELF: MPI_Finalize began */
+    int self_key; /* on MPI_COMM_SELF: MPI_Finalize began */
     int has_keys;
-    pid_t pid;                      /* a forked child has no MPI */
+    pid_t pid; /* a forked child has no MPI */
     struct mailbox *mailboxes;
 } process;
-
 
 /* ---- errors ------------------------------------------------------------ */
 
@@ -90,7 +90,6 @@ wire_fail(struct wire *wire, const char *call, const char *text)
 {
     return refuse(&wire->error, call, text);
 }
-
 
 /* ---- the process ------------------------------------------------------- */
 
@@ -152,8 +151,8 @@ transport_check(char *library, size_t size, struct transport_error *error)
         return TRANSPORT_OK;
     }
     error->call = "MPI_Get_library_version";
-    snprintf(error->text, sizeof(error->text), "the variant for " VARIANT
-             " does not run on %.300s", version);
+    snprintf(error->text, sizeof(error->text),
+             "the variant for " VARIANT " does not run on %.300s", version);
     return TRANSPORT_FAILED;
 }
 
@@ -164,14 +163,16 @@ transport_start(int *ours, struct transport_error *error)
 
     *ours = 0;
     if (process.pid != 0 && process.pid != getpid()) {
-        return refuse(error, "start", "MPI belongs to the process that forked "
-                                      "this one");
+        return refuse(error, "start",
+                      "MPI belongs to the process that forked "
+                      "this one");
     }
     process.pid = getpid();
     MPI_Finalized(&finished);
     if (finished) {
-        return refuse(error, "start", "MPI was finalized before, and cannot "
-                                      "be started again");
+        return refuse(error, "start",
+                      "MPI was finalized before, and cannot "
+                      "be started again");
     }
     MPI_Initialized(&started);
     if (started) {
@@ -189,7 +190,6 @@ transport_leave(void)
         MPI_Finalize();
     }
 }
-
 
 /* ---- the wire ---------------------------------------------------------- */
 
@@ -234,8 +234,8 @@ wire_look(struct wire *wire, int source, int tag, struct wire_arrival *arrival)
     source = source == WIRE_ANY ? MPI_ANY_SOURCE : source;
     tag = tag == WIRE_ANY ? MPI_ANY_TAG : tag;
     for (int i = 0; i < 2 && !found; i++) {
-        code = MPI_Improbe(source, tag, comm_of(wire), &found, &message,
-                           &status);
+        code =
+            MPI_Improbe(source, tag, comm_of(wire), &found, &message, &status);
         if (code != MPI_SUCCESS) {
             return checked(&wire->error, "MPI_Improbe", code);
         }
@@ -244,7 +244,7 @@ wire_look(struct wire *wire, int source, int tag, struct wire_arrival *arrival)
         return TRANSPORT_NOTHING;
     }
     MPI_Get_count(&status, MPI_BYTE, &size);
-    if (size < 0) {                 /* MPI_UNDEFINED: more than an int */
+    if (size < 0) { /* MPI_UNDEFINED: more than an int */
         return wire_fail(wire, "MPI_Get_count", "a message above 2 GiB");
     }
     arrival->source = status.MPI_SOURCE;
@@ -332,7 +332,6 @@ wire_new(MPI_Comm parent, struct transport_error *error)
     return &wire->wire;
 }
 
-
 /* ---- the end ----------------------------------------------------------- */
 
 /* MPI_Finalize has begun, whoever called it. */
@@ -379,7 +378,6 @@ make_keys(struct transport_error *error)
     return checked(error, "MPI_Comm_create_keyval", code);
 }
 
-
 /* ---- opening ----------------------------------------------------------- */
 
 /* MPI raises the error of an invalid handle on MPI_COMM_SELF, before MPI 4 on
@@ -424,8 +422,9 @@ find_parent(int32_t handle, MPI_Comm *parent, struct transport_error *error)
         return TRANSPORT_FAILED;
     }
     if (inter) {
-        return refuse(error, "open", "an intercommunicator, which has no one "
-                                     "rank 0");
+        return refuse(error, "open",
+                      "an intercommunicator, which has no one "
+                      "rank 0");
     }
     return TRANSPORT_OK;
 }

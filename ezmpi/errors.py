@@ -100,7 +100,7 @@ def _pickled(exception: BaseException) -> Optional[bytes]:
 
     try:
         return Encoder(None)(exception, None)
-    except Exception:
+    except BaseException:  # whatever its __reduce__ does
         return None
 
 

@@ -187,11 +187,13 @@ def start() -> Any:
     return transport
 
 
-def refuse_one_process() -> NoReturn:
+def refuse_one_process(handle: int) -> NoReturn:
     """Raise the ValueError for a communicator of one process."""
     message = (
         "Tried to create an MPI pool, but there was only one MPI process available"
     )
+    if handle != WORLD:
+        raise ValueError(f"{message} on this communicator. Need at least two.")
     launcher = find_launcher()
     if launcher is None or launcher.ranks < 2:
         raise ValueError(

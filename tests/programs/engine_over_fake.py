@@ -425,6 +425,11 @@ def late_names(job, pool):
         job.gives(expected, pool.map, globals()[f"late{number}"], range(3))
 
 
+# Where no job is left before all its answers have come. Otherwise the last
+# ones may still be on their way when the master ends.
+ANSWERED = {"plain", "large", "callables", "initializer", "pools", "waits"}
+
+
 # ---- running them -----------------------------------------------------------
 
 
@@ -458,11 +463,12 @@ class Runner:
             job, left = self.run()
             if job.failures or job.exits < job.workers:
                 raise Wrong(f"failures: {job.failures}")
-            if self.kept(job) > 0:
+            kept = self.kept(job)
+            if kept > 0 and self.scenario.function.__name__ in ANSWERED:
                 raise Wrong("not all messages were reaped")
-        if left > LEAK:
+        if left > LEAK + kept:
             raise Wrong(f"{left} bytes were left behind")
-        return left
+        return left - kept
 
     def run_with_failures(self, rank, call, lasting, usual):
         for number in itertools.count(1):

@@ -1,0 +1,612 @@
+/* mailbox_test.c -- mailbox, inbox, outbox and frame over a wire in memory.
+
+   All ranks live in this one process.  A wire's message keeps pointing to the
+   sender's memory until it is accepted, as a large one over MPI does, or is
+   copied at once, as a small one may be.  The k-th call can be made to
+   fail. */
+
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "frame.h"
+#include "mailbox.h"
+#include "outbox.h"
+
+#define RANKS 9
+#define FAREWELL 500
+#define CHECK(condition) check((condition), #condition, __LINE__)
+
+struct letter {
+    struct letter *next;
+    int source;
+    int tag;
+    size_t size;
+    const void *base;   /* the sender's memory, or copy */
+    void *copy;
+    int accepted;
+    int done; /* the sender knows: nobody points here any more */
+};
+
+struct memory_wire {
+    struct wire wire;
+    struct letter *first; /* what is on its way to this rank */
+};
+
+static struct {
+    struct memory_wire wires[RANKS];
+    struct mailbox *boxes[RANKS];
+    int eager;
+    int calls;
+    int fail_at; /* 0: never */
+    int aborted; /* the code */
+    jmp_buf abort;
+} world;
+
+static struct transport_error error;
+
+static void
+check(int good, const char *text, int line)
+{
+    if (!good) {
+        printf("line %d: %s (last error: %s: %s)\n", line, text,
+               error.call ? error.call : "none", error.text);
+        exit(1);
+    }
+}
+
+/* ---- the wire in memory ------------------------------------------------ */
+
+int
+wire_fail(struct wire *wire, const char *call, const char *text)
+{
+    wire->error.call = call;
+    snprintf(wire->error.text, sizeof(wire->error.text), "%s", text);
+    return TRANSPORT_FAILED;
+}
+
+static int
+fails(struct wire *wire)
+{
+    CHECK(wire->error.call == NULL); /* a broken wire is left alone */
+    if (++world.calls != world.fail_at) {
+        return 0;
+    }
+    wire_fail(wire, "wire", "made to fail");
+    return 1;
+}
+
+static void
+letter_free(struct letter *letter)
+{
+    free(letter->copy);
+    free(letter);
+}
+
+int
+wire_send(struct wire *wire, const void *base, size_t size, int rank, int tag,
+          struct wire_slot *request)
+{
+    struct letter **link = &world.wires[rank].first;
+    struct letter *letter = calloc(1, sizeof(*letter));
+
+    if (fails(wire)) {
+        free(letter);
+        return TRANSPORT_FAILED;
+    }
+    letter->source = wire->rank;
+    letter->tag = tag;
+    letter->size = size;
+    letter->base = base;
+    if (world.eager) {
+        letter->copy = malloc(size);
+        letter->base = memcpy(letter->copy, base, size);
+    }
+    while (*link != NULL) {
+        link = &(*link)->next;
+    }
+    *link = letter;
+    request->room = letter;
+    return TRANSPORT_OK;
+}
+
+int
+wire_look(struct wire *wire, int source, int tag, struct wire_arrival *arrival)
+{
+    struct letter **link = &((struct memory_wire *)wire)->first;
+    struct letter *letter;
+
+    if (fails(wire)) {
+        return TRANSPORT_FAILED;
+    }
+    while ((letter = *link) != NULL
+           && ((source != WIRE_ANY && letter->source != source)
+               || (tag != WIRE_ANY && letter->tag != tag))) {
+        link = &letter->next;
+    }
+    if (letter == NULL) {
+        return TRANSPORT_NOTHING;
+    }
+    *link = letter->next;
+    *arrival = (struct wire_arrival){
+        letter->source, letter->tag, letter->size, {letter}};
+    return TRANSPORT_OK;
+}
+
+int
+wire_accept(struct wire *wire, struct wire_arrival *arrival, void *base,
+            struct wire_slot *request)
+{
+    struct letter *letter = arrival->slot.room;
+
+    request->room = NULL;
+    if (fails(wire)) {
+        return TRANSPORT_FAILED;
+    }
+    memcpy(base, letter->base, letter->size);
+    letter->accepted = 1;
+    if (letter->done) {
+        letter_free(letter);
+    }
+    return TRANSPORT_OK;
+}
+
+int
+wire_test(struct wire *wire, struct wire_slot *request)
+{
+    struct letter *letter = request->room;
+
+    if (fails(wire)) {
+        return TRANSPORT_FAILED;
+    }
+    if (letter == NULL) {
+        return TRANSPORT_OK;
+    }
+    if (!letter->accepted && letter->copy == NULL) {
+        return TRANSPORT_NOTHING;
+    }
+    letter->done = 1;
+    if (letter->accepted) {
+        letter_free(letter);
+    }
+    request->room = NULL;
+    return TRANSPORT_OK;
+}
+
+void
+wire_close(struct wire *wire)
+{
+    CHECK(((struct memory_wire *)wire)->first == NULL);
+    wire_fail(wire, "close", "closed");
+}
+
+void
+wire_abort(int code)
+{
+    world.aborted = code;
+    longjmp(world.abort, 1);
+}
+
+/* Mailboxes stay in memory for good; the sanitizer, which looks for leaks,
+   finds them here. */
+static struct mailbox *kept[20000];
+static size_t kept_count;
+
+static void
+make_world(int ranks, int eager)
+{
+    static const struct transport_farewell farewell = {FAREWELL, "bye", 3};
+    struct mailbox *last = NULL;
+
+    memset(&world, 0, sizeof(world));
+    memset(&error, 0, sizeof(error));
+    world.eager = eager;
+    for (int rank = 0; rank < ranks; rank++) {
+        world.wires[rank].wire.rank = rank;
+        world.wires[rank].wire.ranks = ranks;
+        last = mailbox_new(&world.wires[rank].wire, 0, &farewell, last);
+        world.boxes[rank] = last;
+        kept[kept_count++] = last;
+    }
+}
+
+/* ---- messages ---------------------------------------------------------- */
+
+#define PARTS 7
+static const size_t part_sizes[PARTS] = {4096, 0, 1, 4097, 4095, 100000, 8192};
+static unsigned char bytes[PARTS][100000];
+static unsigned char copy[100000];
+
+static void
+send_parts(int from, int to, int verb, size_t count)
+{
+    struct transport_part parts[PARTS];
+
+    for (size_t i = 0; i < count; i++) {
+        memset(bytes[i], (int)i + 1, part_sizes[i]);
+        parts[i] = (struct transport_part){bytes[i], part_sizes[i]};
+    }
+    CHECK(mailbox_send(world.boxes[from], to, verb, 0, parts, count, bytes,
+                       &error)
+          == TRANSPORT_OK);
+}
+
+static struct transport_message
+receive(int rank)
+{
+    struct transport_message message;
+
+    CHECK(mailbox_wait(world.boxes[rank], 1, &message, &error)
+          == TRANSPORT_OK);
+    return message;
+}
+
+static void
+check_part(int rank, const struct transport_message *message, size_t i)
+{
+    CHECK(message->parts[i].size == part_sizes[i]);
+    CHECK((message->parts[i].base == NULL) == (part_sizes[i] > 4096));
+    CHECK(mailbox_take(world.boxes[rank], i, copy, &error) == TRANSPORT_OK);
+    for (size_t at = 0; at < part_sizes[i]; at++) {
+        CHECK(copy[at] == i + 1);
+    }
+}
+
+static void
+test_messages(int eager)
+{
+    struct transport_message message;
+
+    make_world(2, eager);
+    for (size_t count = 0; count <= PARTS; count++) {
+        send_parts(0, 1, (int)count, count);
+    }
+    for (size_t count = 0; count <= PARTS; count++) {
+        message = receive(1);
+        CHECK(message.source == 0 && message.verb == (int)count);
+        CHECK(message.count == count);
+        for (size_t i = count % 2; i < count; i += 1 + count % 2) {
+            check_part(1, &message, i); /* all, or some: the rest is dropped */
+        }
+    }
+    CHECK(mailbox_wait(world.boxes[1], 0, &message, &error)
+          == TRANSPORT_NOTHING); /* it drops the rest of the last one */
+    CHECK(mailbox_flush(world.boxes[0], 1, &error) == TRANSPORT_OK);
+    for (size_t count = 0; count <= PARTS; count++) {
+        CHECK(mailbox_reap(world.boxes[0]) == bytes);
+    }
+    CHECK(mailbox_reap(world.boxes[0]) == NULL);
+}
+
+/* Small parts are inside up to a limit for all of them together. */
+static void
+test_many_small_parts(void)
+{
+    struct transport_part parts[100];
+    struct transport_message message;
+    int inside = 0;
+
+    make_world(2, 1);
+    for (int i = 0; i < 100; i++) {
+        parts[i] = (struct transport_part){bytes[0], 1000};
+    }
+    CHECK(mailbox_send(world.boxes[0], 1, 1, 0, parts, 100, parts, &error)
+          == TRANSPORT_OK);
+    message = receive(1);
+    for (size_t i = 0; i < 100; i++) {
+        inside += message.parts[i].base != NULL;
+        CHECK(mailbox_take(world.boxes[1], i, copy, &error) == TRANSPORT_OK);
+    }
+    CHECK(inside == 16 && message.parts[0].base != NULL);
+}
+
+static void
+test_pieces(void)
+{
+    size_t size = 2 * PIECE_BYTES + 5;
+    unsigned char *from = calloc(size, 1), *to = malloc(size);
+    struct transport_part part = {from, size};
+
+    make_world(2, 0);
+    from[PIECE_BYTES - 1] = 1;
+    from[PIECE_BYTES] = 2;
+    from[size - 1] = 3;
+    CHECK(mailbox_send(world.boxes[0], 1, 1, 0, &part, 1, from, &error)
+          == TRANSPORT_OK);
+    receive(1);
+    CHECK(mailbox_reap(world.boxes[0]) == NULL);
+    CHECK(mailbox_take(world.boxes[1], 0, to, &error) == TRANSPORT_OK);
+    CHECK(memcmp(from, to, size) == 0);
+    CHECK(mailbox_reap(world.boxes[0]) == from);
+    free(from);
+    free(to);
+}
+
+/* One rank that does not receive holds up no other's tokens, however many
+   messages wait for it. */
+static void
+test_slow_rank(void)
+{
+    struct transport_part part = {bytes[0], 5000};
+
+    make_world(3, 0);
+    for (int i = 0; i < 200; i++) {
+        CHECK(mailbox_send(world.boxes[0], 1, 1, 0, &part, 1, bytes[1],
+                           &error)
+              == TRANSPORT_OK);
+    }
+    for (int i = 0; i < 200; i++) {
+        void *token = NULL;
+        CHECK(mailbox_send(world.boxes[0], 2, 1, 0, &part, 1, bytes[2],
+                           &error)
+              == TRANSPORT_OK);
+        receive(2);
+        CHECK(mailbox_take(world.boxes[2], 0, copy, &error) == TRANSPORT_OK);
+        for (int tries = 0; tries < 20 && token == NULL; tries++) {
+            token = mailbox_reap(world.boxes[0]);
+        }
+        CHECK(token == bytes[2]);
+    }
+}
+
+/* ---- messages that nobody should send ---------------------------------- */
+
+static void
+deliver(const void *base, size_t size)
+{
+    static struct wire_slot request;
+
+    make_world(2, 1);
+    CHECK(wire_send(&world.wires[0].wire, base, size, 1, 1, &request)
+          == TRANSPORT_OK);
+}
+
+/* Reads all that the message claims to hold: the sanitizer watches. */
+static int
+read_all(void)
+{
+    struct transport_message message;
+    int status = mailbox_wait(world.boxes[1], 0, &message, &error);
+
+    for (size_t i = 0; status == TRANSPORT_OK && i < message.count; i++) {
+        if (message.parts[i].base != NULL) {
+            CHECK(message.parts[i].size <= sizeof(copy));
+            memcpy(copy, message.parts[i].base, message.parts[i].size);
+        }
+    }
+    return status;
+}
+
+/* A good frame, cut, lengthened, and with every bit of its head turned. */
+static void
+test_malformed(void)
+{
+    struct transport_part parts[3] = {{"abc", 3}, {bytes, 9000}, {"defgh", 5}};
+    struct frame_plan plan = frame_plan(parts, 3);
+    uint64_t frame[16] = {0}; /* aligned */
+    unsigned char *raw = (unsigned char *)frame;
+    int refused = 0;
+
+    CHECK(plan.size <= sizeof(frame) - 8 && plan.apart == 1);
+    frame_pack((struct frame *)raw, parts, 3, 0);
+    deliver(raw, plan.size);
+    CHECK(read_all() == TRANSPORT_OK);
+    for (size_t size = 0; size <= sizeof(frame); size++) {
+        deliver(raw, size);
+        CHECK(size == plan.size || read_all() == TRANSPORT_FAILED);
+    }
+    for (size_t bit = 0; bit < 8 * plan.size; bit++) {
+        raw[bit / 8] ^= (unsigned char)(1 << bit % 8);
+        deliver(raw, plan.size);
+        refused += read_all() == TRANSPORT_FAILED;
+        raw[bit / 8] ^= (unsigned char)(1 << bit % 8);
+    }
+    CHECK(refused > 200);
+    CHECK(error.text[0] != '\0');
+}
+
+/* ---- the end ----------------------------------------------------------- */
+
+/* All mailboxes of one world, ended as those of one process are. */
+static void
+end_all(int ranks)
+{
+    mailbox_end(world.boxes[ranks - 1], NULL);
+}
+
+/* Messages of all kinds, few of which are received: FAILED, or OK. */
+static int
+exchange(int ranks)
+{
+    static const struct transport_part parts[3] = {
+        {bytes[0], 100}, {bytes[1], 70000}, {bytes[2], 5000}};
+    struct transport_message message;
+    int status = TRANSPORT_OK;
+
+    for (int i = 0; i < 3 * ranks && status == TRANSPORT_OK; i++) {
+        int rank = 1 + i % (ranks - 1);
+        status = mailbox_send(world.boxes[i % 2 ? 0 : rank], i % 2 ? rank : 0,
+                              i, 0, parts, 3, bytes, &error);
+    }
+    if (status == TRANSPORT_OK) {
+        status = mailbox_wait(world.boxes[0], 0, &message, &error);
+    }
+    if (status == TRANSPORT_OK) {
+        status = mailbox_take(world.boxes[0], 2, copy, &error);
+    }
+    return status == TRANSPORT_FAILED ? status : TRANSPORT_OK;
+}
+
+static void
+check_ended(int ranks)
+{
+    struct transport_message message;
+    struct transport_part part = {bytes, 1};
+
+    for (int rank = 0; rank < ranks; rank++) {
+        struct mailbox *mailbox = world.boxes[rank];
+        CHECK(mailbox_closed(mailbox));
+        CHECK(mailbox_wait(mailbox, 1, &message, &error) < 0);
+        CHECK(mailbox_take(mailbox, 0, copy, &error) < 0);
+        CHECK(mailbox_flush(mailbox, 1, &error) < 0);
+        CHECK(mailbox_send(mailbox, !rank, 1, 0, &part, 1, bytes, &error) < 0);
+        CHECK(strcmp(error.text, "closed") == 0);
+        while (mailbox_reap(mailbox) != NULL) {
+        }
+    }
+}
+
+static void
+test_end(int eager)
+{
+    make_world(4, eager);
+    CHECK(exchange(4) == TRANSPORT_OK);
+    end_all(4);
+    check_ended(4);
+    end_all(4); /* once more does nothing */
+}
+
+/* A worker that hears the farewell while it serves. */
+static void
+test_close(void)
+{
+    struct transport_message message;
+
+    make_world(2, 1);
+    CHECK(mailbox_close(world.boxes[1], &error) < 0);
+    CHECK(mailbox_close(world.boxes[0], &error) < 0);
+    mailbox_set_ending(world.boxes[0], 0, 3);
+    if (setjmp(world.abort) == 0) {
+        mailbox_end(world.boxes[0], NULL); /* speaks, and gives up */
+    }
+    CHECK(world.aborted == 3);
+    message = receive(1);
+    CHECK(message.verb == FAREWELL && message.count == 1);
+    CHECK(memcmp(message.parts[0].base, "bye", 3) == 0);
+    CHECK(mailbox_wait(world.boxes[1], 9, &message, &error)
+          == TRANSPORT_NOTHING);
+    CHECK(mailbox_close(world.boxes[1], &error) == TRANSPORT_OK);
+    CHECK(mailbox_close(world.boxes[1], &error) == TRANSPORT_OK);
+    CHECK(mailbox_closed(world.boxes[1]));
+    CHECK(mailbox_send(world.boxes[1], 0, 1, 0, NULL, 0, bytes, &error) < 0);
+}
+
+/* What mailbox_end prints where it aborts; "" where it does not. */
+static const char *
+line_of_end(struct mailbox *first)
+{
+    static char line[200];
+    FILE *file = tmpfile();
+    int saved = dup(STDERR_FILENO);
+    size_t size;
+
+    dup2(fileno(file), STDERR_FILENO);
+    if (setjmp(world.abort) == 0) {
+        mailbox_end(first, NULL);
+    }
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    rewind(file);
+    size = fread(line, 1, sizeof(line) - 1, file);
+    line[size] = '\0';
+    fclose(file);
+    return line;
+}
+
+static void
+test_late(void)
+{
+    make_world(3, 1);
+    mailbox_set_ending(world.boxes[0], 0.01, 7);
+    CHECK(strcmp(line_of_end(world.boxes[0]),
+                 "ezmpi: ranks 1, 2 still work 0.01 s after rank 0 ended; "
+                 "aborting the job\n")
+          == 0);
+    CHECK(world.aborted == 7);
+    make_world(9, 1);
+    mailbox_set_ending(world.boxes[0], 0, 7);
+    CHECK(strstr(line_of_end(world.boxes[0]), "ranks 1, 2, 3, 4 and 4 more")
+          != NULL);
+    make_world(2, 1);
+    mailbox_set_ending(world.boxes[0], 0, 7);
+    CHECK(strstr(line_of_end(world.boxes[0]), "rank 1 still works 0 s")
+          != NULL);
+}
+
+/* The frame has come, what is apart never does. */
+static void
+test_late_pieces(void)
+{
+    static struct wire_slot request;
+    struct transport_part part = {bytes, 9000};
+    uint64_t frame[3];
+
+    make_world(2, 1);
+    frame_pack((struct frame *)frame, &part, 1, 0);
+    CHECK(wire_send(&world.wires[1].wire, frame, sizeof(frame), 0, 1, &request)
+          == TRANSPORT_OK);
+    mailbox_set_ending(world.boxes[0], 0.01, 7);
+    CHECK(strstr(line_of_end(world.boxes[0]), "rank 1 still works 0.01 s")
+          != NULL);
+    CHECK(world.aborted == 7);
+}
+
+static void
+test_owing(void)
+{
+    struct transport_part part = {bytes, 100};
+
+    make_world(2, 1);
+    CHECK(mailbox_send(world.boxes[0], 1, 1, 1, &part, 1, bytes, &error)
+          == TRANSPORT_OK);
+    CHECK(strcmp(line_of_end(world.boxes[1]),
+                 "ezmpi: rank 0 gave work to rank 1, which has ended; "
+                 "aborting the job\n")
+          == 0);
+    CHECK(world.aborted == 1);
+}
+
+/* The wire breaks at its k-th call, for every k: the caller is told, or in
+   the end the job is. */
+static void
+test_faults(int eager)
+{
+    int told = 0, aborted = 0;
+
+    for (int k = 1; ; k++) {
+        const char *line;
+        make_world(3, eager);
+        world.fail_at = k;
+        told += exchange(3) == TRANSPORT_FAILED;
+        line = line_of_end(world.boxes[2]);
+        if (world.calls < k) {
+            check_ended(3);
+            break;
+        }
+        aborted += world.aborted == 1;
+        CHECK(strcmp(line, "ezmpi: wire: made to fail; aborting the job\n")
+              == 0);
+    }
+    CHECK(told > 10 && aborted > told);
+}
+
+int
+main(void)
+{
+    for (int eager = 0; eager < 2; eager++) {
+        test_messages(eager);
+        test_end(eager);
+        test_faults(eager);
+    }
+    test_many_small_parts();
+    test_pieces();
+    test_slow_rank();
+    test_malformed();
+    test_close();
+    test_late();
+    test_late_pieces();
+    test_owing();
+    return 0;
+}
