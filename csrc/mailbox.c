@@ -422,7 +422,7 @@ drain(struct mailbox *mailbox)
 static int
 approach_end(struct mailbox *mailbox)
 {
-    if (is_broken(mailbox) || drain(mailbox) < 0) {
+    if (drain(mailbox) < 0) {
         return TRANSPORT_FAILED;
     }
     if (heard_all(mailbox) && !mailbox->said && say_farewell(mailbox) < 0) {
@@ -451,12 +451,17 @@ is_at_end(struct mailbox *mailbox)
     return status == TRANSPORT_OK;
 }
 
+/* Before any waiting: who has not sent all of a message must not wait for
+   the farewell that ends it. */
 static void
 begin_end(struct mailbox *mailbox)
 {
-    if (mailbox->wire->rank == 0 && !is_broken(mailbox)) {
-        mailbox->inbox.deadline = patience_now() + mailbox->ending_seconds;
-        say_farewell(mailbox); /* what fails, approach_end finds broken */
+    int is_first = mailbox->wire->rank == 0;
+
+    mailbox->inbox.deadline =
+        is_first ? patience_now() + mailbox->ending_seconds : 0;
+    if (is_broken(mailbox) || (is_first && say_farewell(mailbox) < 0)) {
+        abort_broken(mailbox);
     }
 }
 

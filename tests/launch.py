@@ -82,7 +82,7 @@ class Job:
         self.directory = directory
         self._token = uuid.uuid4().hex
         self.started = time.monotonic()
-        with open(str(directory / "stdout"), "wb") as out:
+        with open(str(directory / "stdout"), "ab") as out:
             with open(str(directory / "stderr"), "wb") as err:
                 self._launcher = subprocess.Popen(
                     command,
@@ -265,6 +265,7 @@ def launcher_environment(launcher, changes=None):
         if name.startswith(("PMI_", "PMIX_", "OMPI_COMM_", "MPI_LOCAL")):
             del env[name]
     env["PYTHONFAULTHANDLER"] = "1"
+    env.pop("PYTHONUNBUFFERED", None)  # it would tear the lines of ranks apart
     if mpi_of(launcher) == "openmpi" and os.geteuid() == 0:
         env["OMPI_ALLOW_RUN_AS_ROOT"] = "1"
         env["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"

@@ -1,12 +1,13 @@
 #!/bin/sh
 # rank.sh DIRECTORY COMMAND... -- what launch.py has the launcher start as each
 # rank: the command, with its standard error and its process id in files of
-# their own.  A shell and exec, because a wrapper in Python would be the
-# program's __main__.
+# their own, and its standard output in one file for all (launchers tear lines
+# of several ranks apart).  A shell and exec, because a wrapper in Python would
+# be the program's __main__.
 directory=$1
 shift
 rank=${PMI_RANK:-${PMIX_RANK:-${OMPI_COMM_WORLD_RANK:-${SLURM_PROCID:-0}}}}
-exec 2> "$directory/rank-$rank.stderr"
+exec >> "$directory/stdout" 2> "$directory/rank-$rank.stderr"
 echo $$ > "$directory/rank-$rank.writing"
 mv "$directory/rank-$rank.writing" "$directory/rank-$rank.pid"
 exec "$@"

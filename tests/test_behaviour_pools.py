@@ -86,6 +86,14 @@ def test_a_workers_callback_that_raises():
     check_test_mode("failing_callback", 3, "raised")
 
 
+def test_work_for_workers_that_have_gone_is_one_clear_line():
+    """In ezmpi 0.1.0 and schwimmbad 0.4.2 the master waits for ever."""
+    result = launch("test_mode.py", 2, "nobody_there", 2)
+    assert result.returncode == 1, result
+    assert result.errors[1].startswith("ezmpi: rank 0 gave work to rank 1"), result
+    assert result.left == [], result
+
+
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_a_suite_written_for_the_python_pool(ranks):
     """The integration tests of ezmpi 0.1.0, under pytest on every rank."""

@@ -77,7 +77,6 @@ receive(struct mailbox *mailbox)
     return message;
 }
 
-
 /* --- Messages with content that can be told from any other --- */
 
 static unsigned char
@@ -175,7 +174,6 @@ check_message(struct mailbox *mailbox, const struct transport_message *message,
         check_part(mailbox, message, i);
     }
 }
-
 
 /* --- What travels --- */
 
@@ -344,15 +342,16 @@ peak_megabytes(void)
 static void
 flood(void)
 {
-    enum {MESSAGES = 100000};
+    enum { MESSAGES = 100000 };
     static int tokens[MESSAGES];
     long before = peak_megabytes();
     int reaped = 0;
 
     for (int i = 0; rank == 0 && i < MESSAGES; i++) {
         struct transport_part part = {&i, sizeof(i)};
-        CHECK(transport->send(world, 1 + i % (ranks - 1), i % 100, 0, &part,
-                              1, &tokens[i], &error) == TRANSPORT_OK);
+        CHECK(transport->send(world, 1 + i % (ranks - 1), i % 100, 0, &part, 1,
+                              &tokens[i], &error)
+              == TRANSPORT_OK);
         reaped += transport->reap(world) != NULL;
     }
     if (rank == 0) {
@@ -369,7 +368,6 @@ flood(void)
         CHECK(memcmp(message.parts[0].base, &i, sizeof(i)) == 0);
     }
 }
-
 
 /* --- Mailboxes --- */
 
@@ -473,7 +471,6 @@ freed(void)
     }
     echo_round();
 }
-
 
 /* --- The end --- */
 
@@ -600,7 +597,6 @@ aborting(void)
     }
     sleep(30);
 }
-
 
 /* --- Waiting --- */
 
@@ -750,13 +746,12 @@ speed(void)
         double cooked = time_turns(turn, bytes, sizes[i]);
         if (rank == 0) {
             printf("speed: %9zu bytes: MPI %9.2f us, transport %9.2f us, "
-                   "%.2f times\n", sizes[i], 1e6 * raw, 1e6 * cooked,
-                   cooked / raw);
+                   "%.2f times\n",
+                   sizes[i], 1e6 * raw, 1e6 * cooked, cooked / raw);
         }
         free(bytes);
     }
 }
-
 
 /* --- Main --- */
 
@@ -764,13 +759,25 @@ static const struct {
     const char *name;
     void (*run)(void);
 } scenarios[] = {
-    {"echo", echo}, {"discard", discard}, {"mistakes", mistakes},
-    {"huge", huge}, {"flood", flood}, {"open_twice", open_twice},
-    {"intercommunicator", intercommunicator}, {"halves", halves},
-    {"freed", freed}, {"farewell", farewell}, {"crossed", crossed},
-    {"closing", closing}, {"finalized", finalized}, {"stuck", stuck},
-    {"stuck_sending", stuck_sending}, {"owing", owing},
-    {"aborting", aborting}, {"idle", idle}, {"speed", speed},
+    {"echo", echo},
+    {"discard", discard},
+    {"mistakes", mistakes},
+    {"huge", huge},
+    {"flood", flood},
+    {"open_twice", open_twice},
+    {"intercommunicator", intercommunicator},
+    {"halves", halves},
+    {"freed", freed},
+    {"farewell", farewell},
+    {"crossed", crossed},
+    {"closing", closing},
+    {"finalized", finalized},
+    {"stuck", stuck},
+    {"stuck_sending", stuck_sending},
+    {"owing", owing},
+    {"aborting", aborting},
+    {"idle", idle},
+    {"speed", speed},
 };
 
 static void
@@ -780,8 +787,7 @@ begin(int guest)
 
     CHECK(transport->version == TRANSPORT_VERSION);
     CHECK(transport->size == sizeof(struct transport));
-    CHECK(transport->check(library, sizeof(library), &error)
-          == TRANSPORT_OK);
+    CHECK(transport->check(library, sizeof(library), &error) == TRANSPORT_OK);
     if (guest) {
         MPI_Init(NULL, NULL);
     }

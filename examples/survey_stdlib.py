@@ -1,0 +1,136 @@
+"""Survey Python's own standard library: which functions are the most complex?
+
+Every module is one task: parse it, count lines and functions, and measure for each
+function its cyclomatic complexity (McCabe, "A complexity measure", 1976: one plus the
+number of decisions) and how deep its blocks are nested. The same work is then done
+serially, to compare the results and the time.
+
+    mpiexec -n 4 python examples/survey_stdlib.py
+"""
+
+import ast
+import collections
+import os
+import sys
+import sysconfig
+import time
+from pathlib import Path
+from typing import Iterator, List, NamedTuple, Tuple
+
+from ezmpi import MPIPool
+
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+BLOCKS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.With, ast.AsyncWith)
+DECISIONS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandler, ast.IfExp)
+
+
+class Function(NamedTuple):
+    name: str
+    line: int
+    complexity: int
+    depth: int
+
+
+class Module(NamedTuple):
+    name: str
+    lines: int
+    functions: List[Function]
+    worker: int
+
+    @property
+    def complexity(self) -> int:
+        return sum(function.complexity for function in self.functions)
+
+
+def inside(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a function, without those of functions defined in it."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, FUNCTIONS):
+            yield child
+            yield from inside(child)
+
+
+def decisions(node: ast.AST) -> int:
+    if isinstance(node, ast.BoolOp):
+        return len(node.values) - 1
+    if isinstance(node, ast.comprehension):
+        return 1 + len(node.ifs)
+    return int(isinstance(node, DECISIONS))
+
+
+def depth(node: ast.AST) -> int:
+    """How many blocks enclose the most deeply nested statement."""
+    children = [c for c in ast.iter_child_nodes(node) if not isinstance(c, FUNCTIONS)]
+    deepest = max((depth(child) for child in children), default=0)
+    return deepest + isinstance(node, BLOCKS)
+
+
+def measure(function: ast.AST) -> Function:
+    complexity = 1 + sum(decisions(node) for node in inside(function))
+    return Function(function.name, function.lineno, complexity, depth(function))
+
+
+def survey(task: Tuple[str, str]) -> Module:
+    """The task: one module, by its path and name."""
+    path, name = task
+    source = Path(path).read_bytes()
+    tree = ast.parse(source)
+    functions = [measure(n) for n in ast.walk(tree) if isinstance(n, FUNCTIONS)]
+    return Module(name, source.count(b"\n"), functions, os.getpid())
+
+
+def modules() -> List[Tuple[str, str]]:
+    """Every module of the standard library, the largest first."""
+    library = Path(sysconfig.get_path("stdlib"))
+    paths = [
+        path
+        for path in library.rglob("*.py")
+        if not {"site-packages", "lib2to3", "test", "tests"} & set(path.parts)
+    ]
+    paths.sort(key=lambda path: (-path.stat().st_size, str(path)))
+    return [(str(path), str(path.relative_to(library))) for path in paths]
+
+
+def report(found: List[Module]) -> None:
+    lines = sum(module.lines for module in found)
+    functions = [(f, module.name) for module in found for f in module.functions]
+    print(f"{len(found)} modules, {len(functions)} functions, {lines} lines")
+    print("\nThe most complex functions        complexity  depth")
+    functions.sort(key=lambda pair: (-pair[0].complexity, pair[1], pair[0].line))
+    for function, name in functions[:20]:
+        where = f"{name}:{function.line}"
+        print(f"  {function.name:32}{function.complexity:10}{function.depth:7}  {where}")
+    print("\nThe most complex modules          complexity  lines")
+    for module in sorted(found, key=lambda m: (-m.complexity, m.name))[:20]:
+        print(f"  {module.name:32}{module.complexity:10}{module.lines:7}")
+
+
+def without_worker(found: List[Module]) -> List[Module]:
+    return [module._replace(worker=0) for module in found]
+
+
+def main(pool: MPIPool) -> None:
+    tasks = modules()
+    pool.map(len, ["start"] * pool.size)  # the workers are up when the clock starts
+
+    start = time.perf_counter()
+    found = pool.map(survey, tasks)
+    pooled = time.perf_counter() - start
+
+    start = time.perf_counter()
+    expected = [survey(task) for task in tasks]
+    serial = time.perf_counter() - start
+
+    report(found)
+    shares = collections.Counter(module.worker for module in found)
+    print("\nTasks per worker:", *sorted(shares.values()))
+    print(f"{pooled:.2f} s with {pool.size} workers, {serial:.2f} s serially: ", end="")
+    print(f"{serial / pooled:.2f} times as fast")
+    if without_worker(found) != without_worker(expected):
+        sys.exit("the pool and the serial run disagree")
+    print("The pool and the serial run agree.")
+
+
+if __name__ == "__main__":
+    with MPIPool() as pool:
+        main(pool)
