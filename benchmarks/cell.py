@@ -1,7 +1,7 @@
 """Measures one row with one pool, in the process that run.py starts for it.
 
 ``cell.py ROW POOL N BUDGET`` does N units of work, or as many as fit into BUDGET
-seconds, and prints a JSON object.
+seconds, checks a few results against a serial run's, and prints a JSON object.
 """
 
 import importlib
@@ -9,36 +9,43 @@ import json
 import os
 import sys
 import time
-from typing import Any, Dict, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Tuple
 
 from pools import POOLS, Pool
-from rows import ROWS, Row, Work
+from rows import ROWS, Map, Row, Work
 
 
 def square(x: int) -> int:
     return x * x
 
 
-def seconds_for(work: Work, n: int) -> float:
-    start = time.perf_counter()
-    work(n)
-    return time.perf_counter() - start
+def serial(function: Callable[[Any], Any], tasks: Iterable[Any]) -> List[Any]:
+    return list(map(function, tasks))
 
 
-def measure(work: Work, n: int, budget: float) -> Tuple[int, float]:
+def measure(work: Work, pool_map: Map, n: int, budget: float) -> Tuple[int, float]:
+    def seconds_for(n: int) -> float:
+        start = time.perf_counter()
+        results = work(pool_map, n)
+        seconds = time.perf_counter() - start
+        if n == few and results != expected:
+            raise ArithmeticError("the results are wrong")
+        return seconds
+
     few = max(1, n // 50)
+    expected = work(serial, few)
     for _ in range(2):  # the first is for connections, imports and caches
-        seconds = seconds_for(work, few)
+        seconds = seconds_for(few)
         if seconds > budget:
             return few, seconds
     n = max(1, min(n, int(budget / seconds * few)))
-    return n, seconds_for(work, n)
+    return n, seconds_for(n)
 
 
 def run(row: Row, pool: Pool, n: int, budget: float) -> Dict[str, Any]:
     assert pool.open is not None
-    with pool.open(row) as map:
-        n, seconds = measure(row.prepare(map), n, budget)
+    with pool.open(row) as pool_map:
+        n, seconds = measure(row.prepare(), pool_map, n, budget)
     return {"n": n, "seconds": seconds, "version": version(pool)}
 
 

@@ -1,7 +1,8 @@
 """The rows of the table: what is measured, an entry each.
 
-A row counts units of work: tasks, maps or steps. Its `prepare` takes a pool's map and
-returns a function that does n of them. `floor` is the same in bare messages.
+A row counts units of work: tasks, maps or steps. Its `prepare` returns a function that
+does n of them through a pool's map and returns what came out, which must not depend on
+the pool. `floor` is the same in bare messages.
 """
 
 import sys
@@ -12,8 +13,8 @@ import numpy as np
 import tasks
 
 Map = Callable[[Callable[[Any], Any], Iterable[Any]], Any]
-Work = Callable[[int], object]
-Prepare = Callable[[Map], Work]
+Work = Callable[[Map, int], object]
+Prepare = Callable[[], Work]
 
 MB = 1_000_000
 WALKERS, DIMENSIONS = 32, 5
@@ -48,37 +49,47 @@ UNITS: Dict[str, Callable[[float], float]] = {
 }
 
 
-def square_of_module(map: Map) -> Work:
-    return lambda n: map(tasks.square, range(n))
+def square_of_main() -> Callable[[int], int]:
+    square: Callable[[int], int] = vars(sys.modules["__main__"])["square"]
+    return square
 
 
-def square_of_main(map: Map) -> Work:
-    square = vars(sys.modules["__main__"])["square"]
-    return lambda n: map(square, range(n))
+def one_map_in_main() -> Work:
+    square = square_of_main()
+    return lambda map, n: map(square, range(n))
+
+
+def one_map() -> Work:
+    return lambda map, n: map(tasks.square, range(n))
 
 
 def maps_of(size: int) -> Prepare:
-    def prepare(map: Map) -> Work:
-        return lambda n: [map(tasks.square, range(size)) for _ in range(n)]
+    return lambda: lambda map, n: [map(tasks.square, range(size)) for _ in range(n)]
+
+
+def maps_in_main_of(size: int) -> Prepare:
+    def prepare() -> Work:
+        square = square_of_main()
+        return lambda map, n: [map(square, range(size)) for _ in range(n)]
 
     return prepare
 
 
-def arrays_in(map: Map) -> Work:
+def arrays_in() -> Work:
     arrays = [np.full(MB, number, float) for number in range(40)]
-    return lambda n: map(tasks.size_of, arrays[:n])
+    return lambda map, n: map(tasks.size_of, arrays[:n])
 
 
-def arrays_out(map: Map) -> Work:
-    return lambda n: map(tasks.make_array, range(n))
+def arrays_out() -> Work:
+    return lambda map, n: [array[0] for array in map(tasks.make_array, range(n))]
 
 
 def callable_of(make: Callable[[int], Callable[[int], int]]) -> Prepare:
     """Every map gets a callable that no worker has seen."""
 
-    def prepare(map: Map) -> Work:
-        unseen = [make(number) for number in range(3)]
-        return lambda n: map(unseen.pop(), range(n))
+    def prepare() -> Work:
+        unseen = [make(number) for number in range(4)]
+        return lambda map, n: map(unseen.pop(), range(n))
 
     return prepare
 
@@ -96,16 +107,26 @@ def closure_over_bytes(number: int) -> Callable[[int], int]:
 
 
 def emcee_with(size: int) -> Prepare:
-    def prepare(map: Map) -> Work:
+    def prepare() -> Work:
         import emcee  # noqa: PLC0415  takes a while
 
         data = np.zeros(size // 8)
-        pool = SimpleNamespace(map=map)
-        sampler = emcee.EnsembleSampler(
-            WALKERS, DIMENSIONS, tasks.log_probability, args=(data,), pool=pool
+        random = np.random.RandomState(1)
+        start = emcee.State(
+            random.normal(size=(WALKERS, DIMENSIONS)), random_state=random.get_state()
         )
-        start = np.random.default_rng(1).normal(size=(WALKERS, DIMENSIONS))
-        return lambda n: sampler.run_mcmc(start, n)
+
+        def run(map: Map, n: int) -> object:
+            sampler = emcee.EnsembleSampler(
+                WALKERS,
+                DIMENSIONS,
+                tasks.log_probability,
+                args=(data,),
+                pool=SimpleNamespace(map=map),
+            )
+            return sampler.run_mcmc(start, n).coords.tolist()
+
+        return run
 
     return prepare
 
@@ -115,17 +136,15 @@ ONE_MB, EIGHT_MB = Floor(once=MB), Floor(once=8 * MB)
 STEP = Floor(there=8 * DIMENSIONS, tasks=WALKERS // 2, maps=2)
 
 ROWS: Dict[str, Row] = {
-    "tiny-module": Row(
-        "tiny tasks, function of a module", "tasks/s", 20000, square_of_module
-    ),
+    "tiny-module": Row("tiny tasks, function of a module", "tasks/s", 20000, one_map),
     "tiny-main": Row(
-        "tiny tasks, function of `__main__`", "tasks/s", 20000, square_of_main
+        "tiny tasks, function of `__main__`", "tasks/s", 20000, one_map_in_main
     ),
     "tiny-module-1": Row(
         "tiny tasks, function of a module, chunksize=1",
         "tasks/s",
         20000,
-        square_of_module,
+        one_map,
         chunksize=1,
         target=2,
     ),
@@ -133,11 +152,18 @@ ROWS: Dict[str, Row] = {
         "tiny tasks, function of `__main__`, chunksize=1",
         "tasks/s",
         20000,
-        square_of_main,
+        one_map_in_main,
         chunksize=1,
         target=2,
     ),
     "map-1": Row("map of 1 task", "µs", 2000, maps_of(1), Floor(tasks=1)),
+    "map-1-main": Row(
+        "map of 1 task, function of `__main__`",
+        "µs",
+        2000,
+        maps_in_main_of(1),
+        Floor(tasks=1),
+    ),
     "map-32": Row("map of 32 tasks", "µs", 500, maps_of(32), Floor(tasks=32)),
     "array-in": Row(
         "array of 8 MB as task, chunksize=1",
