@@ -142,6 +142,8 @@ def report(results: Results) -> str:
             "task and a result, a callable's data once (emcee: nothing of emcee's work).",
             over_floor(results),
         ]
-    if {OURS, REFERENCE} <= set(results.pools):
+    if results.plan.in_turn:
+        parts.append("A smoke run: the figures show that it works, and nothing else.")
+    elif {OURS, REFERENCE} <= set(results.pools):
         parts += [f"Speed of {OURS} over {REFERENCE}.", targets(results)]
     return "\n\n".join(filter(None, [*parts, bad_ends(results)]))

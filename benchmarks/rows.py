@@ -49,27 +49,17 @@ UNITS: Dict[str, Callable[[float], float]] = {
 }
 
 
-def square_of_main() -> Callable[[int], int]:
-    square: Callable[[int], int] = vars(sys.modules["__main__"])["square"]
-    return square
-
-
-def one_map_in_main() -> Work:
-    square = square_of_main()
-    return lambda map, n: map(square, range(n))
-
-
-def one_map() -> Work:
-    return lambda map, n: map(tasks.square, range(n))
-
-
-def maps_of(size: int) -> Prepare:
-    return lambda: lambda map, n: [map(tasks.square, range(size)) for _ in range(n)]
-
-
-def maps_in_main_of(size: int) -> Prepare:
+def tiny_tasks(module: str) -> Prepare:
     def prepare() -> Work:
-        square = square_of_main()
+        square = vars(sys.modules[module])["square"]
+        return lambda map, n: map(square, range(n))
+
+    return prepare
+
+
+def maps_of(size: int, module: str) -> Prepare:
+    def prepare() -> Work:
+        square = vars(sys.modules[module])["square"]
         return lambda map, n: [map(square, range(size)) for _ in range(n)]
 
     return prepare
@@ -136,15 +126,17 @@ ONE_MB, EIGHT_MB = Floor(once=MB), Floor(once=8 * MB)
 STEP = Floor(there=8 * DIMENSIONS, tasks=WALKERS // 2, maps=2)
 
 ROWS: Dict[str, Row] = {
-    "tiny-module": Row("tiny tasks, function of a module", "tasks/s", 20000, one_map),
+    "tiny-module": Row(
+        "tiny tasks, function of a module", "tasks/s", 20000, tiny_tasks("tasks")
+    ),
     "tiny-main": Row(
-        "tiny tasks, function of `__main__`", "tasks/s", 20000, one_map_in_main
+        "tiny tasks, function of `__main__`", "tasks/s", 20000, tiny_tasks("__main__")
     ),
     "tiny-module-1": Row(
         "tiny tasks, function of a module, chunksize=1",
         "tasks/s",
         20000,
-        one_map,
+        tiny_tasks("tasks"),
         chunksize=1,
         target=2,
     ),
@@ -152,19 +144,38 @@ ROWS: Dict[str, Row] = {
         "tiny tasks, function of `__main__`, chunksize=1",
         "tasks/s",
         20000,
-        one_map_in_main,
+        tiny_tasks("__main__"),
         chunksize=1,
         target=2,
     ),
-    "map-1": Row("map of 1 task", "µs", 2000, maps_of(1), Floor(tasks=1)),
+    "map-1": Row(
+        "map of 1 task, function of a module",
+        "µs",
+        2000,
+        maps_of(1, "tasks"),
+        Floor(tasks=1),
+    ),
     "map-1-main": Row(
         "map of 1 task, function of `__main__`",
         "µs",
         2000,
-        maps_in_main_of(1),
+        maps_of(1, "__main__"),
         Floor(tasks=1),
     ),
-    "map-32": Row("map of 32 tasks", "µs", 500, maps_of(32), Floor(tasks=32)),
+    "map-32": Row(
+        "map of 32 tasks, function of a module",
+        "µs",
+        500,
+        maps_of(32, "tasks"),
+        Floor(tasks=32),
+    ),
+    "map-32-main": Row(
+        "map of 32 tasks, function of `__main__`",
+        "µs",
+        500,
+        maps_of(32, "__main__"),
+        Floor(tasks=32),
+    ),
     "array-in": Row(
         "array of 8 MB as task, chunksize=1",
         "MB/s",

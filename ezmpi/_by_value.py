@@ -91,11 +91,7 @@ class ByValue:
                 return None
             self.met(obj)
             return main_object, (obj.__qualname__,)
-        if (
-            isinstance(obj, type)
-            and id(obj) not in self.in_progress
-            and is_by_value(obj)
-        ):
+        if isinstance(obj, type) and id(obj) not in self.in_progress and is_by_value(obj):
             return self.reduce_class(obj)
         self.met(obj)
         return None

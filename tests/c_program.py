@@ -14,6 +14,7 @@ HERE = ROOT / "tests" / "c"
 
 STRICT = [
     "-std=c11",
+    "-D_GNU_SOURCE",
     "-O2",
     "-g",
     "-pthread",

@@ -32,7 +32,7 @@ def program(tmp_path_factory):
         pytest.skip("no mpicc")
     output = tmp_path_factory.mktemp("c") / "transport_test"
     sources = [HERE / "transport_test.c", CSRC / "transport_mpi.c", *MAILBOX]
-    command = [mpicc(), *STRICT, "-D_GNU_SOURCE", "-I", str(CSRC)]
+    command = [mpicc(), *STRICT, "-I", str(CSRC)]
     run_command(command + [*map(str, sources), "-o", str(output)], 120)
     return output
 
@@ -73,7 +73,7 @@ def check_aborted(result, rank, code, line):
 
 def test_mailbox(tmp_path):
     """Messages, malformed ones, the end, and every call failing once: no MPI."""
-    run_c([HERE / "mailbox_test.c", *MAILBOX, "-D_GNU_SOURCE"], tmp_path)
+    run_c([HERE / "mailbox_test.c", *MAILBOX], tmp_path)
 
 
 @pytest.mark.parametrize("ranks", [2, 4])

@@ -65,7 +65,7 @@ def _from_setting(setting: str) -> Choice:
     if setting in find.LIBRARIES:
         _check_built(setting, f"EZMPI_MPI={setting} asks for it")
         return _located(setting) or _fail(
-            f"EZMPI_MPI={setting}, but no {find.LIBRARIES[setting][0]} was found in "
+            f"EZMPI_MPI={setting}, but no {find.LIBRARIES[setting][1]} was found in "
             f"{sys.prefix}/lib or by the dynamic linker",
             "install that MPI, or set EZMPI_MPI to its libmpi's path",
         )
@@ -106,7 +106,7 @@ def _from_launcher(vendor: str, name: str) -> Choice:
         if choice is not None:
             return choice
     _fail(
-        f"the job was started by {name}, but no {find.LIBRARIES[vendor][0]} was found "
+        f"the job was started by {name}, but no {find.LIBRARIES[vendor][1]} was found "
         f"in {sys.prefix}/lib or by the dynamic linker",
         f"pip install {vendor}, or set EZMPI_MPI to the path of that MPI's libmpi",
     )
@@ -147,11 +147,7 @@ def choose() -> Choice:
         choice = _from_launcher(launcher.vendor, launcher.name)
     if choice is None:
         choice = _from_installed()
-    if (
-        launcher is not None
-        and vendor is not None
-        and vendor != _vendor(choice.variant)
-    ):
+    if launcher is not None and vendor is not None and vendor != _vendor(choice.variant):
         reason = f"EZMPI_MPI={setting}" if setting else "mpi4py"
         _fail(
             f"the job was started by {launcher.name}, with {launcher.ranks} processes, "
@@ -189,9 +185,7 @@ def start() -> Any:
 
 def refuse_one_process(handle: int) -> NoReturn:
     """Raise the ValueError for a communicator of one process."""
-    message = (
-        "Tried to create an MPI pool, but there was only one MPI process available"
-    )
+    message = "Tried to create an MPI pool, but there was only one MPI process available"
     if handle != WORLD:
         raise ValueError(f"{message} on this communicator. Need at least two.")
     launcher = find_launcher()

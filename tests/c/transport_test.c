@@ -243,7 +243,7 @@ echo(void)
 static void
 discard(void)
 {
-    static const size_t sizes[4] = {100000, 5, 200 << 20, 300000};
+    static const size_t sizes[4] = {100000, 5, 70 << 20, 300000};
 
     for (int verb = 0; verb < 5 && rank == 0; verb++) {
         for (int to = 1; to < ranks; to++) {
