@@ -47,6 +47,7 @@ struct codec {
     PyObject *loads_names;          /* ("buffers",) */
     PyObject *protocol;
     struct parcel *target;          /* where buffer_callback puts them */
+    size_t first_buffer; /* of the item being dumped */
     int copy;
     int encoded; /* the encoder was used: may have bindings */
 };
@@ -237,11 +238,16 @@ add_copy(struct parcel *parcel, const Py_buffer *view)
     return status;
 }
 
-/* The pickler's buffer_callback: true leaves the buffer in the pickle. */
+/* The pickler's buffer_callback: true leaves the buffer in the pickle.  None
+   is the encoder's way to say that it starts over. */
 static PyObject *
 take_buffer(PyObject *capsule, PyObject *pickle_buffer)
 {
     struct codec *codec = PyCapsule_GetPointer(capsule, NULL);
+    if (codec != NULL && pickle_buffer == Py_None) {
+        cut(codec->target, codec->target->size, codec->first_buffer);
+        Py_RETURN_NONE;
+    }
     const Py_buffer *view = PyPickleBuffer_GetBuffer(pickle_buffer);
     if (codec == NULL || view == NULL)
         return NULL;
@@ -327,6 +333,7 @@ codec_dump(struct codec *codec, struct parcel *parcel, PyObject *object,
 {
     size_t size = parcel->size, count = parcel->count;
     codec->target = parcel;
+    codec->first_buffer = count;
     codec->copy = copy;
     PyObject *pickle = pickle_of(codec, object);
     codec->target = NULL;

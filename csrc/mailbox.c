@@ -174,7 +174,7 @@ mailbox_reap(struct mailbox *mailbox)
 
     if (token == NULL && !is_broken(mailbox)) {
         /* What breaks here, the next call reports. */
-        outbox_progress(&mailbox->outbox);
+        outbox_progress(&mailbox->outbox, 0);
         token = outbox_reap(&mailbox->outbox);
     }
     return token;
@@ -186,7 +186,7 @@ flush(struct mailbox *mailbox, double seconds)
     struct patience patience = {.crowded = mailbox->wire->crowded};
 
     for (;;) {
-        if (outbox_progress(&mailbox->outbox) < 0) {
+        if (outbox_progress(&mailbox->outbox, 1) < 0) {
             return TRANSPORT_FAILED;
         }
         if (mailbox->outbox.first == NULL) {
@@ -237,7 +237,7 @@ await(struct mailbox *mailbox, double seconds)
             mailbox->idle = 0;
             return status;
         }
-        if (outbox_progress(&mailbox->outbox) < 0) {
+        if (outbox_progress(&mailbox->outbox, 0) < 0) {
             return TRANSPORT_FAILED;
         }
         if (patience.waited >= seconds) {
@@ -428,7 +428,7 @@ approach_end(struct mailbox *mailbox)
     if (heard_all(mailbox) && !mailbox->said && say_farewell(mailbox) < 0) {
         return TRANSPORT_FAILED;
     }
-    if (outbox_progress(&mailbox->outbox) < 0) {
+    if (outbox_progress(&mailbox->outbox, 1) < 0) {
         return TRANSPORT_FAILED;
     }
     return heard_all(mailbox) && mailbox->outbox.first == NULL

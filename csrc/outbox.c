@@ -99,18 +99,18 @@ settle(struct outbox *outbox, struct outgoing **link)
     return TRANSPORT_OK;
 }
 
-/* Goes on round the list from call to call: a message to a rank that does not
-   receive must not hold up the others, and a long list must not be walked at
-   every call. */
+/* By default it goes on round the list from call to call: a message to a rank
+   that does not receive must not hold up the others, and a long list must not
+   be walked at every call. */
 int
-outbox_progress(struct outbox *outbox)
+outbox_progress(struct outbox *outbox, int all)
 {
     int tested = 0;
 
-    if (*outbox->cursor == NULL) {
+    if (all || *outbox->cursor == NULL) {
         outbox->cursor = &outbox->first;
     }
-    while (*outbox->cursor != NULL && tested < TESTED) {
+    while (*outbox->cursor != NULL && (all || tested < TESTED)) {
         int status = settle(outbox, outbox->cursor);
         if (status == TRANSPORT_FAILED) {
             return TRANSPORT_FAILED;

@@ -31,8 +31,8 @@ int outbox_send(struct outbox *outbox, int rank, int verb, int expects,
                 const struct transport_part *parts, size_t count, void *token);
 void *outbox_reap(struct outbox *outbox);
 
-/* Finds out what has left. */
-int outbox_progress(struct outbox *outbox);
+/* Finds out what has left: of all messages, or of a few more of them. */
+int outbox_progress(struct outbox *outbox, int all);
 
 /* The next piece of a part of which done bytes are behind us. */
 size_t piece_size(size_t size, size_t done);

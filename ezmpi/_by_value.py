@@ -9,6 +9,7 @@ import collections
 import copyreg
 import enum
 import functools
+import importlib
 import io
 import itertools
 import types
@@ -84,6 +85,8 @@ class ByValue:
 
     def persistent_id(self, obj: Any) -> Optional[Tuple[Any, ...]]:
         """How dill is to refer to an object in its stream; None: by value."""
+        if isinstance(obj, types.ModuleType):
+            return importlib.import_module, (obj.__name__,)
         if not isinstance(obj, NAMED):
             return None
         if is_main_reference(obj):

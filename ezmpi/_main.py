@@ -106,16 +106,22 @@ class MainRecord:
     def __init__(self) -> None:
         self._held = {name: _reference(v) for name, v in _namespace().items()}
 
-    def lacks(self, name: str) -> bool:
+    def differs(self, name: str) -> bool:
+        """Whether the workers lack it, or hold something else under that name."""
         held = self._held.get(name)
-        return held is None or held() is not _namespace()[name]
+        if held is None:
+            return name in _namespace()
+        return name not in _namespace() or held() is not _namespace()[name]
 
     def note(self, names: Iterable[str]) -> None:
+        """The workers hold of these what is bound now."""
         for name in names:
-            self._held[name] = _reference(_namespace()[name])
+            self._held.pop(name, None)
+            if name in _namespace():
+                self._held[name] = _reference(_namespace()[name])
 
     def missing(self, roots: Iterable[object]) -> List[str]:
-        """The names that the roots reach in ``__main__`` and the workers lack."""
+        """The names that the roots read in ``__main__`` and that differ there."""
         return _Search(self).run(roots)
 
 
@@ -136,7 +142,7 @@ class _Search:
             if id(value) not in self._seen:
                 self._seen[id(value)] = value
                 self._visit(value)
-        return [name for name in self._names if self._record.lacks(name)]
+        return [name for name in self._names if self._record.differs(name)]
 
     def _visit(self, value: Any) -> None:
         if isinstance(value, types.FunctionType):
@@ -156,9 +162,9 @@ class _Search:
 
     def _read(self, names: Iterable[str]) -> None:
         for name in names:
-            if name in self._namespace and name not in self._names:
+            if name not in self._names:
                 self._names[name] = None
-                self._queue.append(self._namespace[name])
+                self._queue.append(self._namespace.get(name))
 
 
 def bind(bindings: bytes) -> None:
@@ -166,14 +172,10 @@ def bind(bindings: bytes) -> None:
     from ._by_value import loads
 
     namespace = _namespace()
-    names, definitions, constants = pickle.loads(bindings)
+    names, pickled = pickle.loads(bindings)
     for name in names:  # what is there now must not pass for the new one
         namespace.pop(name, None)
-    # First what other values may refer to: functions and classes.
-    if definitions is not None:
-        namespace.update(loads(definitions))
-    for name, pickled in constants:
-        namespace[name] = pickle.loads(pickled)
+    namespace.update(loads(pickled))
 
 
 def main_object(qualname: str) -> Any:

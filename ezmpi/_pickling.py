@@ -79,38 +79,34 @@ class Encoder:
     def _bindings(self, record: MainRecord, names: List[str]) -> bytes:
         """Extends names by what their values in turn are found to need."""
         namespace = vars(importlib.import_module("__main__"))
-        constants: Dict[str, bytes] = {}
-        definitions: Dict[str, object] = {}
-        pickled_definitions = None
         done = 0
         while done < len(names):
-            for name in names[done:]:
-                value = namespace[name]
-                if _is_definition(name, value):
-                    definitions[name] = value
-                else:
-                    constants[name] = self._pickle(name, self, value, None)
             done = len(names)
-            if definitions:
-                pickled_definitions = self._pickle(
-                    ", ".join(definitions), self.by_value.dumps_definitions, definitions
-                )
+            values = {name: namespace[name] for name in names if name in namespace}
+            # all at once: what is one object under two names stays one
+            pickled = self._pickle(values)
             names.extend(n for n in record.missing(self._met) if n not in names)
-        return pickle.dumps(
-            (names, pickled_definitions, list(constants.items())), _PROTOCOL
-        )
+        return pickle.dumps((names, pickled), _PROTOCOL)
 
-    @staticmethod
-    def _pickle(names: str, dumps: Callable[..., bytes], *args: object) -> bytes:
+    def _pickle(self, values: Dict[str, object]) -> bytes:
         try:
-            return dumps(*args)
+            return self.by_value.dumps_definitions(values)
         except Exception as error:
+            name = self._culprit(values)
             raise pickle.PicklingError(
-                f"the workers need the global {names}, which was bound in __main__ "
+                f"the workers need the global {name}, which was bound in __main__ "
                 "after they had come to the pool, and it cannot be pickled "
                 f"({type(error).__name__}: {error}); bind it before the pool is made, "
                 "or pass what the function needs with its tasks"
             ) from error
+
+    def _culprit(self, values: Dict[str, object]) -> str:
+        for name, value in values.items():
+            try:
+                self.by_value.dumps_definitions({name: value})
+            except Exception:
+                return name
+        return " or ".join(values)
 
 
 class _Pickler(pickle.Pickler):
@@ -147,12 +143,3 @@ class _Loaded:
 
     def __reduce__(self) -> Tuple[Any, ...]:
         return _by_value.loads, (self._pickled,)
-
-
-def _is_definition(name: str, value: Any) -> bool:
-    """Whether the name is the value's own: then it is bound by value."""
-    return (
-        isinstance(value, NAMED)
-        and value.__module__ == "__main__"
-        and value.__qualname__ == name
-    )

@@ -1,0 +1,52 @@
+"""Idle workers and a waiting master cost next to nothing, and answer at once."""
+
+import os
+import statistics
+import sys
+import time
+
+from cases import case, square
+
+from ezmpi import MPIPool
+
+PAUSE, PAUSES = 5.0, 3
+SHARE = 0.03
+ANSWER = 0.003 * float(sys.argv[1])
+
+
+def pid(x):
+    time.sleep(0.01)
+    return os.getpid()
+
+
+def used(pid):
+    """Processor seconds of a process so far."""
+    with open("/proc/%d/stat" % pid) as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+with MPIPool() as pool:
+    workers = set(pool.map(pid, range(10 * pool.size)))
+    assert len(workers) == pool.size
+
+    case("idle workers, and a map after each pause")
+    before = {worker: used(worker) for worker in workers}
+    answered = []
+    for _ in range(PAUSES):
+        time.sleep(PAUSE)
+        started = time.perf_counter()
+        pool.map(square, [3])
+        answered.append(time.perf_counter() - started)
+    for worker in workers:
+        share = (used(worker) - before[worker]) / (PAUSE * PAUSES)
+        assert share < SHARE, share
+    assert statistics.median(answered) < ANSWER, answered
+
+    case("a master that waits for one long task, and workers without one")
+    before = {process: used(process) for process in [os.getpid(), *workers]}
+    pool.map(time.sleep, [PAUSE])
+    for process in before:
+        share = (used(process) - before[process]) / PAUSE
+        assert share < SHARE, (process == os.getpid(), share)
+print("ok")

@@ -1,0 +1,61 @@
+"""A million tasks from a generator, their results not kept, in bounded memory."""
+
+import resource
+import sys
+
+from cases import case, resident
+
+from ezmpi import MPIPool
+
+COUNT = int(sys.argv[1])
+LIMIT = 20e6
+
+
+def tasks(count):
+    for x in range(count):
+        yield x, "some text to carry"
+
+
+def task(pair):
+    return pair[0] % 7
+
+
+def peak(x):
+    """Largest resident memory so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def worker_memory(pool):
+    return max(pool.map(peak, range(8 * pool.size)))
+
+
+with MPIPool() as pool:
+    for name, kwargs in (
+        ("not kept", {"return_results": False}),
+        ("not kept, in chunks", {"return_results": False, "chunksize": 100}),
+        ("to a callback", {"return_results": False, "callback": abs}),
+    ):
+        case(name)
+        pool.map(task, tasks(2000), **kwargs)
+        before, worker_before = peak(0), worker_memory(pool)
+        assert pool.map(task, tasks(COUNT), **kwargs) is None
+        assert peak(0) - before < LIMIT, (before, peak(0), resident())
+        assert worker_memory(pool) - worker_before < LIMIT
+    case("one slow task does not stall the others, nor fill memory")
+    slow = pool.size > 1
+
+    def first_slow(pair):
+        if pair[0] == 0 and slow:
+            time.sleep(1)
+        return pair[0]
+
+    import time
+
+    before = peak(0)
+    seen = []
+    pool.map(first_slow, tasks(COUNT // 10), lambda x: seen.append(x == 0), False)
+    assert len(seen) == COUNT // 10 and seen.count(True) == 1
+    if slow:
+        assert seen.index(True) > 100, seen.index(True)
+    assert peak(0) - before < LIMIT
+print("ok")
