@@ -63,29 +63,34 @@ def instrumentation():
     return flags
 
 
-def variant_of(mpicc):
+def variant_of(compiler):
     """The transport's name, from the vendor's own macros."""
-    command = [mpicc, "-E", "-P", "-x", "c", "-"]
     result = subprocess.run(
-        command, input=VARIANT_PROBE, stdout=subprocess.PIPE, text=True, check=True
+        compiler + ["-E", "-P", "-x", "c", "-"],
+        input=VARIANT_PROBE,
+        stdout=subprocess.PIPE,
+        universal_newlines=True,
+        check=True,
     )
     return result.stdout.rsplit("variant ", 1)[1].strip()
 
 
 def without_run_path(mpicc):
-    """The command behind mpicc, without the run path that it would leave."""
+    """The compiler behind mpicc and its flags, without the run path."""
     result = subprocess.run(
-        [mpicc, "-show"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        mpicc + ["-show"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        universal_newlines=True,
     )
     if result.returncode != 0:
-        return [mpicc], []  # not a wrapper, such as a Cray's cc
+        return mpicc, []  # not a wrapper, such as a Cray's cc
     words = iter(shlex.split(result.stdout))
     compiler, flags = [next(words)], []
     for word in words:
-        if word in ("-Wl,-rpath", "-Xlinker") or word.startswith("-Wl,-rpath="):
-            if "=" not in word:
-                next(words)
-        elif not word.startswith("-Wl,-rpath,"):
+        if word in ("-Wl,-rpath", "-Xlinker"):
+            next(words)
+        elif not word.startswith(("-Wl,-rpath,", "-Wl,-rpath=")):
             flags.append(word)
     return compiler, flags
 
@@ -98,7 +103,12 @@ class BuildExt(build_ext):
         super().build_extensions()
 
     def run(self):
+        self.force = True  # the switches may be others than last time
         super().run()
+        folder = Path(self.get_ext_fullpath("ezmpi._ezmpi")).parent / "_mpi"
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("*.so"):
+            old.unlink()
         compilers = mpi_compilers()
         if not compilers:
             raise SystemExit(
@@ -106,18 +116,29 @@ class BuildExt(build_ext):
                 "name it: EZMPI_MPICC=/path/to/mpicc pip install ."
             )
         for mpicc in compilers:
-            self.build_transport(mpicc)
+            self.build_transport(mpicc, folder)
 
-    def build_transport(self, mpicc):
-        variant = variant_of(mpicc)
-        engine = Path(self.get_ext_fullpath("ezmpi._ezmpi"))
-        folder = engine.parent / "_mpi"
-        folder.mkdir(parents=True, exist_ok=True)
+    def build_transport(self, mpicc, folder):
+        path = folder / f"{variant_of(mpicc)}.so"
+        if path.exists():
+            raise SystemExit(f"ezmpi: two MPI compilers are of one MPI, {path.stem}")
         compiler, mpi_flags = without_run_path(mpicc)
-        command = compiler + ["-shared", "-fPIC"] + compile_flags()
-        command += sources(TRANSPORT) + ["-o", str(folder / f"{variant}.so")]
-        self.announce(f"transport {variant}: {shlex.join(command + mpi_flags)}", 2)
-        subprocess.run(command + mpi_flags, check=True)
+        compiler += ["-shared", "-fPIC"] + compile_flags() + sources(TRANSPORT)
+        self.spawn(compiler + ["-o", str(path)] + mpi_flags)
+        if path.stem == "mpich" and sys.platform == "linux":
+            self.build_alias(path, compiler, mpi_flags)
+
+    def build_alias(self, path, compiler, mpi_flags):
+        """The same for Debian's MPICH, whose library has another name; or back."""
+        debian = b"libmpich.so.12" in path.read_bytes()
+        soname = "libmpi.so.12" if debian else "libmpich.so.12"
+        stub = Path(self.build_temp, soname)
+        path = path.with_name(f"mpich-{soname.split('.')[0]}.so")
+        empty = ["-shared", "-x", "c", os.devnull, f"-Wl,-soname,{soname}"]
+        self.spawn([compiler[0]] + empty + ["-o", str(stub)])
+        mpi_flags = [flag for flag in mpi_flags if not flag.startswith("-l")]
+        link = ["-Wl,--no-as-needed", str(stub), "-o", str(path)]
+        self.spawn(compiler + mpi_flags + link)
 
 
 setup(

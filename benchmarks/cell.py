@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import time
-from typing import Any, Callable, Dict, Iterable, List, Tuple
+from typing import Any, Callable, Iterable, List, Tuple
 
 from pools import POOLS, Pool
 from rows import ROWS, Map, Row, Work
@@ -23,30 +23,34 @@ def serial(function: Callable[[Any], Any], tasks: Iterable[Any]) -> List[Any]:
     return list(map(function, tasks))
 
 
+def timed(work: Work, pool_map: Map, n: int) -> Tuple[float, object]:
+    start = time.perf_counter()
+    results = work(pool_map, n)
+    return time.perf_counter() - start, results
+
+
 def measure(work: Work, pool_map: Map, n: int, budget: float) -> Tuple[int, float]:
-    def seconds_for(n: int) -> float:
-        start = time.perf_counter()
-        results = work(pool_map, n)
-        seconds = time.perf_counter() - start
-        if n == few and results != expected:
-            raise ArithmeticError("the results are wrong")
-        return seconds
-
     few = max(1, n // 50)
-    expected = work(serial, few)
-    for _ in range(2):  # the first is for connections, imports and caches
-        seconds = seconds_for(few)
-        if seconds > budget:
-            return few, seconds
+    seconds, results = timed(work, pool_map, few)  # also connects, imports, ...
+    if results != work(serial, few):
+        raise ArithmeticError("the results are wrong")
+    if seconds <= budget:
+        seconds, _ = timed(work, pool_map, few)
+    if seconds > budget:
+        return few, seconds
     n = max(1, min(n, int(budget / seconds * few)))
-    return n, seconds_for(n)
+    return n, timed(work, pool_map, n)[0]
 
 
-def run(row: Row, pool: Pool, n: int, budget: float) -> Dict[str, Any]:
+def run(row: Row, pool: Pool, n: int, budget: float) -> None:
     assert pool.open is not None
     with pool.open(row) as pool_map:
         n, seconds = measure(row.prepare(), pool_map, n, budget)
-    return {"n": n, "seconds": seconds, "version": version(pool)}
+        tell(n=n, seconds=seconds, version=version(pool))
+
+
+def tell(**result: Any) -> None:
+    print(json.dumps(result), flush=True)  # now: the pool's end may never come
 
 
 def version(pool: Pool) -> str:
@@ -62,11 +66,10 @@ def version(pool: Pool) -> str:
 def main() -> None:
     row, pool, n, budget = sys.argv[1:]
     try:
-        result = run(ROWS[row], POOLS[pool], int(n), float(budget))
+        run(ROWS[row], POOLS[pool], int(n), float(budget))
     except Exception as error:
-        print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)
-        os._exit(1)  # the pool's own end might never come
-    print(json.dumps(result), flush=True)
+        tell(error=f"{type(error).__name__}: {error}")
+        os._exit(1)
 
 
 if __name__ == "__main__":

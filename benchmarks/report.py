@@ -101,10 +101,9 @@ def versions(results: Results) -> Dict[str, str]:
 
 
 def repetition(results: Results) -> str:
-    spreads = results.spreads()
-    if not spreads:
+    if results.plan.repeat == 1:
         return "One run of each cell."
-    typical = statistics.median(spreads)
+    typical = statistics.median(results.spreads() or [0.0])
     return (
         f"Medians of {results.plan.repeat} runs; the longest and the shortest are "
         f"typically {typical:.0%} apart."

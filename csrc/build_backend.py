@@ -6,6 +6,7 @@ an MPI comes from the package index as a build requirement: `mpich`, or what
 """
 
 import os
+import shlex
 import shutil
 from typing import Any, List, Optional
 
@@ -13,14 +14,19 @@ from setuptools import build_meta
 from setuptools.build_meta import *  # noqa: F403  (the hooks not wrapped here)
 
 
-def mpi_compilers() -> List[str]:
-    """EZMPI_MPICC (several, with colons between), else MPICC, else mpicc on PATH."""
-    for name in ("EZMPI_MPICC", "MPICC"):
-        value = os.environ.get(name)
-        if value:
-            return value.split(os.pathsep) if name == "EZMPI_MPICC" else [value]
+def mpi_compilers() -> List[List[str]]:
+    """EZMPI_MPICC (several, with colons between), else MPICC, else mpicc on PATH.
+
+    Each is a command line: the program and, where it needs any, its options.
+    """
+    listed = os.environ.get("EZMPI_MPICC")
+    if listed:
+        return [shlex.split(command) for command in listed.split(":") if command]
+    command = os.environ.get("MPICC")
+    if command:
+        return [shlex.split(command)]
     found = shutil.which("mpicc")
-    return [found] if found else []
+    return [[found]] if found else []
 
 
 def _mpi_requirement() -> List[str]:

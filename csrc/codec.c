@@ -356,7 +356,7 @@ codec_take_bindings(struct codec *codec)
 int
 codec_bind(PyObject *bindings)
 {
-    PyObject *bind = attribute("ezmpi._main", "bind");
+    PyObject *bind = attribute("ezmpi._pickling", "bind");
     if (bind == NULL)
         return -1;
     PyObject *done = PyObject_CallOneArg(bind, bindings);

@@ -3,14 +3,20 @@
    The contract between the engine (_ezmpi, which knows Python) and a plug-in
    (ezmpi/_mpi/<variant>.so, which knows MPI).  No MPI type, no Python type.
 
-   A message is a verb and a few parts (byte ranges).  Messages from one rank
-   to another arrive in the order in which they were sent.  What a verb means
-   is not the transport's business.
+   A message is a verb and a few parts (byte ranges).  It travels between rank
+   0 and another rank, and messages from one rank to another arrive in the
+   order in which they were sent.  What a verb means is not the transport's
+   business.
 
    Every function returns TRANSPORT_OK, TRANSPORT_NOTHING where it says so, or
    TRANSPORT_FAILED with *error filled; it never prints, exits or calls
    Python, except where it says so.  None needs the GIL.  One mailbox is used
-   by one thread at a time. */
+   by one thread at a time, and open by one thread of the process.
+
+   A wrong argument harms nothing.  Where MPI fails, the mailbox is broken:
+   every later call fails with the same error, and MPI_Finalize ends the job.
+   When the communicator has been freed, or MPI finalized, the mailbox stays
+   in memory: it is closed, reap still works, and other calls fail. */
 
 #ifndef EZMPI_TRANSPORT_H
 #define EZMPI_TRANSPORT_H
@@ -39,8 +45,9 @@ struct transport_part {
 };
 
 /* A message that has arrived.  parts[i].base points into the mailbox and is
-   valid until the next wait, or is NULL: then the part is still on its way
-   and must be fetched with take, in order, before the next wait. */
+   valid until the next wait, or is NULL: then the part is still on its way,
+   to be fetched with take, in order, before the next wait, which drops what
+   was not.  A first part of at most 4096 bytes is there at once. */
 struct transport_message {
     int source;
     int verb;
@@ -73,10 +80,11 @@ struct transport {
     void (*leave)(void);
 
     /* The mailbox of a communicator (a Fortran handle, or TRANSPORT_WORLD):
-       a duplicate made at the first call, which is collective, and found
-       again by later calls, which are local.  A mailbox lives until its
-       communicator is freed or MPI_Finalize, whoever calls that: then rank 0
-       and the others exchange farewells.  It is never closed otherwise. */
+       a duplicate made at the first call, which is collective and waits for
+       the others, and found again by later calls, which are local.  It lives
+       until its communicator is freed or MPI is finalized, whoever does that:
+       then rank 0 and the others exchange farewells.  That may end the job,
+       with one line on stderr: see expects and set_ending. */
     int (*open)(int32_t handle, const struct transport_farewell *farewell,
                 struct mailbox **mailbox, struct transport_error *error);
     int (*rank)(const struct mailbox *mailbox);
@@ -88,9 +96,9 @@ struct transport {
     void (*set_owner)(struct mailbox *mailbox, void *owner);
 
     /* Sends without blocking.  The parts' memory must stay as it is until
-       reap returns token (never NULL); after TRANSPORT_FAILED it is not
-       kept.  expects: the receiver owes an answer, so that it must not end
-       before it gave one. */
+       reap returns token (never NULL); after TRANSPORT_FAILED reap will not.
+       expects: the receiver owes an answer; if it has ended instead, it ends
+       the job. */
     int (*send)(struct mailbox *mailbox, int rank, int verb, int expects,
                 const struct transport_part *parts, size_t count, void *token,
                 struct transport_error *error);
@@ -100,12 +108,13 @@ struct transport {
     int (*flush)(struct mailbox *mailbox, double seconds,
                  struct transport_error *error);
 
-    /* Waits for a message, at most seconds (0: looks once). */
+    /* Waits for a message, at most seconds (0: looks once).  Returns at once
+       on a worker that has heard rank 0's farewell. */
     int (*wait)(struct mailbox *mailbox, double seconds,
                 struct transport_message *message,
                 struct transport_error *error);
-    /* Receives part index of the last message into base; NULL: throws it
-       away.  Blocks while the bytes come. */
+    /* Receives part index of the last message into base; NULL: drops it.
+       Blocks while the bytes come; a part that is there is copied. */
     int (*take)(struct mailbox *mailbox, size_t index, void *base,
                 struct transport_error *error);
 
@@ -118,7 +127,8 @@ struct transport {
        seconds for the others, then says so in one line on stderr and aborts
        the job with code. */
     void (*set_ending)(struct mailbox *mailbox, double seconds, int code);
-    /* Ends the whole job now; does not return where MPI can do it. */
+    /* Ends the whole job now, with the low byte of code, or 1 if that is 0;
+       does not return. */
     void (*abort)(struct mailbox *mailbox, int code);
 };
 

