@@ -7,6 +7,7 @@ EZMPI_WERROR=1 (warnings are errors). EZMPI_MPICC, MPICC: the MPI compilers.
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +96,25 @@ def without_run_path(mpicc):
     return compiler, flags
 
 
+def find_transports():
+    """The MPI compilers, by the names of the transports that they make."""
+    found = {}
+    for mpicc in mpi_compilers():
+        if shutil.which(mpicc[0]) is None:
+            raise SystemExit(f"ezmpi: no {mpicc[0]}; see EZMPI_MPICC and MPICC")
+        name = variant_of(mpicc)
+        if name in found:
+            both = f"{found[name][0]} and {mpicc[0]}"
+            raise SystemExit(f"ezmpi: two MPI compilers for {name}: {both}")
+        found[name] = mpicc
+    if not found:
+        raise SystemExit(
+            "ezmpi: no MPI compiler was found. Install one (pip install mpich) or "
+            "name it: EZMPI_MPICC=/path/to/mpicc pip install ."
+        )
+    return found
+
+
 class BuildExt(build_ext):
     def build_extensions(self):
         # Python's own settings may hold run paths of the machine that built it.
@@ -103,25 +123,17 @@ class BuildExt(build_ext):
         super().build_extensions()
 
     def run(self):
+        transports = find_transports()
         self.force = True  # the switches may be others than last time
         super().run()
         folder = Path(self.get_ext_fullpath("ezmpi._ezmpi")).parent / "_mpi"
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("*.so"):
             old.unlink()
-        compilers = mpi_compilers()
-        if not compilers:
-            raise SystemExit(
-                "ezmpi: no MPI compiler was found. Install one (pip install mpich) or "
-                "name it: EZMPI_MPICC=/path/to/mpicc pip install ."
-            )
-        for mpicc in compilers:
-            self.build_transport(mpicc, folder)
+        for name, mpicc in transports.items():
+            self.build_transport(mpicc, folder / f"{name}.so")
 
-    def build_transport(self, mpicc, folder):
-        path = folder / f"{variant_of(mpicc)}.so"
-        if path.exists():
-            raise SystemExit(f"ezmpi: two MPI compilers are of one MPI, {path.stem}")
+    def build_transport(self, mpicc, path):
         compiler, mpi_flags = without_run_path(mpicc)
         compiler += ["-shared", "-fPIC"] + compile_flags() + sources(TRANSPORT)
         self.spawn(compiler + ["-o", str(path)] + mpi_flags)

@@ -5,6 +5,7 @@ does n of them through a pool's map and returns what came out, which must not de
 the pool. `floor` is the same in bare messages.
 """
 
+import itertools
 import sys
 from types import SimpleNamespace
 from typing import Any, Callable, Dict, Iterable, NamedTuple, Optional
@@ -75,11 +76,12 @@ def arrays_out() -> Work:
 
 
 def callable_of(make: Callable[[int], Callable[[int], int]]) -> Prepare:
-    """Every map gets a callable that no worker has seen."""
+    """Every measured map gets a callable that no worker has seen."""
+    numbers = itertools.count()
 
     def prepare() -> Work:
-        unseen = [make(number) for number in range(4)]
-        return lambda map, n: map(unseen.pop(), range(n))
+        function = make(next(numbers))
+        return lambda map, n: map(function, range(n))
 
     return prepare
 

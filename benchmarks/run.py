@@ -2,7 +2,7 @@
 
 Each (row, pool) is measured in processes of its own, with a time limit, and the pools
 take turns in every repetition, so that a drift of the machine hits all alike. Needs
-mpiexec, mpicc, numpy, mpi4py, dill and emcee in the environment; pools that are pinned
+mpiexec, mpicc, numpy, mpi4py, dill, emcee and multiprocess (for schwimmbad); pools pinned
 to a version (pools.py) are fetched from the package index.
 """
 

@@ -650,35 +650,36 @@ response(double pause)
     return taken[4];
 }
 
+/* Answers whatever comes, until the farewell. */
 static void
-answer(int messages)
+answer(void)
 {
     struct transport_part part = {"x", 1};
 
-    for (int i = 0; i < messages; i++) {
-        receive(world);
+    while (receive(world).verb != FAREWELL) {
         CHECK(transport->send(world, 0, 1, 0, &part, 1, &part, &error) == 0);
         while (transport->reap(world) != NULL) {
         }
     }
 }
 
-/* Prints: rank, per cent of a processor used; the master, milliseconds. */
+/* Prints: rank, per cent of a processor used; the master, milliseconds.  The
+   machine may be busy with other things: of three tries one must be good. */
 static void
 idle(void)
 {
-    double share = idle_share(3.0);
+    double share = idle_share(3.0), seconds = 1;
 
     printf("idle: rank %d uses %.2f %%\n", rank, 100 * share);
     CHECK(share < 0.03);
-    if (rank == 0) {
-        double seconds = response(0.5);
-        printf("idle: answer after a pause in %.3f ms\n", 1e3 * seconds);
-        CHECK(seconds < 3e-3);
-    }
     if (rank == 1) {
-        answer(9);
+        answer();
     }
+    for (int i = 0; rank == 0 && i < 3 && seconds >= 3e-3; i++) {
+        seconds = response(0.5);
+        printf("idle: answer after a pause in %.3f ms\n", 1e3 * seconds);
+    }
+    CHECK(rank != 0 || seconds < 3e-3);
 }
 
 static void
