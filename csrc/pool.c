@@ -188,7 +188,7 @@ static int
 close_pool(struct pool *pool)
 {
     struct crew *crew = pool->crew;
-    struct header header = {0};
+    struct header header = {.pool = pool->number};
     if (pool->closed)
         return 0;
     pool->closed = 1;
@@ -198,6 +198,8 @@ close_pool(struct pool *pool)
     int status = 0;
     if (crew->open_pools == 0)
         status = crew_forget(crew);
+    else if (pool->initializer != NULL)
+        status = crew_broadcast(crew, VERB_FORGET, &header, NULL);
     if (pool->test_mode && status == 0)
         status = crew_broadcast(crew, VERB_RELEASE, &header, NULL);
     if (status == 0)

@@ -28,33 +28,33 @@ enum verb {
     VERB_CALLABLE,      /* slot, callable: stream and buffers */
     VERB_TASKS,         /* job, pool, callable, first, count: the tasks */
     VERB_ABANDON,       /* job, first: drop its tasks from first upwards */
-    VERB_FORGET,        /* drop what is held: callables, initializers */
-    VERB_RELEASE,       /* one credit: one wait of a test_mode worker ends */
+    VERB_FORGET, /* pool: it is closed; 0: all are, drop what is held */
+    VERB_RELEASE, /* one credit: one wait of a test_mode worker ends */
     /* worker to master */
-    VERB_ANSWER,        /* job, first, count done, elapsed: the results; with
+    VERB_ANSWER, /* job, first, count done, elapsed: the results; with
                            FLAG_FAILED the last item is the failure of task
                            first + count */
-    VERB_NEED,          /* callable: "I do not hold it, send it again" */
+    VERB_NEED, /* callable: "I do not hold it, send it again" */
     /* both: the last word of either side */
     VERB_FAREWELL,
 };
 
 enum flag {
-    FLAG_DILL = 1,          /* lambdas and __main__ by value where needed */
-    FLAG_NO_RESULTS = 2,    /* TASKS: nobody wants them; ANSWER: left out */
-    FLAG_FAILED = 4,        /* ANSWER: a task raised */
-    FLAG_BROKEN = 8,        /* ANSWER: the pool's initializer raised */
+    FLAG_DILL = 1, /* lambdas and __main__ by value where needed */
+    FLAG_NO_RESULTS = 2, /* TASKS: nobody wants them; ANSWER: left out */
+    FLAG_FAILED = 4, /* ANSWER: a task raised */
+    FLAG_BROKEN = 8, /* ANSWER: the pool's initializer raised */
 };
 
-#define CALLABLE_SLOTS 4    /* callables that a worker holds at once */
+#define CALLABLE_SLOTS 4 /* callables that a worker holds at once */
 
 struct header {
     uint64_t job;
-    uint64_t first;         /* number of the first task */
-    uint64_t count;         /* tasks, or results */
-    uint64_t callable;      /* its number; never reused on a communicator */
+    uint64_t first; /* number of the first task */
+    uint64_t count; /* tasks, or results */
+    uint64_t callable; /* its number; never reused on a communicator */
     uint64_t pool;
-    uint64_t elapsed;       /* ANSWER: nanoseconds the chunk ran */
+    uint64_t elapsed; /* ANSWER: nanoseconds the chunk ran */
     uint32_t flags;
     uint32_t slot;
 };

@@ -92,18 +92,29 @@ chunk_free(struct chunk *chunk)
     PyMem_RawFree(chunk);
 }
 
+/* pool 0: of every pool. */
 static void
-forget(struct worker *worker)
+forget_initialized(struct worker *worker, uint64_t pool)
+{
+    struct initialized **link = &worker->initialized;
+    while (*link != NULL) {
+        struct initialized *one = *link;
+        if (pool != 0 && one->pool != pool) {
+            link = &one->next;
+            continue;
+        }
+        *link = one->next;
+        Py_XDECREF(one->account);
+        PyMem_RawFree(one);
+    }
+}
+
+static void
+forget_callables(struct worker *worker)
 {
     for (int i = 0; i < CALLABLE_SLOTS; i++) {
         worker->slots[i].callable = 0;
         outcome_clear(&worker->slots[i].outcome);
-    }
-    while (worker->initialized != NULL) {
-        struct initialized *one = worker->initialized;
-        worker->initialized = one->next;
-        Py_XDECREF(one->account);
-        PyMem_RawFree(one);
     }
 }
 
@@ -264,7 +275,9 @@ open_letter(struct crew *crew, struct worker *worker, struct letter *letter)
         worker->abandoned_first = letter->header.first;
         return 0;
     case VERB_FORGET:
-        forget(worker);
+        forget_initialized(worker, letter->header.pool);
+        if (letter->header.pool == 0)
+            forget_callables(worker);
         return 0;
     case VERB_RELEASE:
         worker->releases++;
@@ -490,7 +503,8 @@ say_farewell(struct crew *crew, struct worker *worker)
 {
     struct transport_error error = {0};
     int status;
-    forget(worker);
+    forget_initialized(worker, 0);
+    forget_callables(worker);
     Py_BEGIN_ALLOW_THREADS status =
         crew->transport->close(crew->mailbox, &error);
     Py_END_ALLOW_THREADS return status == TRANSPORT_OK

@@ -1,9 +1,9 @@
 """Survey Python's own standard library: which functions are the most complex?
 
-Every module is one task: parse it, count lines and functions, and measure for each
-function its cyclomatic complexity (McCabe, "A complexity measure", 1976: one plus the
-number of decisions) and how deep its blocks are nested. The same work is then done
-serially, to compare the results and the time.
+Every module, its tests apart, is one task: parse it, count lines and functions, and
+measure for each function its cyclomatic complexity (McCabe, "A complexity measure",
+1976: one plus the number of decisions) and how deep its blocks are nested. The same
+work is then done serially, to compare the results and the time.
 
     mpiexec -n 4 python examples/survey_stdlib.py
 """
@@ -11,6 +11,7 @@ serially, to compare the results and the time.
 import ast
 import collections
 import os
+import socket
 import sys
 import sysconfig
 import time
@@ -19,9 +20,16 @@ from typing import Iterator, List, NamedTuple, Tuple
 
 from ezmpi import MPIPool
 
+# Python 3.10 brought match, 3.11 except*; before, the names stand for what there was.
+MATCH = getattr(ast, "Match", ast.If)
+CASE = getattr(ast, "match_case", ast.If)
+TRY_STAR = getattr(ast, "TryStar", ast.Try)
+
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-BLOCKS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.With, ast.AsyncWith)
-DECISIONS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandler, ast.IfExp)
+LOOPS = (ast.For, ast.AsyncFor, ast.While)
+BLOCKS = LOOPS + (ast.If, ast.Try, TRY_STAR, ast.With, ast.AsyncWith, MATCH)
+DECISIONS = LOOPS + (ast.If, ast.IfExp, ast.ExceptHandler, CASE)
+NOT_THE_LIBRARY = {"site-packages", "test", "tests"}
 
 
 class Function(NamedTuple):
@@ -35,19 +43,23 @@ class Module(NamedTuple):
     name: str
     lines: int
     functions: List[Function]
-    worker: int
+    worker: str
 
     @property
     def complexity(self) -> int:
         return sum(function.complexity for function in self.functions)
 
 
+def parts(node: ast.AST) -> List[ast.AST]:
+    """The child nodes, without the functions defined here: those count for themselves."""
+    children = ast.iter_child_nodes(node)
+    return [child for child in children if not isinstance(child, FUNCTIONS)]
+
+
 def inside(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a function, without those of functions defined in it."""
-    for child in ast.iter_child_nodes(node):
-        if not isinstance(child, FUNCTIONS):
-            yield child
-            yield from inside(child)
+    for part in parts(node):
+        yield part
+        yield from inside(part)
 
 
 def decisions(node: ast.AST) -> int:
@@ -58,11 +70,16 @@ def decisions(node: ast.AST) -> int:
     return int(isinstance(node, DECISIONS))
 
 
+def is_elif(node: ast.AST, parent: ast.AST) -> bool:
+    """To `ast` an elif is an if that stands alone in the else of another one."""
+    both = isinstance(node, ast.If) and isinstance(parent, ast.If)
+    return both and parent.orelse == [node]
+
+
 def depth(node: ast.AST) -> int:
     """How many blocks enclose the most deeply nested statement."""
-    children = [c for c in ast.iter_child_nodes(node) if not isinstance(c, FUNCTIONS)]
-    deepest = max((depth(child) for child in children), default=0)
-    return deepest + isinstance(node, BLOCKS)
+    inner = (depth(part) - is_elif(part, node) for part in parts(node))
+    return isinstance(node, BLOCKS) + max(inner, default=0)
 
 
 def measure(function: ast.AST) -> Function:
@@ -76,19 +93,17 @@ def survey(task: Tuple[str, str]) -> Module:
     source = Path(path).read_bytes()
     tree = ast.parse(source)
     functions = [measure(n) for n in ast.walk(tree) if isinstance(n, FUNCTIONS)]
-    return Module(name, source.count(b"\n"), functions, os.getpid())
+    worker = f"{socket.gethostname()} {os.getpid()}"
+    return Module(name, source.count(b"\n"), functions, worker)
 
 
 def modules() -> List[Tuple[str, str]]:
-    """Every module of the standard library, the largest first."""
+    """Path and name of every module, the largest first: a long task is not the last."""
     library = Path(sysconfig.get_path("stdlib"))
-    paths = [
-        path
-        for path in library.rglob("*.py")
-        if not {"site-packages", "lib2to3", "test", "tests"} & set(path.parts)
-    ]
-    paths.sort(key=lambda path: (-path.stat().st_size, str(path)))
-    return [(str(path), str(path.relative_to(library))) for path in paths]
+    names = [path.relative_to(library) for path in library.rglob("*.py")]
+    names = [name for name in names if not NOT_THE_LIBRARY & set(name.parts)]
+    names.sort(key=lambda name: (-(library / name).stat().st_size, name))
+    return [(str(library / name), str(name)) for name in names]
 
 
 def report(found: List[Module]) -> None:
@@ -106,7 +121,7 @@ def report(found: List[Module]) -> None:
 
 
 def without_worker(found: List[Module]) -> List[Module]:
-    return [module._replace(worker=0) for module in found]
+    return [module._replace(worker="") for module in found]
 
 
 def main(pool: MPIPool) -> None:

@@ -1,9 +1,12 @@
 from typing import Any, Callable, List, Optional, Tuple
 
+from typing_extensions import disjoint_base
+
 def load_transport(path: str, library: Optional[str], /) -> Any: ...
 def start_transport(transport: Any, /) -> None: ...
 def describe_transport(transport: Any, /) -> Tuple[str, str, str]: ...
 
+@disjoint_base
 class MPIPool:
     def __init__(
         self,
