@@ -66,8 +66,7 @@ serve(const struct shape *shape)
         if (status.MPI_TAG == STOP)
             break;
         if (status.MPI_TAG == TASK)
-            MPI_Send(answer, shape->back, MPI_BYTE, 0, ANSWER,
-                     MPI_COMM_WORLD);
+            MPI_Send(answer, shape->back, MPI_BYTE, 0, ANSWER, MPI_COMM_WORLD);
     }
     free(task);
     free(answer);
@@ -107,8 +106,8 @@ measure(const struct shape *shape, int ranks)
     library[strcspn(library, "\n,")] = '\0';
     for (char *c = library; *c != '\0'; c++)
         *c = *c == '\t' ? ' ' : *c;
-    printf("{\"seconds\": %.9f, \"version\": \"%s\"}\n",
-           times[TIMES / 2], library);
+    printf("{\"seconds\": %.9f, \"version\": \"%s\"}\n", times[TIMES / 2],
+           library);
     free(once);
     free(task);
     free(answer);

@@ -12,6 +12,7 @@ from results import Results
 from rows import ROWS, UNITS
 
 ERROR_WIDTH = 70
+NOISY = 0.5  # typical spread above which ratios say little
 
 
 def number(value: float) -> str:
@@ -104,9 +105,10 @@ def repetition(results: Results) -> str:
     if results.plan.repeat == 1:
         return "One run of each cell."
     typical = statistics.median(results.spreads() or [0.0])
+    noisy = " Too far to judge by: measure on a quiet machine." if typical > NOISY else ""
     return (
         f"Medians of {results.plan.repeat} runs; the longest and the shortest are "
-        f"typically {typical:.0%} apart."
+        f"typically {typical:.0%} apart.{noisy}"
     )
 
 
@@ -128,7 +130,7 @@ def bad_ends(results: Results) -> str:
 def report(results: Results) -> str:
     found = versions(results).items()
     parts: List[str] = [
-        f"- Machine: {machine()}\n"
+        f"- Machine: {machine()}; load average before: {results.plan.load:.1f}\n"
         f"- Versions: {', '.join(' '.join(pair) for pair in found)}\n"
         f"- {repetition(results)} One worker unless the row says more.",
         f"In brackets: times as fast as {REFERENCE}; n, where it had to be smaller to "

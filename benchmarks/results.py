@@ -53,6 +53,7 @@ class Plan(NamedTuple):
     budget: float = 5.0  # seconds that a measurement should take at most
     limit: float = 60.0  # seconds after which a process is ended
     mpiexec: str = "mpiexec"
+    load: float = 0.0  # the machine's load average before the run
     in_turn: bool = False  # a row has not all the other pools, but one of them
 
     def n(self, row: str) -> int:

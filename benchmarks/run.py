@@ -180,7 +180,8 @@ def parse_options() -> argparse.Namespace:
 
 
 def make_plan(options: argparse.Namespace) -> Plan:
-    plan = Plan(mpiexec=options.mpiexec or shlex.quote(tool("mpiexec")))
+    launcher = options.mpiexec or shlex.quote(tool("mpiexec"))
+    plan = Plan(mpiexec=launcher, load=os.getloadavg()[0])
     if options.quick:
         plan = plan._replace(**QUICK)
     given: Dict[str, Any] = vars(options)
@@ -201,7 +202,11 @@ def main() -> int:
     if options.write:
         options.write.write_text(text + "\n")
     if options.json:
-        about = {"machine": machine(), "versions": versions(results)}
+        about = {
+            "machine": machine(),
+            "versions": versions(results),
+            "plan": results.plan._asdict(),
+        }
         options.json.write_text(json.dumps({**about, "runs": results.runs}, indent=1))
     ours = results.of_pool(OURS) if OURS in results.pools else []
     return int(any("error" in run or run["exit"] != 0 for run in ours))

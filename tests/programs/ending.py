@@ -9,7 +9,7 @@ import sys
 import time
 
 if "before" in sys.argv:
-    from mpi4py import MPI
+    from mpi4py import MPI  # noqa: F401
 
 from cases import square
 

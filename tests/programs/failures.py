@@ -359,7 +359,9 @@ def check_iterators(pool):
         check_works(pool)
         case("a task of an endless iterator fails, chunksize %d" % chunksize)
         tasks = endless()
-        error = raised(pool.map, inverse, tasks, return_results=False, chunksize=chunksize)
+        error = raised(
+            pool.map, inverse, tasks, return_results=False, chunksize=chunksize
+        )
         assert type(error) is ZeroDivisionError and "task 50" in told(error)
         check_works(pool)
 

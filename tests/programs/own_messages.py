@@ -84,7 +84,7 @@ if pool.is_master():
 
     requests = []
     for worker in pool.workers:
-        for number in range(3):
+        for _ in range(3):
             requests.append(world.isend("answer", worker, 26))
     result = pool.map(talk, range(40), listen)
     listen(None)

@@ -91,9 +91,7 @@ for chunksize in CHUNKSIZES:
     tasks = [(inner, i) for i in range(12)]
     assert pool.map(append_inner, tasks, chunksize=chunksize) == [1] * 12
     assert inner == []
-    assert pool.map(append, [bytearray(b"a")] * 6, chunksize=chunksize) == [
-        [97, 1]
-    ] * 6
+    assert pool.map(append, [bytearray(b"a")] * 6, chunksize=chunksize) == [[97, 1]] * 6
     deque = collections.deque([0])
     assert pool.map(append, [deque] * 6, chunksize=chunksize) == [[0, 1]] * 6
 

@@ -1,0 +1,19 @@
+"""Waiting costs next to nothing, and ends at once."""
+
+import os
+
+import pytest
+from launch import PATIENCE, check
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(PATIENCE != 1, reason="a sanitizer's own cost would be measured")
+def test_waiting_is_quiet_and_the_answer_quick():
+    """The existing pools wait in MPI_Recv or MPI_Probe, each on a whole core."""
+    check("idle.py", min(3, os.cpu_count() or 1), 1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(PATIENCE != 1, reason="a sanitizer's own cost would be measured")
+def test_with_more_ranks_than_processors():
+    check("idle.py", 4 * (os.cpu_count() or 1), 10)

@@ -1,0 +1,29 @@
+"""Large objects, and many tasks."""
+
+import os
+
+import pytest
+from launch import check
+
+MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(MEMORY < 12e9, reason="needs 12 GB of memory")
+@pytest.mark.parametrize("kind", ["bytes", "array"])
+def test_more_than_two_gigabytes(kind):
+    if kind == "array":
+        pytest.importorskip("numpy", reason="needs numpy")
+    check("big.py", 2, kind, timeout=240)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_a_million_tasks_in_bounded_memory(ranks):
+    """The existing pools make a list of the tasks first."""
+    check("million.py", ranks, 10**6, timeout=240)
+
+
+@pytest.mark.parametrize("ranks", [2, 8])
+def test_many_tasks_in_bounded_memory(ranks):
+    check("million.py", ranks, 10**5)
