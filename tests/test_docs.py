@@ -198,7 +198,7 @@ def test_messages_that_are_explained_exist():
     known = all_text(ROOT / "ezmpi", "*.py") + all_text(ROOT / "csrc", "*.c")
     page = (ROOT / "docs" / "troubleshooting.md").read_text()
     messages = re.findall(r'^"(.+)"\n: ', page, re.MULTILINE)
-    assert len(messages) > 10
+    assert len(messages) >= 5
     for message in messages:
         for part in message.split("..."):
             assert part.strip() in known, part
