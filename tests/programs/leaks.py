@@ -14,7 +14,7 @@ from cases import case, raised, resident, square
 
 from ezmpi import MPIPool, PoolClosedError
 
-BLOCKS = 300  # of Python's allocator; interning and caches need a few
+BLOCKS = 1000  # of Python's allocator: caches need some; a leak needs COUNT / workers
 OBJECTS = 100
 BYTES = 1.5e6  # less than 160 bytes for each of 10^4
 
