@@ -104,6 +104,24 @@ slot_for(struct crew *crew, const struct parcel *parcel)
     return oldest;
 }
 
+/* What it kept alive may call anything when it goes. */
+static void
+drop_snapshot(struct crew_callable *held)
+{
+    struct snapshot *snapshot = held->snapshot;
+    held->snapshot = NULL;
+    snapshot_free(snapshot);
+}
+
+static void
+empty_slot(struct crew_callable *held)
+{
+    struct crew_callable old = *held;
+    *held = (struct crew_callable){0};
+    parcel_free(old.parcel);
+    snapshot_free(old.snapshot);
+}
+
 int
 crew_hold(struct crew *crew, struct parcel *parcel, uint64_t job)
 {
@@ -121,19 +139,56 @@ crew_hold(struct crew *crew, struct parcel *parcel, uint64_t job)
         return -1;
     }
     int slot = slot_for(crew, parcel);
-    parcel_free(crew->held[slot].parcel);
-    crew->held[slot] = (struct crew_callable){++crew->callables, job, parcel};
+    empty_slot(&crew->held[slot]);
+    crew->held[slot].number = ++crew->callables;
+    crew->held[slot].used = job;
+    crew->held[slot].parcel = parcel;
     return slot;
+}
+
+int
+crew_recall(struct crew *crew, PyObject *function, uint64_t job)
+{
+    for (int i = 0; i < CALLABLE_SLOTS; i++) {
+        struct crew_callable *held = &crew->held[i];
+        if (held->snapshot != NULL
+            && snapshot_holds(held->snapshot, function)) {
+            held->used = job;
+            return i;
+        }
+    }
+    return -1;
+}
+
+int
+crew_remember(struct crew *crew, int slot, PyObject *function)
+{
+    struct crew_callable *held = &crew->held[slot];
+    if (held->unfit)
+        return 0;
+    drop_snapshot(held);
+    if (snapshot_take(function, crew->record, &held->snapshot) < 0)
+        return -1;
+    held->unfit = held->snapshot == NULL;
+    return 0;
+}
+
+void
+crew_rebound(struct crew *crew)
+{
+    for (int worker = 0; worker < crew->workers; worker++)
+        memset(crew->members[worker].held, 0,
+               sizeof crew->members[worker].held);
+    for (int i = 0; i < CALLABLE_SLOTS; i++)
+        drop_snapshot(&crew->held[i]);
 }
 
 int
 crew_forget(struct crew *crew)
 {
     struct header header = {0};
-    for (int i = 0; i < CALLABLE_SLOTS; i++) {
-        parcel_free(crew->held[i].parcel);
-        crew->held[i] = (struct crew_callable){0};
-    }
+    for (int i = 0; i < CALLABLE_SLOTS; i++)
+        empty_slot(&crew->held[i]);
     return crew_broadcast(crew, VERB_FORGET, &header, NULL);
 }
 

@@ -13,6 +13,7 @@
 
 #include "codec.h"
 #include "protocol.h"
+#include "snapshot.h"
 #include "transport.h"
 
 /* What the master knows of a worker. */
@@ -25,6 +26,8 @@ struct crew_callable {
     uint64_t number;                /* 0: the slot is free */
     uint64_t used;                  /* the job that used it last */
     struct parcel *parcel;
+    struct snapshot *snapshot;      /* NULL: to be pickled each time */
+    int unfit;                      /* for a snapshot */
 };
 
 struct worker;
@@ -59,6 +62,16 @@ struct crew *crew_open(const struct transport *transport, int32_t handle);
 /* The slot of the callable with this parcel's contents, which it takes over
    in either case. */
 int crew_hold(struct crew *crew, struct parcel *parcel, uint64_t job);
+/* The slot of the very function that was remembered, if nothing it depends on
+   has changed since: it need not be pickled.  -1: none, no exception. */
+int crew_recall(struct crew *crew, PyObject *function, uint64_t job);
+/* What is in the slot was pickled from the function, by reference where that
+   can be, and the workers know all that it needs. */
+int crew_remember(struct crew *crew, int slot, PyObject *function);
+/* Names were bound anew on the workers.  Callables that they hold by reference
+   would go on meaning what the names meant before: all are to be sent and
+   looked at again. */
+void crew_rebound(struct crew *crew);
 /* Forgets all callables, here and on the workers. */
 int crew_forget(struct crew *crew);
 

@@ -30,6 +30,7 @@ struct job {
     uint64_t number;
     uint64_t flags;
     int slot;                   /* of the callable */
+    int pickled;                /* it was, with dill: to be remembered */
     int copy;                   /* tasks' buffers may change when the next
                                    task is drawn */
 };
@@ -95,9 +96,7 @@ abandon(struct job *job)
 
 /* ---- handing out ------------------------------------------------------ */
 
-/* Sends what the codec found the workers' __main__ to lack.  Callables that
-   they hold by reference would go on meaning what the names meant before: all
-   are sent again. */
+/* Sends what the codec found the workers' __main__ to lack. */
 static int
 send_bindings(struct job *job)
 {
@@ -109,9 +108,7 @@ send_bindings(struct job *job)
         status = bindings == NULL ? -1 : 0;
         goto done;
     }
-    for (int worker = 0; worker < job->crew->workers; worker++)
-        memset(job->crew->members[worker].held, 0,
-               sizeof job->crew->members[worker].held);
+    crew_rebound(job->crew);
     parcel = parcel_new();
     if (parcel != NULL && codec_dump(job->codec, parcel, bindings, 0) == 0)
         status = crew_broadcast(job->crew, VERB_BIND, &header, parcel);
@@ -177,10 +174,21 @@ prepare(struct job *job, int worker)
     return 0;
 }
 
+/* Once a job, when the workers have been sent all that the callable needs. */
+static int
+remember_callable(struct job *job)
+{
+    if (!job->pickled)
+        return 0;
+    job->pickled = 0;
+    return crew_remember(job->crew, job->slot, job->request->function);
+}
+
 static int
 give(struct job *job, int worker, struct parcel *parcel, uint64_t count)
 {
-    if (send_bindings(job) < 0 || prepare(job, worker) < 0)
+    if (send_bindings(job) < 0 || remember_callable(job) < 0
+        || prepare(job, worker) < 0)
         return -1;
     struct header header = {
         .job = job->number,
@@ -341,13 +349,19 @@ receive(struct job *job)
 static int
 hold_callable(struct job *job)
 {
+    PyObject *function = job->request->function;
+    int use_dill = (job->request->flags & FLAG_DILL) != 0;
+    job->slot = use_dill ? crew_recall(job->crew, function, job->number) : -1;
+    if (job->slot >= 0)
+        return 0;
     struct parcel *parcel = parcel_new();
     if (parcel == NULL)
         return -1;
-    if (codec_dump(job->codec, parcel, job->request->function, 0) < 0) {
+    if (codec_dump(job->codec, parcel, function, 0) < 0) {
         parcel_free(parcel);
         return -1;
     }
+    job->pickled = use_dill;
     job->slot = crew_hold(job->crew, parcel, job->number);
     return job->slot < 0 ? -1 : 0;
 }

@@ -8,9 +8,12 @@
 #include <unistd.h>
 
 #define SPIN_SECONDS 50e-6
+#define SPINS 8                     /* to one look at the clock */
 #define YIELD_SECONDS 1e-3
 #define SLEEP_SHARE 0.1             /* of the time waited so far, */
-#define SLEEP_LIMIT 1e-3            /* at most this */
+#define SLEEP_LIMIT 1e-3            /* at most this, */
+#define LONG_SECONDS 1.0            /* and after so long ... */
+#define LONG_SLEEP_LIMIT 2e-3       /* ... this */
 
 double
 patience_now(void)
@@ -35,12 +38,17 @@ patience_rest(struct patience *patience)
 {
     double waited = patience->before + patience->waited;
     double share = waited * SLEEP_SHARE;
+    double limit = waited < LONG_SECONDS ? SLEEP_LIMIT : LONG_SLEEP_LIMIT;
 
+    if (!patience->crowded && waited < SPIN_SECONDS
+        && ++patience->spins % SPINS != 0) {
+        return;
+    }
     if (patience->began == 0) {
         patience->began = patience_now();
     }
     if (waited >= YIELD_SECONDS) {
-        sleep_for(share < SLEEP_LIMIT ? share : SLEEP_LIMIT);
+        sleep_for(share < limit ? share : limit);
     }
     else if (waited >= SPIN_SECONDS || patience->crowded) {
         sched_yield();

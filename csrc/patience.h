@@ -12,6 +12,7 @@ struct patience {
     double before;                  /* seconds waited in earlier waits, */
     double waited;                  /* and in this one; begin with 0 */
     double began;                   /* 0: at the first rest */
+    unsigned spins;
 };
 
 void patience_rest(struct patience *patience);

@@ -21,7 +21,9 @@
 #define PY_SSIZE_T_CLEAN
 #include "pool.h"
 
+#include <fcntl.h>
 #include <structmember.h>
+#include <unistd.h>
 
 #include "codec.h"
 #include "crew.h"
@@ -109,9 +111,24 @@ serve(struct pool *pool)
     return -1;
 }
 
+/* A task that reads standard input, or a debugger in it, finds its end: some
+   launchers leave a pipe there that nobody writes to, and it would wait for
+   ever.  multiprocessing does the same. */
+static void
+end_standard_input(void)
+{
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (null > STDIN_FILENO) {
+        dup2(null, STDIN_FILENO);
+        close(null);
+    }
+}
+
 static int
 init_worker(struct pool *pool)
 {
+    if (!pool->test_mode)
+        end_standard_input();
     if (serve(pool) < 0)
         return -1;
     if (pool->test_mode)

@@ -12,11 +12,14 @@
 
 #include <signal.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "errors.h"
 
 #define WAIT_SECONDS 0.1        /* looks for signals at least this often */
+#define QUICK_SECONDS 50e-6     /* a wait not worth two system calls */
 #define POLL_NANOSECONDS 200000 /* between looks at the mailbox in a chunk */
+#define FORK_NANOSECONDS 20000  /* no task that forks takes less */
 
 /* What was made of a parcel that came: an object, or the account of why it
    could not be made. */
@@ -55,6 +58,7 @@ struct worker {
     uint64_t abandoned;         /* job whose tasks ... */
     uint64_t abandoned_first;   /* ... from this one on are dropped */
     int64_t polled;
+    pid_t pid;
     int releases;               /* waits that the master ended */
     int ended;                  /* the master said farewell */
 };
@@ -126,6 +130,7 @@ worker_of(struct crew *crew)
         if (crew->worker == NULL)
             return PyErr_NoMemory(), NULL;
         crew->worker->last = &crew->worker->first;
+        crew->worker->pid = getpid();
     }
     return crew->worker;
 }
@@ -323,16 +328,19 @@ receive(struct crew *crew, struct worker *worker, double seconds)
     return came;
 }
 
-/* Waits for a message, and ignores SIGINT meanwhile. */
+/* Waits for a message, and ignores SIGINT meanwhile, but for the first
+   moments: there it means as much as in a task that begins. */
 static int
 receive_patiently(struct crew *crew, struct worker *worker)
 {
-    int came = receive(crew, worker, 0);
+    int came = receive(crew, worker, QUICK_SECONDS);
     while (came == 0) {
+        if (look_for_signals() < 0)
+            return -1;
         PyOS_sighandler_t handler = PyOS_setsig(SIGINT, SIG_IGN);
         came = crew_wait(crew, WAIT_SECONDS);
         PyOS_setsig(SIGINT, handler);
-        if (came < 0 || look_for_signals() < 0)
+        if (came < 0)
             return -1;
         came = receive(crew, worker, 0);
     }
@@ -341,11 +349,25 @@ receive_patiently(struct crew *crew, struct worker *worker)
 
 /* ---- tasks ------------------------------------------------------------ */
 
+/* A child that a task forked, and that came back out of the task, ends here:
+   MPI is its parent's, and so is the answer. */
+static void
+end_if_forked(const struct worker *worker)
+{
+    if (getpid() == worker->pid)
+        return;
+    if (!PyErr_Occurred())
+        PyErr_SetNone(PyExc_SystemExit);
+    PyErr_PrintEx(0);           /* does not return from a SystemExit */
+    Py_Exit(1);
+}
+
 static int
 is_abandoned(const struct worker *worker, const struct header *header,
              uint64_t index)
 {
-    return worker->ended
+    /* One job runs at a time: those before an abandoned one are over. */
+    return worker->ended || header->job < worker->abandoned
            || (header->job == worker->abandoned
                && index >= worker->abandoned_first);
 }
@@ -356,6 +378,7 @@ poll(struct crew *crew, struct worker *worker, int64_t now)
     if (now - worker->polled < POLL_NANOSECONDS)
         return 0;
     worker->polled = now;
+    end_if_forked(worker);
     int came;
     do
         came = receive(crew, worker, 0);
@@ -411,6 +434,19 @@ run_tasks(struct crew *crew, struct worker *worker, struct chunk *chunk,
     return 0;
 }
 
+/* The job's tasks above the failed one do not matter any more, and the
+   master's word for it (VERB_ABANDON) may be far behind. */
+static void
+drop_above(struct worker *worker, const struct header *header, uint64_t failed)
+{
+    if (worker->abandoned > header->job
+        || (worker->abandoned == header->job
+            && worker->abandoned_first <= failed + 1))
+        return;
+    worker->abandoned = header->job;
+    worker->abandoned_first = failed + 1;
+}
+
 /* Makes the answer of a chunk that cannot run, or whose task raised: the
    account becomes the parcel's last item. */
 static int
@@ -438,10 +474,12 @@ fill_answer(struct crew *crew, struct worker *worker, struct chunk *chunk,
     }
     if (run_tasks(crew, worker, chunk, results, &answer->count, &fatal) == 0)
         return 0;
+    end_if_forked(worker);
     if (fatal)
         return -1;
     account = errors_account(crew->rank);
     answer->flags |= FLAG_FAILED;
+    drop_above(worker, &chunk->header, answer->first + answer->count);
     int status = add_account(worker, chunk, results, account);
     Py_XDECREF(account);
     return status;
@@ -460,10 +498,12 @@ work(struct crew *crew, struct worker *worker)
                             .first = chunk->header.first,
                             .callable = chunk->header.callable,
                             .flags = chunk->header.flags & FLAG_NO_RESULTS};
-    int64_t started = worker->polled = nanoseconds();
+    int64_t started = nanoseconds();
     if (fill_answer(crew, worker, chunk, results, &answer) < 0)
         goto done;
     answer.elapsed = (uint64_t)(nanoseconds() - started);
+    if (answer.elapsed > FORK_NANOSECONDS)
+        end_if_forked(worker);
     worker->first = chunk->next;
     if (worker->first == NULL)
         worker->last = &worker->first;
@@ -495,7 +535,9 @@ step(struct crew *crew, struct worker *worker)
         if (look_for_signals() < 0)
             return -1;
     }
-    return pending < 0 ? -1 : work(crew, worker);
+    return pending < 0 || poll(crew, worker, nanoseconds()) < 0
+               ? -1
+               : work(crew, worker);
 }
 
 static int

@@ -107,10 +107,12 @@ class MainRecord:
 
     def differs(self, name: str) -> bool:
         """Whether the workers lack it, or hold something else under that name."""
-        held = self._held.get(name)
-        if held is None:
-            return name in namespace()
-        return name not in namespace() or held() is not namespace()[name]
+        held, bound = self._held.get(name), namespace()
+        if held is None or name not in bound:
+            return (held is None) == (name in bound)
+        if bound[name] is None:  # which a dead reference would give, too
+            return isinstance(held, weakref.ref) or held() is not None
+        return held() is not bound[name]
 
     def note(self, names: Iterable[str]) -> None:
         """The workers hold of these what is bound now."""
@@ -121,14 +123,17 @@ class MainRecord:
 
     def missing(self, roots: Iterable[object]) -> List[str]:
         """The names that the roots read in ``__main__`` and that differ there."""
-        return _Search(self).run(roots)
+        return [name for name in _Search().run(roots) if self.differs(name)]
+
+    def reads(self, function: types.FunctionType) -> List[str]:
+        """All names that the function reads in ``__main__``, at any distance."""
+        return _Search().run((function,))
 
 
 class _Search:
     """Walks from functions and classes to the names of ``__main__`` they read."""
 
-    def __init__(self, record: MainRecord) -> None:
-        self._record = record
+    def __init__(self) -> None:
         self._namespace = namespace()
         self._seen: Dict[int, object] = {}  # by id; the values keep them alive
         self._names: Dict[str, None] = {}  # in the order found
@@ -141,7 +146,7 @@ class _Search:
             if id(value) not in self._seen:
                 self._seen[id(value)] = value
                 self._visit(value)
-        return [name for name in self._names if self._record.differs(name)]
+        return list(self._names)
 
     def _visit(self, value: Any) -> None:
         if isinstance(value, types.FunctionType):

@@ -72,7 +72,8 @@ def sanitize_flags(directory):
     return SANITIZE
 
 
-def run_c(sources, directory):
+def run_c(sources, directory, *flags):
     """Compile, with sanitizers where there are any, and run; return stdout."""
-    program = compile_c(sources, directory / "program", *sanitize_flags(directory))
+    flags += tuple(sanitize_flags(directory))
+    program = compile_c(sources, directory / "program", *flags)
     return run_command([str(program)], 300)

@@ -19,6 +19,11 @@ def test_classes_and_enums(ranks):
 
 
 @RANKS
+def test_what_has_changed_since_the_last_map(ranks):
+    check("main_unchanged.py", ranks)
+
+
+@RANKS
 def test_all_inside_main(ranks):
     check("main_guard.py", ranks)
 

@@ -20,3 +20,8 @@ def test_arrays(ranks):
 @RANKS
 def test_callback(ranks):
     check("callback.py", ranks)
+
+
+@RANKS
+def test_inside_a_task(ranks):
+    check("inside_task.py", ranks)

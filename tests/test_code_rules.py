@@ -42,7 +42,8 @@ ARROWS = {
     "schedule": "",
     "errors": "compat transport",
     "codec": "compat transport",  # for struct transport_part, a byte range
-    "crew": "codec errors protocol transport",
+    "snapshot": "compat",
+    "crew": "codec errors protocol snapshot transport",
     "master": "codec crew errors protocol schedule transport",
     "worker": "codec crew errors protocol transport",
     "pool": "codec compat crew errors master worker",
@@ -51,7 +52,7 @@ ARROWS = {
 # Who may see what, through other headers or not.
 SEES_MPI = {"transport_mpi"}
 SEES_PYTHON = {"codec", "compat", "crew", "errors"}
-SEES_PYTHON |= {"master", "module", "pool", "worker"}
+SEES_PYTHON |= {"master", "module", "pool", "snapshot", "worker"}
 PYTHON_HEADERS = {"Python.h", "structmember.h"}
 
 # Variables that may change, and why.

@@ -5,6 +5,7 @@
    next; main() repeats the run until each choice has been made in each way.
    So there is no list of cases to forget one of: a run is any sequence of
    joins, chunks, answers and limits that the contract of schedule.h allows.
+   Compiled with -DSHORT_RUN=1, so that a few tasks suffice for all policies.
    After each event all that the scheduler says must be what the model says,
    and every answer that would be wrong then must be refused. */
 
@@ -17,6 +18,8 @@
 #define MOST_TASKS 5
 #define MOST_EVENTS 64
 #define NOBODY (-1)
+#define DEPTH 2                 /* chunks that a worker holds at most */
+#define LONG 100001             /* nanoseconds, just too many to be short */
 
 #define CHECK(what) check((what), #what, __LINE__)
 
@@ -79,6 +82,7 @@ struct scene {                  /* what is the same in all runs of a set */
     int chunksize;              /* as the caller gave it */
     int limits;                 /* how often the limit may be lowered, */
     int partial;                /* an answer or a chunk be cut short */
+    int is_short;               /* every chunk runs so */
 };
 
 struct model {
@@ -86,14 +90,17 @@ struct model {
     struct schedule *schedule;  /* what is tested */
     enum state state[MOST_TASKS];
     int holder[MOST_TASKS];
+    int chunk[MOST_TASKS];      /* the first task of its chunk */
     int joined[MOST_WORKERS];
     int idle[MOST_WORKERS];     /* longest first */
     int idle_count;
+    int last_answered;          /* worker, if its chunk was short */
     int given;
     int limit;                  /* beyond all tasks: none */
     int exhausted;
 };
 
+/* The worker's oldest chunk. */
 static int
 chunk_first(const struct model *model, int worker)
 {
@@ -107,9 +114,19 @@ chunk_first(const struct model *model, int worker)
 static int
 chunk_count(const struct model *model, int worker)
 {
+    int first = chunk_first(model, worker), count = 0;
+    for (int task = 0; task < model->given; task++)
+        count += first != NOBODY && model->chunk[task] == first;
+    return count;
+}
+
+static int
+chunks_held(const struct model *model, int worker)
+{
     int count = 0;
     for (int task = 0; task < model->given; task++) {
-        count += model->state[task] == HELD && model->holder[task] == worker;
+        count += model->state[task] == HELD && model->holder[task] == worker
+                 && model->chunk[task] == task;
     }
     return count;
 }
@@ -133,7 +150,12 @@ is_done(const struct model *model)
 static int
 who_is_next(const struct model *model)
 {
-    return is_over(model) || model->idle_count == 0 ? NOBODY : model->idle[0];
+    int last = model->last_answered;
+    if (is_over(model))
+        return NOBODY;
+    if (model->idle_count > 0)
+        return model->idle[0];
+    return last != NOBODY && chunks_held(model, last) < DEPTH ? last : NOBODY;
 }
 
 static int
@@ -149,9 +171,11 @@ next_count(const struct model *model)
 static int
 holds_above(const struct model *model, int worker)
 {
-    int first = chunk_first(model, worker);
-    return first != NOBODY
-           && first + chunk_count(model, worker) > model->limit;
+    for (int task = model->limit; task < model->given; task++) {
+        if (model->state[task] == HELD && model->holder[task] == worker)
+            return 1;
+    }
+    return 0;
 }
 
 static void
@@ -212,9 +236,12 @@ do_answer(struct model *model, int worker)
     }
     for (int i = 0; i < done; i++)
         model->state[first + i] = ANSWERED;
-    model->idle[model->idle_count++] = worker;
+    if (chunks_held(model, worker) == 0)
+        model->idle[model->idle_count++] = worker;
+    model->last_answered = model->scene.is_short ? worker : NOBODY;
     CHECK(schedule_answer(model->schedule, worker, (uint64_t)first,
-                          (uint64_t)done, 1)
+                          (uint64_t)done,
+                          model->scene.is_short ? LONG - 1 : LONG)
           == 0);
 }
 
@@ -240,7 +267,7 @@ do_exhaust(struct model *model)
 static void
 do_give(struct model *model)
 {
-    int worker = model->idle[0];
+    int worker = who_is_next(model), first = model->given;
     int count = next_count(model), left = model->scene.tasks - model->given;
     if (left < count) {
         do_exhaust(model);
@@ -256,9 +283,10 @@ do_give(struct model *model)
     for (int i = 0; i < count; i++) {
         CHECK(model->given < model->limit);
         model->state[model->given] = HELD;
+        model->chunk[model->given] = first;
         model->holder[model->given++] = worker;
     }
-    if (count > 0) {
+    if (count > 0 && model->idle_count > 0 && model->idle[0] == worker) {
         model->idle_count--;
         for (int i = 0; i < model->idle_count; i++)
             model->idle[i] = model->idle[i + 1];
@@ -315,7 +343,8 @@ step(struct model *model)
 static void
 run(struct scene scene)
 {
-    struct model model = {.scene = scene, .limit = MOST_TASKS + 100};
+    struct model model = {
+        .scene = scene, .limit = MOST_TASKS + 100, .last_answered = NOBODY};
     model.schedule = schedule_new(scene.workers, (uint64_t)scene.chunksize);
     CHECK(model.schedule != NULL);
     while (step(&model))
@@ -389,6 +418,55 @@ run_joined_twice(void)
     schedule_free(schedule);
 }
 
+/* One long chunk, and nothing waits behind another until several in a row
+   were short again. */
+static void
+run_short_and_long(int needed)
+{
+    struct schedule *schedule = schedule_new(1, 1);
+    uint64_t count, first = 0;
+    CHECK(schedule != NULL);
+    schedule_join(schedule, 0);
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < needed; i++, first++) {
+            CHECK(schedule_give(schedule, 0, 1) == first);
+            CHECK(schedule_next(schedule, &count) == NOBODY);
+            CHECK(schedule_answer(schedule, 0, first, 1, LONG - 1) == 0);
+        }
+        CHECK(schedule_give(schedule, 0, 1) == first);
+        CHECK(schedule_next(schedule, &count) == 0);
+        CHECK(schedule_give(schedule, 0, 1) == first + 1);
+        CHECK(schedule_next(schedule, &count) == NOBODY);
+        CHECK(schedule_answer(schedule, 0, first, 1, LONG) == 0);
+        CHECK(schedule_next(schedule, &count) == NOBODY);
+        CHECK(schedule_answer(schedule, 0, first + 1, 1, LONG) == 0);
+        first += 2;
+    }
+    schedule_free(schedule);
+}
+
+/* Nobody waits behind a chunk that began before the others' last ones. */
+static void
+run_long_beside_short(void)
+{
+    struct schedule *schedule = schedule_new(2, 1);
+    uint64_t count;
+    CHECK(schedule != NULL);
+    schedule_join(schedule, 0);
+    schedule_join(schedule, 1);
+    CHECK(schedule_give(schedule, 0, 1) == 0);
+    CHECK(schedule_give(schedule, 1, 1) == 1);
+    for (uint64_t task = 1; task < 100; task++) {
+        CHECK(schedule_answer(schedule, 1, task, 1, 1) == 0);
+        while (schedule_next(schedule, &count) != NOBODY) {
+            CHECK(schedule_next(schedule, &count) == 1);
+            schedule_give(schedule, 1, 1);
+        }
+    }
+    CHECK(schedule_given(schedule) == 102);
+    schedule_free(schedule);
+}
+
 /* The limit may fall into a chunk between next and give: a task that was
    drawn made it fall.  Only the part below it is waited for. */
 static void
@@ -414,11 +492,18 @@ explore_all(int workers, int tasks, int chunksize)
 {
     if (chunksize == 0 && tasks > 3)
         return 0;
-    long runs = explore((struct scene){workers, tasks, chunksize, 1, 0});
-    if (workers + tasks < MOST_WORKERS + MOST_TASKS)
-        runs += explore((struct scene){workers, tasks, chunksize, 0, 1});
-    if (workers + tasks <= 5)
-        runs += explore((struct scene){workers, tasks, chunksize, 2, 2});
+    long runs = 0;
+    for (int s = 0; s < 2; s++) {
+        if (workers + tasks < MOST_WORKERS + MOST_TASKS - s)
+            runs +=
+                explore((struct scene){workers, tasks, chunksize, 1, 0, s});
+        if (workers + tasks < MOST_WORKERS + MOST_TASKS - 2 * s)
+            runs +=
+                explore((struct scene){workers, tasks, chunksize, 0, 1, s});
+        if (workers + tasks <= 5 - s)
+            runs +=
+                explore((struct scene){workers, tasks, chunksize, 2, 2, s});
+    }
     return runs;
 }
 
@@ -435,6 +520,8 @@ main(void)
     run_large();
     run_huge_chunk();
     run_joined_twice();
+    run_short_and_long(SHORT_RUN);
+    run_long_beside_short();
     run_limit_while_drawing();
     printf("%ld runs\n", runs);
     return 0;
