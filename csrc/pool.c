@@ -267,8 +267,10 @@ check_usable(const struct pool *pool)
         return refuse("map was called from another thread than the one that "
                       "made the pool");
     if (pool->crew->busy)
-        return refuse("map was called while another map on this communicator "
-                      "runs: from a callback, or from the tasks' iterator");
+        return refuse(
+            "map was called while another map on this communicator "
+            "runs: from a callback, from the tasks' iterator, or in another "
+            "thread");
     return 0;
 }
 

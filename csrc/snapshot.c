@@ -12,6 +12,7 @@
 struct read {
     PyObject *name;
     PyObject *value;            /* NULL: not bound in __main__, a builtin */
+    PyObject *code;             /* where it is a function */
 };
 
 struct snapshot {
@@ -64,17 +65,26 @@ is_found(PyObject *module, PyObject *function)
            && look_up(parts->func_globals, parts->func_qualname) == function;
 }
 
-/* Small, and its identity is all that matters here: the workers do not see
-   what is changed inside (docs/meaning.md). */
+/* Small, and told by its identity: what is changed inside the workers do not
+   see (docs/meaning.md), but for functions, and those must be bare, too. */
 static int
 is_light(PyObject *value)
 {
-    return value == Py_None || PyFunction_Check(value) || PyType_Check(value)
-           || PyModule_Check(value) || PyCFunction_Check(value)
-           || PyLong_CheckExact(value) || PyFloat_CheckExact(value)
-           || PyBool_Check(value)
+    if (PyFunction_Check(value))
+        return is_bare(value);
+    return value == Py_None || PyType_Check(value) || PyModule_Check(value)
+           || PyCFunction_Check(value) || PyLong_CheckExact(value)
+           || PyFloat_CheckExact(value) || PyBool_Check(value)
            || (PyUnicode_CheckExact(value)
                && PyUnicode_GET_LENGTH(value) < 1000);
+}
+
+static PyObject *
+code_of(PyObject *value)
+{
+    return value != NULL && PyFunction_Check(value)
+               ? parts_of(value)->func_code
+               : NULL;
 }
 
 /* 1: all were noted; 0: one is too heavy to be kept. */
@@ -86,10 +96,19 @@ note_reads(struct snapshot *snapshot, PyObject *names)
         PyObject *value = look_up(snapshot->namespace, name);
         if (value != NULL && !is_light(value))
             return 0;
-        snapshot->reads[snapshot->count++] =
-            (struct read){Py_NewRef(name), Py_XNewRef(value)};
+        snapshot->reads[snapshot->count++] = (struct read){
+            Py_NewRef(name), Py_XNewRef(value), Py_XNewRef(code_of(value))};
     }
     return 1;
+}
+
+static int
+is_unchanged(const struct snapshot *snapshot, const struct read *read)
+{
+    return look_up(snapshot->namespace, read->name) == read->value
+           && (read->code == NULL
+               || (is_bare(read->value)
+                   && code_of(read->value) == read->code));
 }
 
 static struct snapshot *
@@ -176,8 +195,7 @@ snapshot_holds(const struct snapshot *snapshot, PyObject *function)
     if (function != snapshot->function || !is_in_place(snapshot, function))
         return 0;
     for (Py_ssize_t i = 0; i < snapshot->count; i++) {
-        const struct read *read = &snapshot->reads[i];
-        if (look_up(snapshot->namespace, read->name) != read->value)
+        if (!is_unchanged(snapshot, &snapshot->reads[i]))
             return 0;
     }
     return 1;
@@ -191,6 +209,7 @@ snapshot_free(struct snapshot *snapshot)
     for (Py_ssize_t i = 0; i < snapshot->count; i++) {
         Py_DECREF(snapshot->reads[i].name);
         Py_XDECREF(snapshot->reads[i].value);
+        Py_XDECREF(snapshot->reads[i].code);
     }
     Py_DECREF(snapshot->function);
     Py_DECREF(snapshot->code);

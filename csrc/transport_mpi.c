@@ -157,6 +157,24 @@ transport_check(char *library, size_t size, struct transport_error *error)
     return TRANSPORT_FAILED;
 }
 
+/* exit() in the C or Fortran code of a task.  Python's own end comes through
+   transport_leave first; without us the launcher may take this one for the
+   regular end of the job. */
+static void
+on_exit_call(void)
+{
+    int rank = 0;
+
+    if (getpid() == process.pid && is_running()) {
+        MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+        fprintf(stderr,
+                "ezmpi: C or Fortran code called exit() on rank %d; aborting "
+                "the job\n",
+                rank);
+        wire_abort(1);
+    }
+}
+
 static int
 transport_start(int *ours, struct transport_error *error)
 {
@@ -181,6 +199,9 @@ transport_start(int *ours, struct transport_error *error)
     }
     code = MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &level);
     *ours = code == MPI_SUCCESS;
+    if (*ours) {
+        atexit(on_exit_call);
+    }
     return checked(error, "MPI_Init_thread", code);
 }
 

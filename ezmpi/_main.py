@@ -12,7 +12,7 @@ import functools
 import sys
 import types
 import weakref
-from typing import Any, Callable, Dict, FrozenSet, Iterable, List
+from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Tuple
 
 _CONTAINER_LIMIT = 1000  # longer lists are data, not tables of functions
 
@@ -30,6 +30,34 @@ def _reference(value: object) -> Callable[[], object]:
         return weakref.ref(value)
     except TypeError:
         return lambda: value
+
+
+def _parts_that_change(value: object) -> Tuple[object, ...]:
+    """What can be changed in a function while it stays the same object."""
+    if not isinstance(value, types.FunctionType):
+        return ()
+    named = {**(value.__kwdefaults__ or {}), **vars(value)}
+    return (value.__code__, value.__defaults__, *named.keys(), *named.values())
+
+
+def _same(these: Tuple[object, ...], those: Tuple[object, ...]) -> bool:
+    return len(these) == len(those) and all(a is b for a, b in zip(these, those))
+
+
+class _Held:
+    """What the workers hold under a name."""
+
+    def __init__(self, value: object) -> None:
+        self._reference = _reference(value)
+        self._is_none = value is None
+        self._parts = _parts_that_change(value)
+
+    def is_now(self, value: object) -> bool:
+        if value is None:  # which a dead reference would give, too
+            return self._is_none
+        return self._reference() is value and _same(
+            self._parts, _parts_that_change(value)
+        )
 
 
 @functools.lru_cache(maxsize=4096)
@@ -103,23 +131,21 @@ class MainRecord:
     """
 
     def __init__(self) -> None:
-        self._held = {name: _reference(v) for name, v in namespace().items()}
+        self._held = {name: _Held(v) for name, v in namespace().items()}
 
     def differs(self, name: str) -> bool:
         """Whether the workers lack it, or hold something else under that name."""
         held, bound = self._held.get(name), namespace()
         if held is None or name not in bound:
             return (held is None) == (name in bound)
-        if bound[name] is None:  # which a dead reference would give, too
-            return isinstance(held, weakref.ref) or held() is not None
-        return held() is not bound[name]
+        return not held.is_now(bound[name])
 
     def note(self, names: Iterable[str]) -> None:
         """The workers hold of these what is bound now."""
         for name in names:
             self._held.pop(name, None)
             if name in namespace():
-                self._held[name] = _reference(namespace()[name])
+                self._held[name] = _Held(namespace()[name])
 
     def missing(self, roots: Iterable[object]) -> List[str]:
         """The names that the roots read in ``__main__`` and that differ there."""

@@ -345,7 +345,11 @@ class MPIPool(_ezmpi.MPIPool):
     ) -> None:
         if exception is not None and self.is_master():
             self._set_exit_code(_exit_code(exception), _FAILING_SECONDS)
-        self.close()
+        try:
+            self.close()
+        except RuntimeError:  # another thread's map runs
+            if exception is None:
+                raise
 
     def __reduce__(self) -> Tuple[Any, ...]:
         return _find_pool, (_process_token, id(self))

@@ -92,3 +92,13 @@ def test_two_hundred_short_jobs():
         result = launch("short.py", 2 + number % 3)
         assert result.returncode == 0 and result.stderr == "", (number, result)
         assert result.left == [], (number, result)
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_exit_of_c_code_in_a_task_is_no_success(code):
+    """After exit(0) MPICH's launcher takes the job for finished: exit code 0."""
+    result = launch("exit_call.py", 3, code)
+    assert result.returncode != 0, result
+    assert "finished" not in result.stdout and result.left == [], result
+    said = [error for error in result.errors if "called exit()" in error]
+    assert len(said) == 1, result

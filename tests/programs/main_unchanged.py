@@ -100,6 +100,29 @@ assert pool.map(square, [3]) == [9]
 square.__qualname__ = name
 check(pool, square)
 
+case("a function that was changed in place")
+
+
+def counted(x, step=1):
+    return x + step + getattr(counted, "start", 0)
+
+
+def calls_counted(x):
+    return counted(x)
+
+
+check(pool, counted, calls_counted)
+counted.start = 100
+check(pool, counted, calls_counted)
+counted.start = 200
+check(pool, calls_counted, counted)
+counted.__defaults__ = (7,)
+check(pool, counted, calls_counted)
+counted.__code__ = (lambda x, step: x * step).__code__
+check(pool, counted, calls_counted)
+del counted.start
+check(pool, counted, calls_counted)
+
 case("pools with and without dill, one after the other")
 plain = MPIPool(use_dill=False)
 for A in (4, 5, 1):
