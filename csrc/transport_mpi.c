@@ -436,12 +436,11 @@ find_parent(int32_t handle, MPI_Comm *parent, struct transport_error *error)
         return TRANSPORT_OK;
     }
     *parent = COMM_FROM_HANDLE(handle);
-    if (*parent == MPI_COMM_NULL) {
-        return refuse(error, "open", "not a communicator");
-    }
-    if (checked(error, "MPI_Comm_test_inter", test_inter(*parent, &inter))
-        < 0) {
-        return TRANSPORT_FAILED;
+    if (*parent == MPI_COMM_NULL
+        || test_inter(*parent, &inter) != MPI_SUCCESS) {
+        return refuse(error, "open",
+                      "comm is not a communicator's handle (how many workers "
+                      "there are is the launcher's to say: mpiexec -n)");
     }
     if (inter) {
         return refuse(error, "open",

@@ -116,6 +116,11 @@ assert pool.map(square, range(3), another) == [0, 1, 4]
 assert len(seen) == 3 and all(size == pool.size for size, _ in seen)
 check_works(pool)
 
+case("a number of workers where the communicator goes")
+error = raised(MPIPool, 1000)
+assert isinstance(error, ImportError) and "mpiexec -n" in str(error), repr(error)
+check_works(pool)
+
 case("map after close")
 closed = MPIPool()
 closed.close()
