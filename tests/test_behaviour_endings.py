@@ -60,6 +60,7 @@ def broke_its_launcher(result):
     return mpi() == "openmpi" and result.returncode == -signal.SIGSEGV
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "where", "code", "seconds"),
     [

@@ -76,4 +76,4 @@ def test_shown_on_a_peer(scenario, peer, found):
     path = str(Path(str(PEERS)) / peer)
     env = {"PYTHONPATH": path, "POOL": MODULES[peer]}
     with start("faults.py", 2, scenario, env=env) as job:
-        assert outcome(job, timeout=5) == found
+        assert outcome(job, timeout=4) == found
