@@ -7,6 +7,7 @@
 #include "crew.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "errors.h"
 
@@ -260,6 +261,14 @@ crew_broadcast(struct crew *crew, enum verb verb, const struct header *header,
 
 /* ---- receiving -------------------------------------------------------- */
 
+int64_t
+crew_clock(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
 /* Throws away what is still on its way of a message that cannot be kept. */
 static void
 discard(struct crew *crew, const struct transport_message *message)
@@ -292,7 +301,7 @@ take_part(struct crew *crew, const struct transport_message *message,
 
 static int
 take_parcel(struct crew *crew, const struct transport_message *message,
-            struct parcel *parcel)
+            struct parcel *parcel, int64_t *took)
 {
     size_t count = message->count - 1;
     struct transport_part *into = PyMem_RawMalloc(count * sizeof *into);
@@ -301,9 +310,11 @@ take_parcel(struct crew *crew, const struct transport_message *message,
         return PyErr_NoMemory(), -1;
     }
     parcel_parts(parcel, into);
+    int64_t began = count > 1 ? crew_clock() : 0;
     int status = 0;
     for (size_t i = 0; i < count && status == 0; i++)
         status = take_part(crew, message, i + 1, &into[i]);
+    *took = count > 1 ? crew_clock() - began : 0;
     PyMem_RawFree(into);
     return status;
 }
@@ -331,7 +342,7 @@ open_letter(struct crew *crew, const struct transport_message *message,
         discard(crew, message);
         return -1;
     }
-    if (take_parcel(crew, message, letter->parcel) < 0) {
+    if (take_parcel(crew, message, letter->parcel, &letter->took) < 0) {
         parcel_free(letter->parcel);
         letter->parcel = NULL;
         return -1;
@@ -367,6 +378,7 @@ crew_receive(struct crew *crew, double seconds, struct letter *letter)
 {
     letter->verb = 0;
     letter->parcel = NULL;
+    letter->took = 0;
     int came = crew_wait(crew, 0);
     if (came == 0 && seconds > 0)
         came = crew_wait(crew, seconds);

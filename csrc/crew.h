@@ -54,6 +54,7 @@ struct letter {
     int verb;
     struct header header;
     struct parcel *parcel; /* NULL where it has none; the caller's */
+    int64_t took; /* nanoseconds that its large parts took to come */
 };
 
 /* The crew of a communicator; collective when it is the first. */
@@ -87,6 +88,9 @@ int crew_broadcast(struct crew *crew, enum verb verb,
    but could not be kept, letter->verb is its verb and the header valid; else
    verb is 0.  Does not look for signals. */
 int crew_receive(struct crew *crew, double seconds, struct letter *letter);
+
+/* Nanoseconds, from a clock that only goes forward. */
+int64_t crew_clock(void);
 
 /* Waits until a message is there, the GIL free, at most seconds.  1: one is,
    and the next crew_receive takes it in; 0: none. */

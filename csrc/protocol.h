@@ -54,7 +54,7 @@ struct header {
     uint64_t count; /* tasks, or results */
     uint64_t callable; /* its number; never reused on a communicator */
     uint64_t pool;
-    uint64_t elapsed; /* ANSWER: nanoseconds the chunk ran */
+    uint64_t elapsed; /* ANSWER: nanoseconds the chunk took to come and run */
     uint32_t flags;
     uint32_t slot;
 };

@@ -28,8 +28,9 @@ int schedule_next(struct schedule *schedule, uint64_t *count);
 uint64_t schedule_give(struct schedule *schedule, int worker, uint64_t count);
 
 /* The worker's answer for its oldest chunk, which begins with task first: done
-   tasks of it came back, in elapsed nanoseconds.  -1 when that is another
-   chunk, or has fewer tasks, or it holds none: the message is wrong. */
+   tasks of it came back, and it took elapsed nanoseconds to travel there and
+   to run.  -1 when that is another chunk, or has fewer tasks, or it holds
+   none: the message is wrong. */
 int schedule_answer(struct schedule *schedule, int worker, uint64_t first,
                     uint64_t done, uint64_t elapsed);
 

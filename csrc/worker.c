@@ -11,7 +11,6 @@
 #include "worker.h"
 
 #include <signal.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "errors.h"
@@ -43,6 +42,7 @@ struct initialized {
 struct chunk {
     struct header header;
     struct parcel *parcel;
+    int64_t took;               /* nanoseconds, to come here */
     struct outcome callable;    /* neither: asked for */
     PyObject *account;          /* why none of it can run, or NULL */
     uint32_t broken;            /* FLAG_BROKEN: the initializer is why */
@@ -62,14 +62,6 @@ struct worker {
     int releases;               /* waits that the master ended */
     int ended;                  /* the master said farewell */
 };
-
-static int64_t
-nanoseconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 /* ---- parts of the state ----------------------------------------------- */
 
@@ -257,6 +249,7 @@ queue(struct crew *crew, struct worker *worker, struct letter *letter)
         return PyErr_NoMemory(), -1;
     chunk->header = letter->header;
     chunk->parcel = letter->parcel;
+    chunk->took = letter->took;
     letter->parcel = NULL;
     *worker->last = chunk;
     worker->last = &chunk->next;
@@ -420,7 +413,7 @@ run_tasks(struct crew *crew, struct worker *worker, struct chunk *chunk,
     if (codec == NULL)
         return -1;
     for (*done = 0; *done < header->count; ++*done) {
-        if (*done > 0 && poll(crew, worker, nanoseconds()) < 0) {
+        if (*done > 0 && poll(crew, worker, crew_clock()) < 0) {
             *fatal = 1;
             return -1;
         }
@@ -498,10 +491,10 @@ work(struct crew *crew, struct worker *worker)
                             .first = chunk->header.first,
                             .callable = chunk->header.callable,
                             .flags = chunk->header.flags & FLAG_NO_RESULTS};
-    int64_t started = nanoseconds();
+    int64_t started = crew_clock();
     if (fill_answer(crew, worker, chunk, results, &answer) < 0)
         goto done;
-    answer.elapsed = (uint64_t)(nanoseconds() - started);
+    answer.elapsed = (uint64_t)(chunk->took + crew_clock() - started);
     if (answer.elapsed > FORK_NANOSECONDS)
         end_if_forked(worker);
     worker->first = chunk->next;
@@ -535,7 +528,7 @@ step(struct crew *crew, struct worker *worker)
         if (look_for_signals() < 0)
             return -1;
     }
-    return pending < 0 || poll(crew, worker, nanoseconds()) < 0
+    return pending < 0 || poll(crew, worker, crew_clock()) < 0
                ? -1
                : work(crew, worker);
 }
