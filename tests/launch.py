@@ -81,6 +81,10 @@ class Job:
         self.ranks = ranks
         self.directory = directory
         self._token = uuid.uuid4().hex
+        # Launchers keep files there under names made of their process id. Those of
+        # one that was killed stay, and the next launcher that gets its number would
+        # fail (Open MPI: "The PMIx server's listener thread failed to start").
+        env = dict(env, **{TOKEN: self._token, "TMPDIR": str(directory)})
         self.started = time.monotonic()
         with open(str(directory / "stdout"), "ab") as out:
             with open(str(directory / "stderr"), "wb") as err:
@@ -90,7 +94,7 @@ class Job:
                     stdout=out,
                     stderr=err,
                     cwd=str(directory),
-                    env=dict(env, **{TOKEN: self._token}),
+                    env=env,
                     start_new_session=True,
                 )
 
