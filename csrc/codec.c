@@ -49,7 +49,7 @@ struct codec {
     struct parcel *target;          /* where buffer_callback puts them */
     size_t first_buffer; /* of the item being dumped */
     int copy;
-    int encoded; /* the encoder was used: may have bindings */
+    int encoded; /* the encoder was used: it may have bindings */
 };
 
 static PyObject *
@@ -344,13 +344,42 @@ codec_dump(struct codec *codec, struct parcel *parcel, PyObject *object,
     return status;
 }
 
+/* Calls one of the encoder's methods that return None. */
+static int
+tell_encoder(struct codec *codec, const char *method)
+{
+    PyObject *done = PyObject_CallMethod(codec->encoder, method, NULL);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+int
+codec_begin(struct codec *codec)
+{
+    return codec->encoded ? tell_encoder(codec, "forget_met") : 0;
+}
+
+int
+codec_keep(struct codec *codec)
+{
+    return codec->encoded ? tell_encoder(codec, "keep_met") : 0;
+}
+
 PyObject *
 codec_take_bindings(struct codec *codec)
 {
     if (!codec->encoded)
         return Py_NewRef(Py_None);
-    codec->encoded = 0;
-    return PyObject_CallMethod(codec->encoder, "take_bindings", NULL);
+    PyObject *bindings =
+        PyObject_CallMethod(codec->encoder, "take_bindings", NULL);
+    codec->encoded = bindings == NULL;
+    return bindings;
+}
+
+int
+codec_bindings_sent(struct codec *codec)
+{
+    return tell_encoder(codec, "bindings_sent");
 }
 
 int
@@ -405,13 +434,13 @@ item_pickle(struct reader *reader, struct item *item)
 }
 
 static PyObject *
-item_buffers(struct reader *reader, const struct item *item)
+item_buffers(const struct parcel *parcel, size_t first, size_t count)
 {
-    PyObject *buffers = PyTuple_New((Py_ssize_t)item->buffers);
+    PyObject *buffers = PyTuple_New((Py_ssize_t)count);
     if (buffers == NULL)
         return NULL;
-    for (size_t i = 0; i < item->buffers; i++) {
-        PyObject *owner = reader->parcel->buffers[reader->buffer + i].owner;
+    for (size_t i = 0; i < count; i++) {
+        PyObject *owner = parcel->buffers[first + i].owner;
         PyTuple_SET_ITEM(buffers, (Py_ssize_t)i, Py_NewRef(owner));
     }
     return buffers;
@@ -425,12 +454,13 @@ codec_load(struct codec *codec, struct reader *reader)
         return NULL;
     PyObject *object = NULL, *buffers = NULL;
     PyObject *pickle = item_pickle(reader, &item);
+    size_t first = reader->buffer;
+    reader->buffer += item.buffers;
     if (pickle != NULL && item.buffers > 0) {
-        buffers = item_buffers(reader, &item);
+        buffers = item_buffers(reader->parcel, first, item.buffers);
         if (buffers == NULL)
             goto done;
     }
-    reader->buffer += item.buffers;
     if (pickle != NULL) {
         PyObject *args[] = {pickle, buffers};
         object = PyObject_Vectorcall(codec->loads, args, 1,

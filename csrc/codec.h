@@ -49,10 +49,16 @@ void codec_free(struct codec *codec);
 int codec_dump(struct codec *codec, struct parcel *parcel, PyObject *object,
                int copy);
 
+/* A job begins: what was dumped before, and not sent, needs no names. */
+int codec_begin(struct codec *codec);
+/* But what was dumped so far does, whichever job comes first. */
+int codec_keep(struct codec *codec);
 /* The names that must be bound in the workers' __main__ before what was
-   dumped since the last call can be loaded there: a new reference to bytes,
-   or to None.  NULL: exception set. */
+   dumped since then can be loaded there: a new reference to bytes, or to
+   None.  NULL: exception set. */
 PyObject *codec_take_bindings(struct codec *codec);
+/* They were sent: until then they count as not held. */
+int codec_bindings_sent(struct codec *codec);
 /* Binds them, on a worker. */
 int codec_bind(PyObject *bindings);
 

@@ -8,6 +8,7 @@
 
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "errors.h"
 
@@ -58,6 +59,7 @@ new_crew(const struct transport *transport, struct mailbox *mailbox)
     }
     crew->transport = transport;
     crew->mailbox = mailbox;
+    crew->pid = getpid();
     crew->rank = transport->rank(mailbox);
     crew->workers = transport->ranks(mailbox) - 1;
     if (crew_init(crew) < 0) {
@@ -79,10 +81,10 @@ crew_open(const struct transport *transport, int32_t handle)
     struct transport_error error = {0};
     struct mailbox *mailbox;
     int status;
-    Py_BEGIN_ALLOW_THREADS status =
-        transport->open(handle, &farewell, &mailbox, &error);
-    Py_END_ALLOW_THREADS if (status != TRANSPORT_OK)
-    {
+    Py_BEGIN_ALLOW_THREADS
+    status = transport->open(handle, &farewell, &mailbox, &error);
+    Py_END_ALLOW_THREADS
+    if (status != TRANSPORT_OK) {
         errors_raise_transport(&error);
         return NULL;
     }
@@ -186,6 +188,15 @@ crew_rebound(struct crew *crew)
                sizeof crew->members[worker].held);
     for (int i = 0; i < CALLABLE_SLOTS; i++)
         drop_snapshot(&crew->held[i]);
+}
+
+int
+crew_distrust(struct crew *crew)
+{
+    crew_rebound(crew);
+    PyObject *done = PyObject_CallMethod(crew->record, "distrust", NULL);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
 }
 
 int
@@ -298,11 +309,10 @@ take_part(struct crew *crew, const struct transport_message *message,
     }
     struct transport_error error = {0};
     int status;
-    Py_BEGIN_ALLOW_THREADS status =
-        crew->transport->take(crew->mailbox, index, into->base, &error);
-    Py_END_ALLOW_THREADS return status == TRANSPORT_OK
-        ? 0
-        : errors_raise_transport(&error);
+    Py_BEGIN_ALLOW_THREADS
+    status = crew->transport->take(crew->mailbox, index, into->base, &error);
+    Py_END_ALLOW_THREADS
+    return status == TRANSPORT_OK ? 0 : errors_raise_transport(&error);
 }
 
 static int
@@ -364,8 +374,9 @@ crew_wait(struct crew *crew, double seconds)
     if (crew->arrived)
         return 1;
     if (seconds > 0) {
-        Py_BEGIN_ALLOW_THREADS status = crew->transport->wait(
-            crew->mailbox, seconds, &crew->message, &error);
+        Py_BEGIN_ALLOW_THREADS
+        status = crew->transport->wait(crew->mailbox, seconds, &crew->message,
+                                       &error);
         Py_END_ALLOW_THREADS
     }
     else {
@@ -400,8 +411,8 @@ crew_flush(struct crew *crew, double seconds)
     struct transport_error error = {0};
     int status = crew->transport->flush(crew->mailbox, 0, &error);
     if (status == TRANSPORT_NOTHING) {
-        Py_BEGIN_ALLOW_THREADS status =
-            crew->transport->flush(crew->mailbox, seconds, &error);
+        Py_BEGIN_ALLOW_THREADS
+        status = crew->transport->flush(crew->mailbox, seconds, &error);
         Py_END_ALLOW_THREADS
     }
     reap(crew);

@@ -11,6 +11,8 @@
 #ifndef EZMPI_CREW_H
 #define EZMPI_CREW_H
 
+#include <sys/types.h>
+
 #include "codec.h"
 #include "protocol.h"
 #include "snapshot.h"
@@ -36,11 +38,13 @@ struct worker;
 struct crew {
     const struct transport *transport;
     struct mailbox *mailbox;
+    pid_t pid;                      /* a forked child has no mailbox */
     int rank;
     int workers;                    /* ranks 1..workers */
     int arrived;                    /* message holds one not yet taken in */
     struct transport_message message;
-    int busy;                       /* a map runs; a task, on a worker */
+    int busy;                       /* the mailbox is in use: a map or a
+                                       close runs; on a worker, it serves */
     int open_pools;
     uint64_t jobs, pools, callables;        /* numbers given out so far */
     struct crew_member *members;    /* [workers], rank - 1; on the master */
@@ -76,6 +80,9 @@ int crew_remember(struct crew *crew, int slot, PyObject *function);
    would go on meaning what the names meant before: all are to be sent and
    looked at again. */
 void crew_rebound(struct crew *crew);
+/* A worker could not bind what it was sent: nothing that was counts as held
+   there any more. */
+int crew_distrust(struct crew *crew);
 /* Forgets what the pool used last, or with 0 all pools, here and on the
    workers.  Where a worker forgets more, it asks (VERB_NEED). */
 int crew_forget(struct crew *crew, uint64_t pool);

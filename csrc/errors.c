@@ -74,15 +74,17 @@ errors_restore(PyObject *account, uint64_t task, int broken)
     return NULL;
 }
 
-void
+int
 errors_note(PyObject *exception, const char *what, uint64_t task)
 {
     PyObject *done = NULL, *function = from_errors("_note");
     if (function != NULL)
         done = PyObject_CallFunction(function, "OsK", exception, what,
                                      (unsigned long long)task);
-    if (done == NULL)
-        PyErr_Clear();      /* the exception matters more than its note */
+    /* the exception matters more than its note */
+    if (done == NULL && PyErr_ExceptionMatches(PyExc_Exception))
+        PyErr_Clear();
     Py_XDECREF(done);
     Py_XDECREF(function);
+    return PyErr_Occurred() ? -1 : 0;
 }

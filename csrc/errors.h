@@ -27,7 +27,8 @@ PyObject *errors_account(int rank);
 PyObject *errors_restore(PyObject *account, uint64_t task, int broken);
 
 /* Adds to the exception (borrowed) a note that names the task it belongs
-   to; for what went wrong on the master's side. */
-void errors_note(PyObject *exception, const char *what, uint64_t task);
+   to; for what went wrong on the master's side.  -1: Ctrl-C came meanwhile,
+   and is set. */
+int errors_note(PyObject *exception, const char *what, uint64_t task);
 
 #endif

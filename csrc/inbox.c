@@ -168,27 +168,44 @@ unpack(struct inbox *inbox, size_t size)
     return TRANSPORT_OK;
 }
 
-int
-inbox_receive(struct inbox *inbox)
+/* A frame may need its sender's help to come, who may be busy for an hour:
+   so this only begins. */
+static int
+begin_frame(struct inbox *inbox)
 {
-    struct wire_arrival arrival;
+    struct wire_arrival *arrival = &inbox->arrival;
     int status;
 
     if (drop_until(inbox, inbox->message.count) < 0) {
         return TRANSPORT_FAILED;
     }
-    status = wire_look(inbox->wire, WIRE_ANY, WIRE_ANY, &arrival);
+    status = wire_look(inbox->wire, WIRE_ANY, WIRE_ANY, arrival);
     if (status != TRANSPORT_OK) {
         return status;
     }
-    inbox->message = (struct transport_message){.source = arrival.source,
-                                                .verb = arrival.tag};
-    inbox->settled = 0;
     if (grow(inbox->wire, (void **)&inbox->frame, &inbox->frame_room,
-             arrival.size)
-            < 0
-        || accept(inbox, &arrival, inbox->frame) < 0) {
+             arrival->size)
+        < 0) {
         return TRANSPORT_FAILED;
     }
-    return unpack(inbox, arrival.size);
+    inbox->arriving = 1;
+    inbox->message = (struct transport_message){.source = arrival->source,
+                                                .verb = arrival->tag};
+    return wire_accept(inbox->wire, arrival, inbox->frame, &inbox->request);
+}
+
+int
+inbox_receive(struct inbox *inbox)
+{
+    int status = inbox->arriving ? TRANSPORT_OK : begin_frame(inbox);
+
+    if (status == TRANSPORT_OK) {
+        status = wire_test(inbox->wire, &inbox->request);
+    }
+    if (status != TRANSPORT_OK) {
+        return status;
+    }
+    inbox->arriving = 0;
+    inbox->settled = 0;
+    return unpack(inbox, inbox->arrival.size);
 }

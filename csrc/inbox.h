@@ -7,6 +7,9 @@
 
 struct inbox {
     struct wire *wire;
+    int arriving;                   /* a frame is on its way: */
+    struct wire_arrival arrival;
+    struct wire_slot request;
     struct transport_message message;       /* the last one */
     int expects;
     size_t settled;                 /* parts below are here, or dropped */
@@ -20,8 +23,8 @@ struct inbox {
 void inbox_init(struct inbox *inbox, struct wire *wire);
 void inbox_fini(struct inbox *inbox);
 
-/* The next message, if one has come: NOTHING if not.  Drops what was not
-   taken of the last one. */
+/* The next message, if its frame has come: NOTHING if not, at once.  Drops
+   what was not taken of the last one, and waits for that. */
 int inbox_receive(struct inbox *inbox);
 
 /* Receives part index, which is apart and not settled yet, and drops those

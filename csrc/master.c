@@ -9,8 +9,6 @@
 #define PY_SSIZE_T_CLEAN
 #include "master.h"
 
-#include <string.h>
-
 #include "errors.h"
 #include "schedule.h"
 
@@ -27,7 +25,7 @@ struct job {
     PyObject *failure;          /* exception of the task `failed` */
     uint64_t failed;            /* lowest failed task; UINT64_MAX: none */
     uint64_t number;
-    uint64_t flags;
+    uint32_t flags;
     int slot;                   /* of the callable */
     int pickled;                /* it was, with dill: to be remembered */
     int copy;                   /* tasks' buffers may change when the next
@@ -74,7 +72,10 @@ settle_raised(struct job *job, uint64_t task, const char *what)
     if (!PyErr_ExceptionMatches(PyExc_Exception))
         return -1;
     PyObject *exception = PyErr_GetRaisedException();
-    errors_note(exception, what, task);
+    if (errors_note(exception, what, task) < 0) {
+        Py_DECREF(exception);
+        return -1;
+    }
     return settle(job, task, exception);
 }
 
@@ -111,6 +112,8 @@ send_bindings(struct job *job)
     parcel = parcel_new();
     if (parcel != NULL && codec_dump(job->codec, parcel, bindings, 0) == 0)
         status = crew_broadcast(job->crew, VERB_BIND, &header, parcel);
+    if (status == 0)
+        status = codec_bindings_sent(job->codec);
 done:
     parcel_free(parcel);
     Py_XDECREF(bindings);
@@ -195,7 +198,7 @@ give(struct job *job, int worker, struct parcel *parcel, uint64_t count)
         .count = count,
         .callable = job->crew->held[job->slot].number,
         .pool = job->request->pool,
-        .flags = (uint32_t)job->flags,
+        .flags = job->flags,
         .slot = (uint32_t)job->slot,
     };
     if (crew_send(job->crew, worker + 1, VERB_TASKS, &header, parcel) < 0)
@@ -330,6 +333,8 @@ open_letter(struct job *job, const struct letter *letter)
         return take_answer(job, letter);
     case VERB_NEED:
         return send_again(job, letter);
+    case VERB_UNBOUND:
+        return crew_distrust(job->crew);
     default:
         return errors_raise("TransportError",
                             "rank %d sent verb %d, which "
@@ -357,15 +362,15 @@ hold_callable(struct job *job)
 {
     PyObject *function = job->request->function;
     int use_dill = (job->request->flags & FLAG_DILL) != 0;
+    if (codec_begin(job->codec) < 0)
+        return -1;
     job->slot = use_dill ? crew_recall(job->crew, function, job->number,
                                        job->request->pool)
                          : -1;
     if (job->slot >= 0)
         return 0;
     struct parcel *parcel = parcel_new();
-    if (parcel == NULL)
-        return -1;
-    if (codec_dump(job->codec, parcel, function, 0) < 0) {
+    if (parcel == NULL || codec_dump(job->codec, parcel, function, 0) < 0) {
         parcel_free(parcel);
         return -1;
     }

@@ -103,14 +103,14 @@ start_transport(PyObject *Py_UNUSED(module), PyObject *capsule)
     const struct transport *transport =
         PyCapsule_GetPointer(capsule, TRANSPORT_CAPSULE);
     struct transport_error error = {0};
-    int ours = 0;
+    int first = 0;
     if (transport == NULL)
         return NULL;
-    if (transport->start(&ours, &error) != TRANSPORT_OK) {
+    if (transport->start(&first, &error) != TRANSPORT_OK) {
         errors_raise_transport(&error);
         return NULL;
     }
-    if (ours && Py_AtExit(transport->leave) < 0)
+    if (first && Py_AtExit(transport->leave) < 0)
         PyErr_WarnEx(PyExc_RuntimeWarning,
                      "MPI will not be finalised: "
                      "Python has no room for another exit function",

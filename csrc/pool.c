@@ -22,7 +22,6 @@
 #include "pool.h"
 
 #include <fcntl.h>
-#include <structmember.h>
 #include <unistd.h>
 
 #include "codec.h"
@@ -66,8 +65,9 @@ dump_initializer(struct pool *pool, PyObject *initializer, PyObject *initargs)
         || pool->initialized == NULL)
         goto done;
     pair = PyTuple_Pack(2, initializer, arguments);
-    if (pair != NULL)
-        status = codec_dump(pool->codec, pool->initializer, pair, 1);
+    if (pair != NULL
+        && codec_dump(pool->codec, pool->initializer, pair, 1) == 0)
+        status = codec_keep(pool->codec);
 done:
     Py_XDECREF(pair);
     Py_XDECREF(arguments);
@@ -96,9 +96,12 @@ serve(struct pool *pool)
 {
     struct crew *crew = pool->crew;
     if (crew->busy)
-        return refuse("a task cannot use a pool on the communicator of the "
-                      "worker that runs it");
-    if (worker_serve(crew, pool->test_mode) == 0)
+        return refuse("a task, or a thread beside it, cannot use a pool on "
+                      "the communicator of the worker that runs it");
+    crew->busy = 1;
+    int status = worker_serve(crew, pool->test_mode);
+    crew->busy = 0;
+    if (status == 0)
         return 0;
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
@@ -210,14 +213,29 @@ close_pool(struct pool *pool)
         return 0;
     pool->closed = 1;
     crew->open_pools--;
-    if (crew->transport->closed(crew->mailbox))
-        return 0;       /* MPI has ended before the pool */
+    if (getpid() != crew->pid || crew->transport->closed(crew->mailbox))
+        return 0;       /* MPI is another process's, or has ended */
+    crew->busy = 1;
     int status = crew_forget(crew, crew->open_pools == 0 ? 0 : pool->number);
     if (pool->test_mode && status == 0)
         status = crew_broadcast(crew, VERB_RELEASE, &header, NULL);
     if (status == 0)
         status = crew_flush(crew, FLUSH_SECONDS) < 0 ? -1 : 0;
+    crew->busy = 0;
     return status;
+}
+
+/* Of a pool that was not closed.  While a map runs nothing can be sent; the
+   workers are told when the last pool is closed. */
+static int
+drop_pool(struct pool *pool)
+{
+    if (!pool->crew->busy)
+        return close_pool(pool);
+    if (!pool->closed)
+        pool->crew->open_pools--;
+    pool->closed = 1;
+    return 0;
 }
 
 static void
@@ -229,8 +247,7 @@ pool_finalize(PyObject *self)
     /* A credit is given by close alone: whoever dropped a test_mode pool may
        still count on its workers. */
     pool->test_mode = 0;
-    if (pool->crew != NULL && pool->crew->rank == 0 && !pool->crew->busy
-        && close_pool(pool) < 0)
+    if (pool->crew != NULL && pool->crew->rank == 0 && drop_pool(pool) < 0)
         PyErr_WriteUnraisable(self);
     PyErr_Restore(type, value, traceback);
 }
@@ -259,6 +276,9 @@ check_usable(const struct pool *pool)
                             "the pool is closed; make a "
                             "new MPIPool to go on (it uses the same "
                             "workers)");
+    if (getpid() != pool->crew->pid)
+        return refuse("map was called in a forked child: MPI belongs to the "
+                      "process that made the pool");
     if (PyThread_get_thread_ident() != pool->thread)
         return refuse("map was called from another thread than the one that "
                       "made the pool");

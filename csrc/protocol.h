@@ -35,6 +35,7 @@ enum verb {
                            FLAG_FAILED the last item is the failure of task
                            first + count */
     VERB_NEED, /* callable: "I do not hold it, send it again" */
+    VERB_UNBOUND, /* "I could not bind what came": it has to be sent again */
     /* both: the last word of either side */
     VERB_FAREWELL,
 };

@@ -74,9 +74,11 @@ struct transport {
        May be called before start.  library: its version line, one line. */
     int (*check)(char *library, size_t size, struct transport_error *error);
 
-    /* Initialises MPI, unless somebody did.  *ours: we did, and leave must be
-       called when the process ends (Py_AtExit). */
-    int (*start)(int *ours, struct transport_error *error);
+    /* Initialises MPI, unless somebody did.  *first: no call did before, and
+       leave is to be called when the process ends as it should (Py_AtExit):
+       it finalizes MPI if that is ours.  A process that calls exit() without
+       it aborts the job. */
+    int (*start)(int *first, struct transport_error *error);
     void (*leave)(void);
 
     /* The mailbox of a communicator (a Fortran handle, or TRANSPORT_WORLD):

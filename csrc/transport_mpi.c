@@ -58,6 +58,8 @@ static struct {
     int parent_key; /* on a communicator: its mailbox */
     int self_key;   /* on MPI_COMM_SELF: tells of MPI_Finalize */
     int has_keys;
+    int ours;                       /* MPI is, to finalize */
+    int left;                       /* the process ends as it should */
     pid_t pid; /* a forked child has no MPI */
     struct mailbox *mailboxes;
 } process;
@@ -171,7 +173,7 @@ on_exit_call(void)
 {
     int rank = 0;
 
-    if (getpid() == process.pid && is_running()) {
+    if (!process.left && getpid() == process.pid && is_running()) {
         MPI_Comm_rank(MPI_COMM_WORLD, &rank);
         fprintf(stderr,
                 "ezmpi: C or Fortran code called exit() on rank %d; aborting "
@@ -182,11 +184,11 @@ on_exit_call(void)
 }
 
 static int
-transport_start(int *ours, struct transport_error *error)
+transport_start(int *first, struct transport_error *error)
 {
     int started, finished, level, code;
 
-    *ours = 0;
+    *first = process.pid == 0;
     if (process.pid != 0 && process.pid != getpid()) {
         return refuse(error, "start",
                       "MPI belongs to the process that forked "
@@ -199,22 +201,23 @@ transport_start(int *ours, struct transport_error *error)
                       "MPI was finalized before, and cannot "
                       "be started again");
     }
+    if (*first) {
+        atexit(on_exit_call);
+    }
     MPI_Initialized(&started);
     if (started) {
         return TRANSPORT_OK;
     }
     code = MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &level);
-    *ours = code == MPI_SUCCESS;
-    if (*ours) {
-        atexit(on_exit_call);
-    }
+    process.ours = code == MPI_SUCCESS;
     return checked(error, "MPI_Init_thread", code);
 }
 
 static void
 transport_leave(void)
 {
-    if (getpid() == process.pid && is_running()) {
+    process.left = 1;
+    if (process.ours && getpid() == process.pid && is_running()) {
         MPI_Finalize();
     }
 }

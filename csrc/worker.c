@@ -17,6 +17,7 @@
 
 #define WAIT_SECONDS 0.1        /* looks for signals at least this often */
 #define QUICK_SECONDS 50e-6     /* a wait not worth two system calls */
+#define RELEASE_SECONDS 0.5     /* for answers to leave before a wait ends */
 #define POLL_NANOSECONDS 200000 /* between looks at the mailbox in a chunk */
 #define FORK_NANOSECONDS 20000  /* no task that forks takes less */
 
@@ -30,13 +31,17 @@ struct outcome {
 struct slot {
     uint64_t callable;          /* 0: empty */
     uint64_t pool;              /* that used it last */
+    uint64_t job;               /* that it was sent for */
     struct outcome outcome;
 };
 
 /* A pool whose initializer has run here. */
 struct initialized {
     uint64_t pool;
+    uint64_t job;               /* that it ran for */
     PyObject *account;          /* why it failed, or NULL */
+    struct parcel *parcel;      /* if Ctrl-C was why: to run it again */
+    uint32_t flags;
     struct initialized *next;
 };
 
@@ -54,14 +59,16 @@ struct worker {
     struct slot slots[CALLABLE_SLOTS];
     struct initialized *initialized;
     struct chunk *first, **last;
-    PyObject *unbound;          /* why the last bindings failed, or NULL */
-    struct codec *codecs[2];    /* without and with dill; made when needed */
-    uint64_t abandoned;         /* job whose tasks ... */
-    uint64_t abandoned_first;   /* ... from this one on are dropped */
-    int64_t polled;
+    uint64_t unbound_job;       /* job whose names could not be bound ... */
+    PyObject *unbound;          /* ... and why */
+    struct codec *codecs[2]; /* without and with dill; made when needed */
+    uint64_t abandoned; /* job whose tasks ... */
+    uint64_t abandoned_first; /* ... from this one on are dropped */
+    int64_t polled; /* when messages were looked for last */
+    int64_t looked; /* when that was thought of */
     pid_t pid;
-    int releases;               /* waits that the master ended */
-    int ended;                  /* the master said farewell */
+    int releases; /* waits that the master ended */
+    int ended; /* the master said farewell */
 };
 
 /* ---- parts of the state ----------------------------------------------- */
@@ -102,6 +109,7 @@ forget_initialized(struct worker *worker, uint64_t pool)
         }
         *link = one->next;
         Py_XDECREF(one->account);
+        parcel_free(one->parcel);
         PyMem_RawFree(one);
     }
 }
@@ -139,17 +147,32 @@ codec_for(struct worker *worker, uint32_t flags)
     return *codec;
 }
 
-/* The only item of a letter. */
-static PyObject *
-load_one(struct worker *worker, const struct letter *letter)
+/* A child that a task forked, and that came back out of the task, ends here:
+   MPI is its parent's, and so is the answer. */
+static void
+end_if_forked(const struct worker *worker)
 {
-    struct reader reader = {.parcel = letter->parcel};
-    struct codec *codec = codec_for(worker, letter->header.flags);
+    if (getpid() == worker->pid)
+        return;
+    if (!PyErr_Occurred())
+        PyErr_SetNone(PyExc_SystemExit);
+    PyErr_PrintEx(0); /* does not return from a SystemExit */
+    Py_Exit(1);
+}
+
+/* The only item of a parcel; NULL where that could not be kept. */
+static PyObject *
+load_one(struct worker *worker, const struct parcel *parcel, uint32_t flags)
+{
+    struct reader reader = {.parcel = parcel};
+    struct codec *codec = codec_for(worker, flags);
     if (codec == NULL)
         return NULL;
-    if (letter->parcel == NULL)
+    if (parcel == NULL)
         return PyErr_NoMemory();
-    return codec_load(codec, &reader);
+    PyObject *object = codec_load(codec, &reader);
+    end_if_forked(worker);
+    return object;
 }
 
 /* ---- messages --------------------------------------------------------- */
@@ -158,13 +181,15 @@ static int
 hold(struct crew *crew, struct worker *worker, const struct letter *letter)
 {
     struct slot *slot = &worker->slots[letter->header.slot % CALLABLE_SLOTS];
-    struct outcome outcome = {load_one(worker, letter), NULL};
+    struct outcome outcome = {
+        load_one(worker, letter->parcel, letter->header.flags), NULL};
     if (outcome.value == NULL
         && (outcome.account = errors_account(crew->rank)) == NULL)
         return -1;
     outcome_clear(&slot->outcome);
     slot->callable = letter->header.callable;
     slot->pool = letter->header.pool;
+    slot->job = letter->header.job;
     slot->outcome = outcome;
     /* Chunks that asked for it (VERB_NEED) have waited for this. */
     for (struct chunk *chunk = worker->first; chunk; chunk = chunk->next) {
@@ -178,43 +203,99 @@ hold(struct crew *crew, struct worker *worker, const struct letter *letter)
 static int
 bind(struct crew *crew, struct worker *worker, const struct letter *letter)
 {
-    Py_CLEAR(worker->unbound);
-    PyObject *bindings = load_one(worker, letter);
+    PyObject *account = NULL;
+    PyObject *bindings =
+        load_one(worker, letter->parcel, letter->header.flags);
     if (bindings == NULL || codec_bind(bindings) < 0)
-        worker->unbound = errors_account(crew->rank);
+        account = errors_account(crew->rank);
     Py_XDECREF(bindings);
-    return PyErr_Occurred() ? -1 : 0;
+    if (PyErr_Occurred())
+        return -1;
+    if (account == NULL)
+        return 0;
+    Py_XSETREF(worker->unbound, account);
+    worker->unbound_job = letter->header.job;
+    return crew_send(crew, 0, VERB_UNBOUND, &letter->header, NULL);
 }
 
 static int
-call_initializer(struct worker *worker, const struct letter *letter)
+call_initializer(struct worker *worker, const struct initialized *one)
 {
     PyObject *function, *arguments, *done = NULL;
-    PyObject *pair = load_one(worker, letter);
+    PyObject *pair = load_one(worker, one->parcel, one->flags);
     if (pair != NULL
         && PyArg_ParseTuple(pair, "OO!", &function, &PyTuple_Type, &arguments))
         done = PyObject_CallObject(function, arguments);
+    end_if_forked(worker);
     Py_XDECREF(pair);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
 }
 
+/* Keeps the parcel where Ctrl-C ended it: the next job tries again. */
 static int
-initialize(struct crew *crew, struct worker *worker,
-           const struct letter *letter)
+run_initializer(struct crew *crew, struct worker *worker,
+                struct initialized *one, uint64_t job)
+{
+    int interrupted = 0;
+    one->job = job;
+    Py_CLEAR(one->account);
+    if (call_initializer(worker, one) < 0) {
+        interrupted = PyErr_ExceptionMatches(PyExc_KeyboardInterrupt);
+        one->account = errors_account(crew->rank);
+    }
+    if (!interrupted) {
+        parcel_free(one->parcel);
+        one->parcel = NULL;
+    }
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* Takes over the letter's parcel. */
+static int
+initialize(struct crew *crew, struct worker *worker, struct letter *letter)
 {
     struct initialized *one = PyMem_RawCalloc(1, sizeof *one);
     if (one == NULL)
         return PyErr_NoMemory(), -1;
     one->pool = letter->header.pool;
+    one->flags = letter->header.flags;
+    one->parcel = letter->parcel;
+    letter->parcel = NULL;
     one->next = worker->initialized;
     worker->initialized = one;
-    crew->busy = 1;
-    int status = call_initializer(worker, letter);
-    crew->busy = 0;
-    if (status < 0)
-        one->account = errors_account(crew->rank);
-    return PyErr_Occurred() ? -1 : 0;
+    return run_initializer(crew, worker, one, letter->header.job);
+}
+
+static struct initialized *
+initialized_of(const struct worker *worker, uint64_t pool)
+{
+    struct initialized *one = worker->initialized;
+    while (one != NULL && one->pool != pool)
+        one = one->next;
+    return one;
+}
+
+/* Why the chunk cannot run: an account, borrowed; NULL: it can. */
+static PyObject *
+find_obstacle(const struct worker *worker, struct chunk *chunk)
+{
+    const struct header *header = &chunk->header;
+    const struct initialized *one = initialized_of(worker, header->pool);
+    if (one != NULL && one->account != NULL) {
+        chunk->broken = FLAG_BROKEN;
+        return one->account;
+    }
+    return worker->unbound_job == header->job ? worker->unbound : NULL;
+}
+
+/* A callable that could not be loaded stays so for one job: what was in the
+   way (Ctrl-C, a full memory) may be gone by the next. */
+static int
+is_held(const struct slot *slot, const struct header *header)
+{
+    return slot->callable == header->callable
+           && (slot->outcome.value != NULL || slot->job == header->job);
 }
 
 /* Finds what the chunk is to be run with, or why it cannot be. */
@@ -222,27 +303,21 @@ static int
 equip(struct crew *crew, struct worker *worker, struct chunk *chunk)
 {
     const struct header *header = &chunk->header;
-    struct initialized *one = worker->initialized;
-    while (one != NULL && one->pool != header->pool)
-        one = one->next;
-    if (one != NULL && one->account != NULL) {
-        chunk->account = Py_NewRef(one->account);
-        chunk->broken = FLAG_BROKEN;
-    }
-    else if (worker->unbound != NULL) {
-        chunk->account = Py_NewRef(worker->unbound);
-    }
-    else if (chunk->parcel == NULL) {
-        PyErr_NoMemory();
-        chunk->account = errors_account(crew->rank);
-    }
     struct slot *slot = &worker->slots[header->slot % CALLABLE_SLOTS];
-    if (slot->callable == header->callable) {
-        slot->pool = header->pool;
-        chunk->callable = outcome_keep(&slot->outcome);
-    }
-    else if (crew_send(crew, 0, VERB_NEED, header, NULL) < 0)
+    struct initialized *one = initialized_of(worker, header->pool);
+    if (one != NULL && one->parcel != NULL && one->job != header->job
+        && run_initializer(crew, worker, one, header->job) < 0)
         return -1;
+    chunk->account = Py_XNewRef(find_obstacle(worker, chunk));
+    if (chunk->account == NULL && chunk->parcel == NULL) {
+        PyErr_NoMemory();
+        if ((chunk->account = errors_account(crew->rank)) == NULL)
+            return -1;
+    }
+    if (!is_held(slot, header))
+        return crew_send(crew, 0, VERB_NEED, header, NULL);
+    slot->pool = header->pool;
+    chunk->callable = outcome_keep(&slot->outcome);
     return 0;
 }
 
@@ -335,9 +410,10 @@ receive_patiently(struct crew *crew, struct worker *worker)
     while (came == 0) {
         if (look_for_signals() < 0)
             return -1;
-        PyOS_sighandler_t handler = PyOS_setsig(SIGINT, SIG_IGN);
+        struct sigaction users, ignore = {.sa_handler = SIG_IGN};
+        sigaction(SIGINT, &ignore, &users);
         came = crew_wait(crew, WAIT_SECONDS);
-        PyOS_setsig(SIGINT, handler);
+        sigaction(SIGINT, &users, NULL);
         if (came < 0)
             return -1;
         came = receive(crew, worker, 0);
@@ -346,19 +422,6 @@ receive_patiently(struct crew *crew, struct worker *worker)
 }
 
 /* ---- tasks ------------------------------------------------------------ */
-
-/* A child that a task forked, and that came back out of the task, ends here:
-   MPI is its parent's, and so is the answer. */
-static void
-end_if_forked(const struct worker *worker)
-{
-    if (getpid() == worker->pid)
-        return;
-    if (!PyErr_Occurred())
-        PyErr_SetNone(PyExc_SystemExit);
-    PyErr_PrintEx(0);           /* does not return from a SystemExit */
-    Py_Exit(1);
-}
 
 static int
 is_abandoned(const struct worker *worker, const struct header *header,
@@ -370,13 +433,23 @@ is_abandoned(const struct worker *worker, const struct header *header,
                && index >= worker->abandoned_first);
 }
 
+/* All of it. */
+static int
+is_dropped(const struct worker *worker, const struct chunk *chunk)
+{
+    return is_abandoned(worker, &chunk->header, chunk->header.first);
+}
+
 static int
 poll(struct crew *crew, struct worker *worker, int64_t now)
 {
+    int64_t since = now - worker->looked;
+    worker->looked = now;
+    if (since > FORK_NANOSECONDS)
+        end_if_forked(worker);
     if (now - worker->polled < POLL_NANOSECONDS)
         return 0;
     worker->polled = now;
-    end_if_forked(worker);
     int came;
     do
         came = receive(crew, worker, 0);
@@ -387,15 +460,13 @@ poll(struct crew *crew, struct worker *worker, int64_t now)
 /* Calls one task; its result is dumped at once, as it was when returned.
    -1: it raised, or could not be loaded or dumped. */
 static int
-call(struct crew *crew, struct codec *codec, struct chunk *chunk,
-     struct reader *reader, struct parcel *results, int last)
+call(struct codec *codec, struct chunk *chunk, struct reader *reader,
+     struct parcel *results, int last)
 {
     PyObject *task = codec_load(codec, reader);
     if (task == NULL)
         return -1;
-    crew->busy = 1;
     PyObject *result = PyObject_CallOneArg(chunk->callable.value, task);
-    crew->busy = 0;
     Py_DECREF(task);
     if (result == NULL)
         return -1;
@@ -424,8 +495,7 @@ run_tasks(struct crew *crew, struct worker *worker, struct chunk *chunk,
         }
         if (is_abandoned(worker, header, header->first + *done))
             return 0;
-        if (call(crew, codec, chunk, &reader, results,
-                 *done + 1 == header->count)
+        if (call(codec, chunk, &reader, results, *done + 1 == header->count)
             < 0)
             return -1;
     }
@@ -446,12 +516,12 @@ drop_above(struct worker *worker, const struct header *header, uint64_t failed)
 }
 
 /* Makes the answer of a chunk that cannot run, or whose task raised: the
-   account becomes the parcel's last item. */
+   account becomes the parcel's last item.  It needs no dill, whose code a
+   Ctrl-C could interrupt. */
 static int
-add_account(struct worker *worker, struct chunk *chunk, struct parcel *results,
-            PyObject *account)
+add_account(struct worker *worker, struct parcel *results, PyObject *account)
 {
-    struct codec *codec = codec_for(worker, chunk->header.flags);
+    struct codec *codec = codec_for(worker, 0);
     if (account == NULL || codec == NULL)
         return -1;
     return codec_dump(codec, results, account, 0);
@@ -464,11 +534,11 @@ fill_answer(struct crew *crew, struct worker *worker, struct chunk *chunk,
     PyObject *account =
         chunk->account ? chunk->account : chunk->callable.account;
     int fatal = 0;
-    if (is_abandoned(worker, &chunk->header, chunk->header.first))
+    if (is_dropped(worker, chunk))
         return 0;
     if (account != NULL) {
         answer->flags |= FLAG_FAILED | chunk->broken;
-        return add_account(worker, chunk, results, account);
+        return add_account(worker, results, account);
     }
     if (run_tasks(crew, worker, chunk, results, &answer->count, &fatal) == 0)
         return 0;
@@ -478,7 +548,7 @@ fill_answer(struct crew *crew, struct worker *worker, struct chunk *chunk,
     account = errors_account(crew->rank);
     answer->flags |= FLAG_FAILED;
     drop_above(worker, &chunk->header, answer->first + answer->count);
-    int status = add_account(worker, chunk, results, account);
+    int status = add_account(worker, results, account);
     Py_XDECREF(account);
     return status;
 }
@@ -499,9 +569,16 @@ work(struct crew *crew, struct worker *worker)
     int64_t started = crew_clock();
     if (fill_answer(crew, worker, chunk, results, &answer) < 0)
         goto done;
-    answer.elapsed = (uint64_t)(chunk->took + crew_clock() - started);
-    if (answer.elapsed > FORK_NANOSECONDS)
-        end_if_forked(worker);
+    int64_t ended = crew_clock();
+    answer.elapsed = (uint64_t)(chunk->took + ended - started);
+    if (poll(crew, worker, ended) < 0)
+        goto done;
+    if (is_dropped(worker, chunk)) { /* gigabytes that nobody waits for */
+        answer.count = 0;
+        answer.flags = FLAG_NO_RESULTS;
+        parcel_free(results);
+        results = NULL;
+    }
     worker->first = chunk->next;
     if (worker->first == NULL)
         worker->last = &worker->first;
@@ -517,20 +594,21 @@ is_ready(const struct worker *worker, const struct chunk *chunk)
 {
     return chunk != NULL
            && (chunk->callable.value != NULL || chunk->callable.account != NULL
-               || chunk->account != NULL
-               || is_abandoned(worker, &chunk->header, chunk->header.first));
+               || chunk->account != NULL || is_dropped(worker, chunk));
 }
 
 /* A large answer moves only while this rank makes progress on it, which user
-   code does not: it has to leave before the next task runs. */
+   code does not: it has to leave before the next task runs.  Not before a
+   chunk that is dropped: the master may be gone to do something else. */
 static int
 step(struct crew *crew, struct worker *worker)
 {
     if (!is_ready(worker, worker->first))
         return receive_patiently(crew, worker) < 0 ? -1 : 0;
     int pending;
-    while ((pending = crew_flush(crew, WAIT_SECONDS)) > 0) {
-        if (look_for_signals() < 0)
+    while ((pending = crew_flush(crew, WAIT_SECONDS)) > 0
+           && !is_dropped(worker, worker->first)) {
+        if (look_for_signals() < 0 || poll(crew, worker, crew_clock()) < 0)
             return -1;
     }
     return pending < 0 || poll(crew, worker, crew_clock()) < 0
@@ -545,11 +623,10 @@ say_farewell(struct crew *crew, struct worker *worker)
     int status;
     forget_initialized(worker, 0);
     forget_callables(worker, 0);
-    Py_BEGIN_ALLOW_THREADS status =
-        crew->transport->close(crew->mailbox, &error);
-    Py_END_ALLOW_THREADS return status == TRANSPORT_OK
-        ? 0
-        : errors_raise_transport(&error);
+    Py_BEGIN_ALLOW_THREADS
+    status = crew->transport->close(crew->mailbox, &error);
+    Py_END_ALLOW_THREADS
+    return status == TRANSPORT_OK ? 0 : errors_raise_transport(&error);
 }
 
 int
@@ -561,7 +638,7 @@ worker_serve(struct crew *crew, int one_wait)
     while (!worker->ended) {
         if (one_wait && worker->releases > 0 && worker->first == NULL) {
             worker->releases--;
-            return 0;
+            return crew_flush(crew, RELEASE_SECONDS) < 0 ? -1 : 0;
         }
         if (step(crew, worker) < 0)
             return -1;

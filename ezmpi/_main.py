@@ -12,8 +12,9 @@ import functools
 import sys
 import types
 import weakref
-from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Optional, Set, Tuple
 
+_UNKNOWN = object()  # what no name is bound to
 _CONTAINER_LIMIT = 1000  # longer lists are data, not tables of functions
 
 # What is pickled as a reference to its name.
@@ -44,7 +45,7 @@ def _same(these: Tuple[object, ...], those: Tuple[object, ...]) -> bool:
     return len(these) == len(those) and all(a is b for a, b in zip(these, those))
 
 
-class _Held:
+class Held:
     """What the workers hold under a name."""
 
     def __init__(self, value: object) -> None:
@@ -131,7 +132,8 @@ class MainRecord:
     """
 
     def __init__(self) -> None:
-        self._held = {name: _Held(v) for name, v in namespace().items()}
+        self._held = {name: Held(v) for name, v in namespace().items()}
+        self._sent: Set[str] = set()
 
     def differs(self, name: str) -> bool:
         """Whether the workers lack it, or hold something else under that name."""
@@ -140,12 +142,24 @@ class MainRecord:
             return (held is None) == (name in bound)
         return not held.is_now(bound[name])
 
-    def note(self, names: Iterable[str]) -> None:
-        """The workers hold of these what is bound now."""
-        for name in names:
-            self._held.pop(name, None)
-            if name in namespace():
-                self._held[name] = _Held(namespace()[name])
+    def held(self, names: Iterable[str]) -> Dict[str, Optional[Held]]:
+        """What the workers will hold once these are sent; None: nothing."""
+        bound = namespace()
+        return {name: Held(bound[name]) if name in bound else None for name in names}
+
+    def note(self, held: Dict[str, Optional[Held]]) -> None:
+        """The workers have been sent these."""
+        self._sent.update(held)
+        for name, value in held.items():
+            if value is None:
+                self._held.pop(name, None)
+            else:
+                self._held[name] = value
+
+    def distrust(self) -> None:
+        """A worker could not bind what it was sent: whatever was has to be again."""
+        for name in self._sent:
+            self._held[name] = Held(_UNKNOWN)
 
     def missing(self, roots: Iterable[object]) -> List[str]:
         """The names that the roots read in ``__main__`` and that differ there."""

@@ -11,7 +11,7 @@ import types
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from . import _by_value
-from ._main import NAMED, MainRecord, is_by_value, namespace
+from ._main import NAMED, Held, MainRecord, is_by_value, namespace
 
 _PROTOCOL = 5
 
@@ -30,6 +30,8 @@ class Encoder:
     def __init__(self, record: Optional[MainRecord]) -> None:
         self._record = record
         self._met: List[object] = []
+        self._kept: List[object] = []
+        self._sending: Dict[str, Optional[Held]] = {}
         self.by_value = _by_value.ByValue(self.meet)
 
     def __call__(self, obj: object, buffer_callback: Optional[BufferCallback]) -> bytes:
@@ -63,18 +65,27 @@ class Encoder:
         pickle.PicklingError
             If a global that is to be bound cannot be pickled.
         """
-        if not self._met or self._record is None:
+        if self._record is None:
             return None
-        names = self._record.missing(self._met)
+        names = self._record.missing([*self._kept, *self._met])
+        bindings = self._bindings(self._record, names) if names else None
         self._met.clear()
-        if not names:
-            return None
-        try:
-            bindings = self._bindings(self._record, names)
-        finally:
-            self._met.clear()
-        self._record.note(names)
+        self._kept.clear()
         return bindings
+
+    def bindings_sent(self) -> None:
+        """The workers will hold what `take_bindings` returned last."""
+        if self._record is not None:
+            self._record.note(self._sending)
+
+    def keep_met(self) -> None:
+        """What was met so far is to be sent with whatever job comes first."""
+        self._kept.extend(self._met)
+        self._met.clear()
+
+    def forget_met(self) -> None:
+        """A job begins; what an earlier one met and never sent is not needed."""
+        self._met.clear()
 
     def _bindings(self, record: MainRecord, names: List[str]) -> bytes:
         """Extends names by what their values in turn are found to need."""
@@ -83,6 +94,7 @@ class Encoder:
         while done < len(names):
             done = len(names)
             values = {name: bound[name] for name in names if name in bound}
+            self._sending = record.held(names)
             # all at once: what is one object under two names stays one
             pickled = self._pickle(values)
             names.extend(n for n in record.missing(self._met) if n not in names)

@@ -416,4 +416,4 @@ def _exit_code(exception: BaseException) -> int:
         return 1
     if exception.code is None:
         return 0
-    return exception.code if isinstance(exception.code, int) else 1
+    return exception.code & 0xFF if isinstance(exception.code, int) else 1

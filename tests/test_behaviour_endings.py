@@ -95,10 +95,12 @@ def test_two_hundred_short_jobs():
         assert result.left == [], (number, result)
 
 
-@pytest.mark.parametrize("code", [0, 3])
-def test_exit_of_c_code_in_a_task_is_no_success(code):
+@pytest.mark.parametrize(("code", "owner"), [(0, ""), (3, ""), (0, "mpi4py")])
+def test_exit_of_c_code_in_a_task_is_no_success(code, owner):
     """After exit(0) MPICH's launcher takes the job for finished: exit code 0."""
-    result = launch("exit_call.py", 3, code)
+    if owner:
+        pytest.importorskip("mpi4py", reason="needs mpi4py")
+    result = launch("exit_call.py", 3, code, owner)
     assert result.returncode != 0, result
     assert "finished" not in result.stdout and result.left == [], result
     said = [error for error in result.errors if "called exit()" in error]

@@ -513,9 +513,9 @@ fake_check(char *library, size_t size, struct transport_error *error)
 }
 
 static int
-fake_start(int *ours, struct transport_error *error)
+fake_start(int *first, struct transport_error *error)
 {
-    *ours = 0;
+    *first = 0;
     pthread_mutex_lock(&fake.lock);
     int status = count_call(0, START, error);
     pthread_mutex_unlock(&fake.lock);

@@ -39,6 +39,7 @@ static struct {
     struct memory_wire wires[RANKS];
     struct mailbox *boxes[RANKS];
     struct letter *letters; /* all that were made */
+    int slow; /* looks until an accepted frame is here */
     int eager;
     int calls;
     int fail_at; /* 0: never */
@@ -155,6 +156,10 @@ wire_test(struct wire *wire, struct wire_slot *request)
 
     if (fails(wire)) {
         return TRANSPORT_FAILED;
+    }
+    if (letter == NULL && world.slow > 0) {
+        world.slow--;
+        return TRANSPORT_NOTHING;
     }
     return letter == NULL || letter->accepted || world.eager
                ? TRANSPORT_OK
@@ -478,6 +483,28 @@ line_of_end(struct mailbox *first)
     return line;
 }
 
+/* A frame that is there, but whose bytes come slowly: nobody waits for it. */
+static void
+test_slow_frame(void)
+{
+    struct transport_part part = {bytes, 100};
+    struct transport_message message;
+
+    make_world(2, 1);
+    CHECK(mailbox_send(world.boxes[0], 1, 4, 0, &part, 1, bytes, &error)
+          == TRANSPORT_OK);
+    world.slow = 2;
+    for (int i = 0; i < 2; i++) {
+        CHECK(mailbox_wait(world.boxes[1], 0, &message, &error)
+              == TRANSPORT_NOTHING);
+    }
+    CHECK(mailbox_wait(world.boxes[1], 0, &message, &error) == TRANSPORT_OK);
+    CHECK(message.verb == 4 && message.count == 1);
+    CHECK(memcmp(message.parts[0].base, bytes, 100) == 0);
+    CHECK(mailbox_wait(world.boxes[1], 0, &message, &error)
+          == TRANSPORT_NOTHING);
+}
+
 /* A worker that hears the farewell while it serves. */
 static void
 test_close(void)
@@ -590,6 +617,7 @@ main(void)
     test_pieces();
     test_slow_rank();
     test_malformed();
+    test_slow_frame();
     test_close();
     test_late();
     test_late_pieces();

@@ -35,9 +35,9 @@ check(char *library, size_t size, struct transport_error *error)
 }
 
 static int
-start(int *ours, struct transport_error *error)
+start(int *first, struct transport_error *error)
 {
-    *ours = 0;
+    *first = 0;
     error->call = NULL;
     puts("MPI_Init");
     return TRANSPORT_OK;

@@ -25,7 +25,6 @@ static struct transport_error error;
 static struct mailbox *world;
 static int rank;
 static int ranks;
-static int ours;
 
 static void
 check(int good, const char *text, int line)
@@ -784,6 +783,7 @@ static const struct {
 static void
 begin(int guest)
 {
+    int first;
     char library[200];
 
     CHECK(transport->version == TRANSPORT_VERSION);
@@ -792,8 +792,8 @@ begin(int guest)
     if (guest) {
         MPI_Init(NULL, NULL);
     }
-    CHECK(transport->start(&ours, &error) == TRANSPORT_OK);
-    CHECK(ours == !guest);
+    CHECK(transport->start(&first, &error) == TRANSPORT_OK && first);
+    CHECK(transport->start(&first, &error) == TRANSPORT_OK && !first);
     world = open_mailbox(TRANSPORT_WORLD);
     rank = transport->rank(world);
     ranks = transport->ranks(world);
@@ -807,12 +807,10 @@ main(int argc, char **argv)
     for (size_t i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++) {
         if (argc > 1 && strcmp(argv[1], scenarios[i].name) == 0) {
             scenarios[i].run();
-            if (ours) {
-                transport->leave();
-            }
-            else {
+            if (argc > 2) {
                 MPI_Finalize();
             }
+            transport->leave();
             return 0;
         }
     }

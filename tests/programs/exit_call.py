@@ -3,6 +3,9 @@
 import ctypes
 import sys
 
+if "mpi4py" in sys.argv:
+    from mpi4py import MPI  # noqa: F401  it starts MPI, and would end it
+
 from ezmpi import MPIPool
 
 with MPIPool() as pool:
