@@ -8,7 +8,7 @@ RANKS = pytest.mark.parametrize("ranks", [2, 4, 8])
 
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_misuse_is_a_clear_error(ranks):
-    """ezmpi 0.1.0 and schwimmbad 0.4.2: map after close hangs."""
+    """ezmpi 0.1.0 and schwimmbad 0.4.2: map after close hangs, or ends with code 0."""
     check("misuse.py", ranks)
 
 
@@ -20,7 +20,7 @@ def test_map_from_a_second_thread(ranks):
 @RANKS
 def test_many_pools_one_after_the_other(ranks):
     """ezmpi 0.1.0 and schwimmbad 0.4.2: the first close ends the workers, and the
-    second pool hangs, or ends the job with code 0."""
+    second pool hangs, or the job ends with code 0."""
     check("many_pools.py", ranks)
 
 
