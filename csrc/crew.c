@@ -123,15 +123,23 @@ empty_slot(struct crew_callable *held)
     snapshot_free(old.snapshot);
 }
 
+static int
+use_slot(struct crew *crew, int slot, uint64_t job, uint64_t pool)
+{
+    crew->held[slot].used = job;
+    crew->held[slot].pool = pool;
+    return slot;
+}
+
 int
-crew_hold(struct crew *crew, struct parcel *parcel, uint64_t job)
+crew_hold(struct crew *crew, struct parcel *parcel, uint64_t job,
+          uint64_t pool)
 {
     for (int i = 0; i < CALLABLE_SLOTS; i++) {
         struct crew_callable *held = &crew->held[i];
         if (held->number != 0 && parcel_equal(held->parcel, parcel)) {
-            held->used = job;
             parcel_free(parcel);
-            return i;
+            return use_slot(crew, i, job, pool);
         }
     }
     /* What is compared with later must not change when the user's does. */
@@ -142,21 +150,17 @@ crew_hold(struct crew *crew, struct parcel *parcel, uint64_t job)
     int slot = slot_for(crew, parcel);
     empty_slot(&crew->held[slot]);
     crew->held[slot].number = ++crew->callables;
-    crew->held[slot].used = job;
     crew->held[slot].parcel = parcel;
-    return slot;
+    return use_slot(crew, slot, job, pool);
 }
 
 int
-crew_recall(struct crew *crew, PyObject *function, uint64_t job)
+crew_recall(struct crew *crew, PyObject *function, uint64_t job, uint64_t pool)
 {
     for (int i = 0; i < CALLABLE_SLOTS; i++) {
-        struct crew_callable *held = &crew->held[i];
-        if (held->snapshot != NULL
-            && snapshot_holds(held->snapshot, function)) {
-            held->used = job;
-            return i;
-        }
+        const struct snapshot *snapshot = crew->held[i].snapshot;
+        if (snapshot != NULL && snapshot_holds(snapshot, function))
+            return use_slot(crew, i, job, pool);
     }
     return -1;
 }
@@ -185,11 +189,13 @@ crew_rebound(struct crew *crew)
 }
 
 int
-crew_forget(struct crew *crew)
+crew_forget(struct crew *crew, uint64_t pool)
 {
-    struct header header = {0};
-    for (int i = 0; i < CALLABLE_SLOTS; i++)
-        empty_slot(&crew->held[i]);
+    struct header header = {.pool = pool};
+    for (int i = 0; i < CALLABLE_SLOTS; i++) {
+        if (pool == 0 || crew->held[i].pool == pool)
+            empty_slot(&crew->held[i]);
+    }
     return crew_broadcast(crew, VERB_FORGET, &header, NULL);
 }
 

@@ -24,7 +24,8 @@ struct crew_member {
 
 struct crew_callable {
     uint64_t number;                /* 0: the slot is free */
-    uint64_t used;                  /* the job that used it last */
+    uint64_t used;                  /* the job that used it last ... */
+    uint64_t pool;                  /* ... and that job's pool */
     struct parcel *parcel;
     struct snapshot *snapshot;      /* NULL: to be pickled each time */
     int unfit;                      /* for a snapshot */
@@ -62,10 +63,12 @@ struct crew *crew_open(const struct transport *transport, int32_t handle);
 
 /* The slot of the callable with this parcel's contents, which it takes over
    in either case. */
-int crew_hold(struct crew *crew, struct parcel *parcel, uint64_t job);
+int crew_hold(struct crew *crew, struct parcel *parcel, uint64_t job,
+              uint64_t pool);
 /* The slot of the very function that was remembered, if nothing it depends on
    has changed since: it need not be pickled.  -1: none, no exception. */
-int crew_recall(struct crew *crew, PyObject *function, uint64_t job);
+int crew_recall(struct crew *crew, PyObject *function, uint64_t job,
+                uint64_t pool);
 /* What is in the slot was pickled from the function, by reference where that
    can be, and the workers know all that it needs. */
 int crew_remember(struct crew *crew, int slot, PyObject *function);
@@ -73,8 +76,9 @@ int crew_remember(struct crew *crew, int slot, PyObject *function);
    would go on meaning what the names meant before: all are to be sent and
    looked at again. */
 void crew_rebound(struct crew *crew);
-/* Forgets all callables, here and on the workers. */
-int crew_forget(struct crew *crew);
+/* Forgets what the pool used last, or with 0 all pools, here and on the
+   workers.  Where a worker forgets more, it asks (VERB_NEED). */
+int crew_forget(struct crew *crew, uint64_t pool);
 
 /* parcel: NULL, or kept until the message has left. */
 int crew_send(struct crew *crew, int rank, enum verb verb,

@@ -350,10 +350,12 @@ mailbox_closed(const struct mailbox *mailbox)
 }
 
 void
-mailbox_set_ending(struct mailbox *mailbox, double seconds, int code)
+mailbox_set_ending(struct mailbox *first, double seconds, int code)
 {
-    mailbox->ending_seconds = seconds;
-    mailbox->ending_code = code;
+    for (struct mailbox *m = first; m != NULL; m = m->next) {
+        m->ending_seconds = seconds;
+        m->ending_code = code;
+    }
 }
 
 /* "ranks 2, 3, 5, 8 and 500 more": those whose farewell has not come. */

@@ -31,7 +31,8 @@ int mailbox_take(struct mailbox *mailbox, size_t index, void *base,
 
 int mailbox_close(struct mailbox *mailbox, struct transport_error *error);
 int mailbox_closed(const struct mailbox *mailbox);
-void mailbox_set_ending(struct mailbox *mailbox, double seconds, int code);
+/* Of the mailboxes from first on. */
+void mailbox_set_ending(struct mailbox *first, double seconds, int code);
 
 /* Exchanges farewells in the mailboxes from first on, or in only one of them,
    and closes their wires.  A mailbox that has ended is left alone; it stays

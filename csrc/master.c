@@ -15,8 +15,7 @@
 #include "schedule.h"
 
 #define SIGNAL_SECONDS 0.1      /* looks for signals at least this often */
-#define ENDING_SECONDS 5.0      /* what busy workers get when we end ... */
-#define INTERRUPTED_SECONDS 2.0 /* ... and when Ctrl-C ended us */
+#define ENDING_SECONDS 5.0      /* what busy workers get when we end */
 
 struct job {
     struct crew *crew;
@@ -228,17 +227,24 @@ hand_out(struct job *job)
 /* ---- taking in -------------------------------------------------------- */
 
 static int
+call_back(struct job *job, PyObject *result, uint64_t index)
+{
+    if (job->request->callback == NULL)
+        return 0;
+    PyObject *done = PyObject_CallOneArg(job->request->callback, result);
+    if (done == NULL)
+        return settle_raised(job, index, "the callback for");
+    Py_DECREF(done);
+    return 0;
+}
+
+static int
 take_result(struct job *job, struct reader *reader, uint64_t index)
 {
     PyObject *result = codec_load(job->codec, reader);
     if (result == NULL)
         return settle_raised(job, index, "unpickling the result of");
-    int status = 0;
-    if (job->request->callback != NULL) {
-        PyObject *done = PyObject_CallOneArg(job->request->callback, result);
-        status = done == NULL ? -1 : 0;
-        Py_XDECREF(done);
-    }
+    int status = call_back(job, result, index);
     if (status == 0 && job->results != NULL)
         status =
             PyList_SetItem(job->results, (Py_ssize_t)index, Py_NewRef(result));
@@ -351,7 +357,9 @@ hold_callable(struct job *job)
 {
     PyObject *function = job->request->function;
     int use_dill = (job->request->flags & FLAG_DILL) != 0;
-    job->slot = use_dill ? crew_recall(job->crew, function, job->number) : -1;
+    job->slot = use_dill ? crew_recall(job->crew, function, job->number,
+                                       job->request->pool)
+                         : -1;
     if (job->slot >= 0)
         return 0;
     struct parcel *parcel = parcel_new();
@@ -362,7 +370,7 @@ hold_callable(struct job *job)
         return -1;
     }
     job->pickled = use_dill;
-    job->slot = crew_hold(job->crew, parcel, job->number);
+    job->slot = crew_hold(job->crew, parcel, job->number, job->request->pool);
     return job->slot < 0 ? -1 : 0;
 }
 
@@ -440,16 +448,13 @@ master_map(struct crew *crew, struct codec *codec,
                       .request = request,
                       .failed = UINT64_MAX,
                       .number = ++crew->jobs};
-    const struct transport *transport = crew->transport;
-    transport->set_ending(crew->mailbox, ENDING_SECONDS, 1);
+    crew->transport->set_ending(ENDING_SECONDS, 1);
     crew->busy = 1;
     PyObject *result = NULL;
     int status = job_init(&job);
     if (status == 0)
         result = job_result(&job, run(&job));
     crew->busy = 0;
-    if (result == NULL && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
-        transport->set_ending(crew->mailbox, INTERRUPTED_SECONDS, 130);
     job_fini(&job);
     return result;
 }

@@ -26,13 +26,14 @@ is_same_file(const char *one, const char *other)
 
 /* An MPI that is visible to the whole process and is not ours would capture
    the transport's calls, so those must be bound to its own libraries first.
-   Otherwise not: that would also bypass profilers that are preloaded, and
-   AddressSanitizer refuses it. */
+   Otherwise not: that would also bypass profilers that are preloaded (they
+   define MPI_ functions; PMPI_ ones only an MPI does), and AddressSanitizer
+   refuses it. */
 static int
 binding_mode(const char *library)
 {
     Dl_info info;
-    void *visible = dlsym(RTLD_DEFAULT, "MPI_Init");
+    void *visible = dlsym(RTLD_DEFAULT, "PMPI_Init");
     if (library == NULL || visible == NULL || dladdr(visible, &info) == 0
         || info.dli_fname == NULL || is_same_file(info.dli_fname, library))
         return RTLD_NOW | RTLD_LOCAL;
@@ -72,8 +73,8 @@ check_transport(const struct transport *transport, const char *path)
         return errors_raise("TransportError",
                             "%s was built for transport "
                             "version %u, this ezmpi needs version %u; "
-                            "reinstall ezmpi: pip install --force-reinstall "
-                            "--no-deps ezmpi",
+                            "compile it again: pip install --force-reinstall "
+                            "--no-deps . (in the directory of ezmpi's source)",
                             path, transport->version, TRANSPORT_VERSION);
     struct transport_error error = {0};
     char library[512] = "";
@@ -117,6 +118,23 @@ start_transport(PyObject *Py_UNUSED(module), PyObject *capsule)
     return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
 
+/* The job's end is the process's, whatever pools there are. */
+static PyObject *
+set_ending(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyObject *capsule;
+    double seconds;
+    int code;
+    if (!PyArg_ParseTuple(args, "Odi:set_ending", &capsule, &seconds, &code))
+        return NULL;
+    const struct transport *transport =
+        PyCapsule_GetPointer(capsule, TRANSPORT_CAPSULE);
+    if (transport == NULL)
+        return NULL;
+    transport->set_ending(seconds, code);
+    Py_RETURN_NONE;
+}
+
 static PyObject *
 describe_transport(PyObject *Py_UNUSED(module), PyObject *capsule)
 {
@@ -137,6 +155,11 @@ PyDoc_STRVAR(
     "Load a transport, after the libmpi at path `library` if it is not None.");
 PyDoc_STRVAR(start_doc, "start_transport(transport)\n\nInitialise MPI.");
 PyDoc_STRVAR(
+    ending_doc,
+    "set_ending(transport, seconds, code)\n\n"
+    "When the process ends, workers get so many seconds to end; then the job\n"
+    "is aborted with that code.  The next map sets it back.");
+PyDoc_STRVAR(
     describe_doc,
     "describe_transport(transport)\n\n"
     "Its name, the MPI it was compiled for, and the MPI in this process.");
@@ -144,6 +167,7 @@ PyDoc_STRVAR(
 static PyMethodDef module_methods[] = {
     {"load_transport", load_transport, METH_VARARGS, load_doc},
     {"start_transport", start_transport, METH_O, start_doc},
+    {"set_ending", set_ending, METH_VARARGS, ending_doc},
     {"describe_transport", describe_transport, METH_O, describe_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -212,11 +212,7 @@ close_pool(struct pool *pool)
     crew->open_pools--;
     if (crew->transport->closed(crew->mailbox))
         return 0;       /* MPI has ended before the pool */
-    int status = 0;
-    if (crew->open_pools == 0)
-        status = crew_forget(crew);
-    else if (pool->initializer != NULL)
-        status = crew_broadcast(crew, VERB_FORGET, &header, NULL);
+    int status = crew_forget(crew, crew->open_pools == 0 ? 0 : pool->number);
     if (pool->test_mode && status == 0)
         status = crew_broadcast(crew, VERB_RELEASE, &header, NULL);
     if (status == 0)
@@ -421,29 +417,11 @@ pool_close(PyObject *self, PyObject *Py_UNUSED(ignored))
     return close_pool(pool) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-static PyObject *
-pool_set_exit_code(PyObject *self, PyObject *args)
-{
-    struct pool *pool = (struct pool *)self;
-    int code;
-    double seconds;
-    if (!PyArg_ParseTuple(args, "id:_set_exit_code", &code, &seconds)
-        || check_made(pool) < 0)
-        return NULL;
-    pool->crew->transport->set_ending(pool->crew->mailbox, seconds, code);
-    Py_RETURN_NONE;
-}
-
 PyDoc_STRVAR(map_doc,
              "map(worker, tasks, callback=None, return_results=True, *,\n"
              "    chunksize=None)");
 PyDoc_STRVAR(wait_doc, "wait(callback=None)");
 PyDoc_STRVAR(close_doc, "close()");
-PyDoc_STRVAR(
-    set_exit_code_doc,
-    "_set_exit_code(code, seconds)\n\n"
-    "When the process ends, workers get so many seconds to end; then the job\n"
-    "is aborted with that code.");
 
 static PyMethodDef pool_methods[] = {
     {"map", (PyCFunction)(void (*)(void))pool_map,
@@ -451,7 +429,6 @@ static PyMethodDef pool_methods[] = {
     {"wait", (PyCFunction)(void (*)(void))pool_wait,
      METH_VARARGS | METH_KEYWORDS, wait_doc},
     {"close", pool_close, METH_NOARGS, close_doc},
-    {"_set_exit_code", pool_set_exit_code, METH_VARARGS, set_exit_code_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -28,7 +28,7 @@ enum verb {
     VERB_CALLABLE,      /* slot, callable: stream and buffers */
     VERB_TASKS,         /* job, pool, callable, first, count: the tasks */
     VERB_ABANDON,       /* job, first: drop its tasks from first upwards */
-    VERB_FORGET, /* pool: it is closed; 0: all are, drop what is held */
+    VERB_FORGET, /* pool: it is closed, drop what it used; 0: all are */
     VERB_RELEASE, /* one credit: one wait of a test_mode worker ends */
     /* worker to master */
     VERB_ANSWER, /* job, first, count done, elapsed: the results; with

@@ -123,10 +123,10 @@ struct transport {
     int (*close)(struct mailbox *mailbox, struct transport_error *error);
     int (*closed)(const struct mailbox *mailbox);
 
-    /* How the farewell in MPI_Finalize ends for rank 0: it waits at most
-       seconds for the others, then says so in one line on stderr and aborts
-       the job with code. */
-    void (*set_ending)(struct mailbox *mailbox, double seconds, int code);
+    /* How the farewells in MPI_Finalize end for rank 0, in all mailboxes that
+       there are: it waits at most seconds for the others (5, until set), then
+       says so in one line on stderr and aborts the job with code (1). */
+    void (*set_ending)(double seconds, int code);
     /* Ends the whole job now, with the low byte of code, or 1 if that is 0;
        does not return. */
     void (*abort)(struct mailbox *mailbox, int code);

@@ -123,6 +123,12 @@ transport_abort(struct mailbox *mailbox, int code)
     wire_abort(code);
 }
 
+static void
+transport_set_ending(double seconds, int code)
+{
+    mailbox_set_ending(process.mailboxes, seconds, code);
+}
+
 static int
 is_ours(const char *library)
 {
@@ -511,6 +517,6 @@ const struct transport ezmpi_transport = {
     .take = mailbox_take,
     .close = mailbox_close,
     .closed = mailbox_closed,
-    .set_ending = mailbox_set_ending,
+    .set_ending = transport_set_ending,
     .abort = transport_abort,
 };

@@ -29,6 +29,7 @@ struct outcome {
 
 struct slot {
     uint64_t callable;          /* 0: empty */
+    uint64_t pool;              /* that used it last */
     struct outcome outcome;
 };
 
@@ -106,9 +107,11 @@ forget_initialized(struct worker *worker, uint64_t pool)
 }
 
 static void
-forget_callables(struct worker *worker)
+forget_callables(struct worker *worker, uint64_t pool)
 {
     for (int i = 0; i < CALLABLE_SLOTS; i++) {
+        if (pool != 0 && worker->slots[i].pool != pool)
+            continue;
         worker->slots[i].callable = 0;
         outcome_clear(&worker->slots[i].outcome);
     }
@@ -161,6 +164,7 @@ hold(struct crew *crew, struct worker *worker, const struct letter *letter)
         return -1;
     outcome_clear(&slot->outcome);
     slot->callable = letter->header.callable;
+    slot->pool = letter->header.pool;
     slot->outcome = outcome;
     /* Chunks that asked for it (VERB_NEED) have waited for this. */
     for (struct chunk *chunk = worker->first; chunk; chunk = chunk->next) {
@@ -233,8 +237,10 @@ equip(struct crew *crew, struct worker *worker, struct chunk *chunk)
         chunk->account = errors_account(crew->rank);
     }
     struct slot *slot = &worker->slots[header->slot % CALLABLE_SLOTS];
-    if (slot->callable == header->callable)
+    if (slot->callable == header->callable) {
+        slot->pool = header->pool;
         chunk->callable = outcome_keep(&slot->outcome);
+    }
     else if (crew_send(crew, 0, VERB_NEED, header, NULL) < 0)
         return -1;
     return 0;
@@ -274,8 +280,7 @@ open_letter(struct crew *crew, struct worker *worker, struct letter *letter)
         return 0;
     case VERB_FORGET:
         forget_initialized(worker, letter->header.pool);
-        if (letter->header.pool == 0)
-            forget_callables(worker);
+        forget_callables(worker, letter->header.pool);
         return 0;
     case VERB_RELEASE:
         worker->releases++;
@@ -539,7 +544,7 @@ say_farewell(struct crew *crew, struct worker *worker)
     struct transport_error error = {0};
     int status;
     forget_initialized(worker, 0);
-    forget_callables(worker);
+    forget_callables(worker, 0);
     Py_BEGIN_ALLOW_THREADS status =
         crew->transport->close(crew->mailbox, &error);
     Py_END_ALLOW_THREADS return status == TRANSPORT_OK

@@ -1,6 +1,9 @@
 """MPIPool: the C type and the conveniences that need no speed."""
 
+import atexit
+import functools
 import itertools
+import sys
 import uuid
 import weakref
 from types import TracebackType
@@ -20,7 +23,8 @@ from . import _ezmpi, _mpi
 
 __all__ = ["MPIPool"]
 
-_FAILING_SECONDS = 2.0  # what busy workers get to end when the exit code is known
+_ENDING_SECONDS = 5.0  # what busy workers get to end with the master ...
+_INTERRUPTED_SECONDS = 2.0  # ... and when Ctrl-C ended it: somebody waits
 
 # A pool that comes back to the process that made it is that pool again.
 _process_token = uuid.uuid4().hex
@@ -130,6 +134,7 @@ class MPIPool(_ezmpi.MPIPool):
             initializer,
             tuple(initargs),
         )
+        _watch_exit()
 
     def map(
         self,
@@ -432,7 +437,7 @@ class MPIPool(_ezmpi.MPIPool):
         traceback: Optional[TracebackType],
     ) -> None:
         if exception is not None and self.is_master():
-            self._set_exit_code(_exit_code(exception), _FAILING_SECONDS)
+            _mpi.set_ending(_ENDING_SECONDS, _exit_code(exception))
         try:
             self.close()
         except RuntimeError:  # another thread's map runs
@@ -440,11 +445,14 @@ class MPIPool(_ezmpi.MPIPool):
                 raise
 
     def __reduce__(self) -> Tuple[Any, ...]:
-        return _find_pool, (_process_token, id(self))
+        return _find_pool, (_process_token, id(self), self.size)
 
 
 class _PoolStub:
     """What a pool is on a worker, so that objects which hold it can be sent."""
+
+    master = 0
+    closed = True
 
     def map(self, *args: Any, **kwargs: Any) -> Any:
         raise RuntimeError(
@@ -454,8 +462,10 @@ class _PoolStub:
 
     __call__ = batched_map = map
 
-    def __init__(self, token: str, number: int) -> None:
-        self._made_from = token, number
+    def __init__(self, token: str, number: int, size: int) -> None:
+        self._made_from = token, number, size
+        self.size = self._processes = self._max_workers = size
+        self.workers = set(range(1, size + 1))
 
     def close(self) -> None:
         pass
@@ -470,9 +480,20 @@ class _PoolStub:
         return _find_pool, self._made_from
 
 
-def _find_pool(token: str, number: int) -> Union[MPIPool, _PoolStub]:
+def _find_pool(token: str, number: int, size: int) -> Union[MPIPool, _PoolStub]:
     pool = _pools.get(number) if token == _process_token else None
-    return _PoolStub(token, number) if pool is None else pool
+    return _PoolStub(token, number, size) if pool is None else pool
+
+
+@functools.lru_cache(maxsize=None)
+def _watch_exit() -> None:
+    atexit.register(_hurry_if_interrupted)
+
+
+def _hurry_if_interrupted() -> None:
+    # where Python leaves the exception that nobody caught
+    if isinstance(getattr(sys, "last_value", None), KeyboardInterrupt):
+        _mpi.set_ending(_INTERRUPTED_SECONDS, 130)
 
 
 def _exit_code(exception: BaseException) -> int:

@@ -77,6 +77,11 @@ def start() -> Any:
     return loaded.capsule
 
 
+def set_ending(seconds: float, code: int) -> None:
+    """How long the job's end waits for busy workers, and the code if it aborts them."""
+    _ezmpi.set_ending(_load().capsule, seconds, code)
+
+
 def refuse_one_process(handle: int) -> NoReturn:
     """Raise the ValueError for a communicator of one process."""
     message = "Tried to create an MPI pool, but there was only one MPI process available"

@@ -477,9 +477,8 @@ fake_closed(const struct mailbox *mailbox)
 }
 
 static void
-fake_set_ending(struct mailbox *mailbox, double seconds, int code)
+fake_set_ending(double seconds, int code)
 {
-    (void)mailbox;
     (void)seconds;
     (void)code;
 }

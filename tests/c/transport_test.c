@@ -557,7 +557,7 @@ finalized(void)
 static void
 stuck(void)
 {
-    transport->set_ending(world, 1.0, 7);
+    transport->set_ending(1.0, 7);
     if (rank == ranks - 1) {
         sleep(30);
     }

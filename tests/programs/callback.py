@@ -2,7 +2,7 @@
 
 import time
 
-from cases import case, check_works, raised, square
+from cases import case, check_works, raised, square, told
 
 from ezmpi import MPIPool
 
@@ -54,6 +54,20 @@ with MPIPool() as pool:
     error = raised(pool.map, square, range(1000), picky)
     assert type(error) is LookupError and str(error) == "not four", repr(error)
     assert 4 in seen and len(seen) < 1000
+    assert "the callback for task 2" in told(error), told(error)
+    check_works(pool)
+
+    case("of failures in tasks and callbacks, the lowest")
+    seen = []
+
+    def wary(x):
+        if x == 0:
+            time.sleep(0.3)
+            raise KeyError("zero")
+        return x
+
+    error = raised(pool.map, wary, range(100), lambda result: 1 / 0)
+    assert type(error) is KeyError, repr(error)
     check_works(pool)
 
     case("a callback that raises while workers are busy")

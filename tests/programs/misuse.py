@@ -25,7 +25,8 @@ class Sampler:
         return self.pool.map(square, [x])
 
     def says(self, x):
-        return self.pool.is_master(), self.pool.is_worker(), self.pool.close()
+        pool = self.pool
+        return pool.is_master(), pool.is_worker(), pool.size, pool.workers, pool.close()
 
 
 def makes_pool(x):
@@ -67,7 +68,7 @@ case("methods of an object that holds its pool")
 assert sampler.run(range(5)) == [0, 10, 20, 30, 40]
 sampler.scale = 100
 assert sampler.run(range(5)) == [0, 100, 200, 300, 400]
-assert pool.map(sampler.says, [0]) == [(False, True, None)]
+assert pool.map(sampler.says, [0]) == [(False, True, pool.size, pool.workers, None)]
 assert sampler.pool is pool
 
 case("the pool as task and as result")
