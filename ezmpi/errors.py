@@ -20,6 +20,13 @@ class TransportError(ImportError):
 
     Raised when the first pool finds no MPI library that fits, with what was found
     and the command that mends it; later, with the MPI call that failed.
+
+    Examples
+    --------
+    >>> try:
+    ...     pool = MPIPool()
+    ... except TransportError as error:
+    ...     print(error)
     """
 
 
@@ -28,28 +35,73 @@ class PoolClosedError(RuntimeError, ValueError):
 
     A `RuntimeError` as `concurrent.futures` raises, and a `ValueError` as
     `multiprocessing` does.
+
+    Examples
+    --------
+    >>> pool.close()
+    >>> try:
+    ...     pool.map(abs, [-1])
+    ... except PoolClosedError:
+    ...     print("too late")
+    too late
     """
 
 
 class BrokenPoolError(RuntimeError):
-    """The pool's initializer failed on a worker; its cause tells where and how."""
+    """The pool's initializer failed on a worker; its cause tells where and how.
+
+    Examples
+    --------
+    >>> try:
+    ...     MPIPool(initializer=int, initargs=["x"]).map(abs, [-1])
+    ... except BrokenPoolError as error:
+    ...     print(error)
+    the initializer failed on rank ...: ValueError: ...
+    """
 
 
 class RemoteError(Exception):
     """A task raised an exception that could not itself be brought to the master.
 
     Its class cannot be pickled, or not be made again from its arguments.  The text
-    holds the exception's type, message and remote traceback.
+    holds the exception's type and message, its cause the remote traceback.
+
+    Examples
+    --------
+    >>> class NeedsTwo(Exception):
+    ...     def __init__(self, one, two):
+    ...         super().__init__(one)
+    >>> def fail(x):
+    ...     raise NeedsTwo(x, x)
+    >>> try:
+    ...     pool.map(fail, [1])
+    ... except RemoteError as error:
+    ...     print(error)
+    NeedsTwo: 1
     """
 
 
 class TaskExit(RuntimeError):
     """A task called `sys.exit` or raised `SystemExit`.
 
+    Parameters
+    ----------
+    code : object, optional
+        What the task passed to `sys.exit`.
+
     Attributes
     ----------
     code : object
-        What the task passed to `sys.exit`.
+        The same.
+
+    Examples
+    --------
+    >>> import sys
+    >>> try:
+    ...     pool.map(sys.exit, [3])
+    ... except TaskExit as error:
+    ...     print(error.code)
+    3
     """
 
     def __init__(self, code: object = None) -> None:
@@ -61,7 +113,26 @@ class TaskExit(RuntimeError):
 
 
 class RemoteTraceback(Exception):
-    """The traceback on the worker, as text: the cause of what the master raises."""
+    """The traceback on the worker, as text: the cause of what the master raises.
+
+    Parameters
+    ----------
+    text : str
+        The traceback, then a note with task, rank and host.
+
+    Attributes
+    ----------
+    text : str
+        The same.
+
+    Examples
+    --------
+    >>> try:
+    ...     pool.map(int, ["x"])
+    ... except ValueError as error:
+    ...     print(isinstance(error.__cause__, RemoteTraceback))
+    True
+    """
 
     def __init__(self, text: str) -> None:
         super().__init__(text)

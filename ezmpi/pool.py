@@ -77,8 +77,27 @@ class MPIPool(_ezmpi.MPIPool):
     ValueError
         If there is only one MPI process.
     TypeError
-        If `comm` is neither a communicator nor an int, or `initializer` is not
-        callable.
+        If `comm` is neither a communicator nor an int, `initializer` is not callable,
+        or `initargs` is not iterable.
+    RuntimeError
+        If made in a task, on a communicator of the worker that runs it; or if
+        ``__init__`` is called again.
+    Exception
+        On the master, what pickling `initializer` and `initargs` raised.
+    SystemExit
+        On a worker, with code 0, when the master's process ends; not in `test_mode`.
+
+    Notes
+    -----
+    A worker that is free gets the next chunk: self-scheduling [1]_. Large buffers
+    travel beside the pickles, not in them [2]_.
+
+    References
+    ----------
+    .. [1] P. Tang and P.-C. Yew, "Processor self-scheduling for multiple-nested
+       parallel loops", Proceedings of the 1986 International Conference on Parallel
+       Processing, pp. 528-535.
+    .. [2] A. Pitrou, "Pickle protocol 5 with out-of-band data", PEP 574, 2018.
 
     Examples
     --------
@@ -170,10 +189,19 @@ class MPIPool(_ezmpi.MPIPool):
             the one that made the pool.
         TypeError, ValueError
             If an argument is not of its kind, or `chunksize` is below 1.
+        KeyboardInterrupt
+            At Ctrl-C, at once; the pool can be used on.
+        TransportError
+            If MPI reports an error.
+
+        Notes
+        -----
+        Of several failures the lowest is raised, not the first to come, since that is
+        the one that a serial loop meets, and `concurrent.futures.Executor.map`, too.
 
         Examples
         --------
-        >>> pool.map(abs, [-1, 2, -3])  # doctest: +SKIP
+        >>> pool.map(abs, [-1, 2, -3])
         [1, 2, 3]
         """
         # not super(), which costs some per cent of a map of one task
@@ -216,7 +244,7 @@ class MPIPool(_ezmpi.MPIPool):
         >>> def total(batch):
         ...     (start, stop), numbers = batch
         ...     return sum(numbers)
-        >>> pool.batched_map(total, range(10))  # doctest: +SKIP
+        >>> pool.batched_map(total, range(10))
         [6, 15, 24]
         """
         tasks = list(tasks)
@@ -245,7 +273,7 @@ class MPIPool(_ezmpi.MPIPool):
 
         Examples
         --------
-        >>> pool.wait()  # doctest: +SKIP
+        >>> pool.wait()
         """
         super().wait(callback)
 
@@ -262,7 +290,7 @@ class MPIPool(_ezmpi.MPIPool):
 
         Examples
         --------
-        >>> pool.close()  # doctest: +SKIP
+        >>> pool.close()
         """
         super().close()
 
@@ -276,7 +304,7 @@ class MPIPool(_ezmpi.MPIPool):
 
         Examples
         --------
-        >>> pool.is_master()  # doctest: +SKIP
+        >>> pool.is_master()
         True
         """
         return bool(self.rank == 0)
@@ -291,7 +319,7 @@ class MPIPool(_ezmpi.MPIPool):
 
         Examples
         --------
-        >>> pool.is_worker()  # doctest: +SKIP
+        >>> pool.is_worker()
         False
         """
         return not self.is_master()
@@ -307,19 +335,40 @@ class MPIPool(_ezmpi.MPIPool):
 
         Examples
         --------
-        >>> MPIPool.enabled()  # doctest: +SKIP
+        >>> MPIPool.enabled()
         True
         """
         return _mpi.enabled()
 
     @property
     def workers(self) -> Set[int]:
-        """The workers' ranks."""
+        """The workers' ranks.
+
+        Returns
+        -------
+        set of int
+            All but 0, on every rank.
+
+        Examples
+        --------
+        >>> sorted(pool.workers)  # of mpiexec -n 4
+        [1, 2, 3]
+        """
         return set(range(1, self.size + 1))
 
     @property
     def comm(self) -> Any:
-        """The communicator: mpi4py's object where mpi4py is there, else the handle."""
+        """The communicator that the pool was made on.
+
+        Returns
+        -------
+        mpi4py.MPI.Comm or int
+            Where mpi4py cannot be imported, its Fortran handle.
+
+        Examples
+        --------
+        >>> comm = pool.comm
+        """
         return _mpi.communicator(self._handle)
 
     @property
@@ -337,9 +386,48 @@ class MPIPool(_ezmpi.MPIPool):
         *args: Any,
         **kwargs: Any,
     ) -> Optional[List[Any]]:
+        """Call `map`.
+
+        Parameters
+        ----------
+        worker : callable
+            Takes one task.
+        tasks : iterable
+            What to call it with.
+        *args, **kwargs
+            The other arguments of `map`.
+
+        Returns
+        -------
+        list or None
+            As `map`.
+
+        Raises
+        ------
+        Exception
+            As `map`.
+
+        Examples
+        --------
+        >>> pool(abs, [-1, 2, -3])
+        [1, 2, 3]
+        """
         return self.map(worker, tasks, *args, **kwargs)
 
     def __enter__(self) -> "MPIPool":
+        """Begin a ``with`` statement; its end closes the pool.
+
+        Returns
+        -------
+        MPIPool
+            The pool itself.
+
+        Examples
+        --------
+        >>> with pool as same:
+        ...     same is pool
+        True
+        """
         return self
 
     def __exit__(

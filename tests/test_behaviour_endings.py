@@ -29,8 +29,8 @@ def check_ending(how, ranks, *args, seconds=10):
 @pytest.mark.parametrize("where", ["with", "with_out", "close", "open"])
 @pytest.mark.parametrize("how", ["plain", "exception", "exit3"])
 def test_ending(how, where, mode):
-    """Not closed, ezmpi 0.1.0 and schwimmbad 0.4.2 close at exit, with a message too
-    many after a ``with``; after an exception outside a ``with`` they do the same."""
+    """ezmpi 0.1.0 and schwimmbad 0.4.2 close at exit, after a ``with`` once more; that
+    is a message too many, and the exit code is lost now and then."""
     check_ending(how, 3, where, mode)
 
 
@@ -73,7 +73,7 @@ def broke_its_launcher(result):
 )
 @pytest.mark.parametrize("owner", ["", "before"])
 def test_ending_while_workers_are_busy(how, where, code, seconds, owner):
-    """The existing pools wait until the abandoned tasks have ended, a minute here."""
+    """ezmpi 0.1.0 and schwimmbad 0.4.2 hang."""
     if owner:
         pytest.importorskip("mpi4py", reason="needs mpi4py")
     result = launch("ending.py", 3, how, where, "busy", owner)
@@ -88,7 +88,7 @@ def test_ending_while_workers_are_busy(how, where, code, seconds, owner):
 
 @pytest.mark.slow
 def test_two_hundred_short_jobs():
-    """After the pools that send "stop" twice, MPICH 5 ends a third of them with 9."""
+    """After the pools that send "stop" twice, MPICH 5 ends some of them with 9."""
     for number in range(200):
         result = launch("short.py", 2 + number % 3)
         assert result.returncode == 0 and result.stderr == "", (number, result)

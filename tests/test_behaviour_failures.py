@@ -21,7 +21,7 @@ def test_the_lowest_failure_is_raised(ranks):
 
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_an_uncaught_failure_shows_where_it_happened(ranks):
-    """ezmpi 0.1.0 and schwimmbad 0.4.2: the worker's traceback, and then a hang."""
+    """ezmpi 0.1.0 hangs, schwimmbad 0.4.2 ends with code 0."""
     result = launch("failure_uncaught.py", ranks)
     assert result.returncode == 1, result
     assert result.left == [], result

@@ -34,7 +34,7 @@ def check_caught(mode, ranks, within=1.0):
 
 @RANKS
 def test_caught_and_the_next_map_is_right(ranks):
-    """ezmpi 0.1.0 and schwimmbad 0.4.2: the next map takes in the old one's results."""
+    """ezmpi 0.1.0 and schwimmbad 0.4.2: the next map hangs."""
     check_caught("caught", ranks)
 
 
@@ -69,7 +69,7 @@ def test_twice():
     ("ranks", "how"), [(2, "with"), (4, "with"), (8, "with"), (4, "no_with")]
 )
 def test_not_caught(ranks, how):
-    """ezmpi 0.1.0 and schwimmbad 0.4.2 wait until every task has ended."""
+    """ezmpi 0.1.0 and schwimmbad 0.4.2 hang, also when the tasks have ended."""
     with start("interrupt.py", ranks, "not_caught", how) as job:
         sent = interrupt(job)
         result = job.finish(timeout=30)
@@ -98,5 +98,5 @@ def test_at_the_launcher(ranks):
 
 @RANKS
 def test_in_a_worker(ranks):
-    """ezmpi 0.1.0 and schwimmbad 0.4.2: a SIGINT that reaches a worker ends the job."""
+    """ezmpi 0.1.0 and schwimmbad 0.4.2: a worker that gets SIGINT is lost."""
     check("interrupt_worker.py", ranks)

@@ -8,7 +8,7 @@ RANKS = pytest.mark.parametrize("ranks", [2, 4])
 
 @RANKS
 def test_functions_and_constants(ranks):
-    """schwimmbad 0.4.2 does not find them; ezmpi 0.1.0 sends them with every task."""
+    """schwimmbad 0.4.2 does not find later functions; nor ezmpi 0.1.0 later constants."""
     check("main_names.py", ranks)
 
 

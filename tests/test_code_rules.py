@@ -419,3 +419,10 @@ def test_every_program_is_used():
 def test_an_unused_program_is_found():
     sources = {"orphan": "# orphan", "test_a": "run('used.py'); run('orphanage')"}
     assert unused_programs(["orphan", "used"], sources) == ["orphan"]
+
+
+def test_the_design_shows_the_same_arrows():
+    page = (ROOT / "docs" / "design.md").read_text()
+    shown = re.findall(r"^(\w+) +-> ([\w ]+)$", page, re.MULTILINE)
+    expected = {name: sorted(to.split()) for name, to in ARROWS.items() if to}
+    assert {name: sorted(to.split()) for name, to in shown} == expected

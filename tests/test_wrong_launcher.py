@@ -15,7 +15,7 @@ OTHER = os.environ.get("EZMPI_TEST_OTHER_MPIEXEC")
 @pytest.mark.skipif(not OTHER, reason="EZMPI_TEST_OTHER_MPIEXEC is not set")
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_other_launcher(ranks):
-    """ezmpi 0.1.0 and schwimmbad 0.4.2 take each rank for a single process."""
+    """By itself MPICH aborts every rank, and Open MPI takes each for a single one."""
     assert mpi_of(OTHER) != mpi(), "EZMPI_TEST_OTHER_MPIEXEC is this environment's own"
     result = launch("alone.py", ranks, launcher=OTHER)
     assert result.returncode != 0, result

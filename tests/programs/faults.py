@@ -1,9 +1,11 @@
-"""faults.py SCENARIO: what users of the existing pools suffer from, in their own terms.
+"""faults.py SCENARIO [HOW]: what users of the existing pools suffer from.
 
 It uses only what all these pools have, so that it also runs on them: POOL names the
-module that MPIPool comes from.  Prints "ok" where all is as it should be.
+module that MPIPool comes from.  Prints "begun" when the first pool is there, and "ok"
+where all is as it should be.
 """
 
+import enum
 import importlib
 import os
 import signal
@@ -13,7 +15,13 @@ import threading
 import time
 
 scenarios = {}
-MPIPool = importlib.import_module(os.environ.get("POOL", "ezmpi")).MPIPool
+PoolType = importlib.import_module(os.environ.get("POOL", "ezmpi")).MPIPool
+
+
+def MPIPool(**options):
+    pool = PoolType(**options)
+    print("begun", flush=True)
+    return pool
 
 
 def scenario(function):
@@ -114,17 +122,90 @@ def interrupt_in_a_task():
 
 
 @scenario
-def exit_code():
-    """The caller looks for code 3."""
-    pool = MPIPool()
-    print("ok" if pool.map(double, [1]) == [2] else "wrong")
-    sys.exit(3)
+def lowest_of_several_failures():
+    """The one that a serial loop would have met, though a later task fails first."""
+    with MPIPool() as pool:
+        check_raises(pool, LookupError, fail_late_or_soon, ["late", "soon"])
+
+
+def fail_late_or_soon(when):
+    if when == "soon":
+        raise ValueError(when)
+    time.sleep(0.3)
+    raise LookupError(when)
+
+
+@scenario
+def uncaught_failure():
+    """The caller looks for code 1."""
+    with MPIPool() as pool:
+        pool.map(inverse, [2, 1, 0])
+
+
+@scenario
+def ending_within(how):
+    """The caller looks at the exit code."""
+    with MPIPool() as pool:
+        assert pool.map(double, [1]) == [2]
+        end(how)
+
+
+@scenario
+def ending_after(how):
+    with MPIPool() as pool:
+        assert pool.map(double, [1]) == [2]
+    end(how)
+
+
+def end(how):
+    print("ok", flush=True)
+    if how == "exit":
+        sys.exit(3)
+    if how == "error":
+        raise LookupError("deliberate")
+
+
+def interrupt_soon():
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+
+@scenario
+def interrupt_not_caught():
+    """The caller looks for an end long before that of the tasks."""
+    with MPIPool() as pool:
+        interrupt_soon()
+        pool.map(time.sleep, [30] * 4)
+
+
+@scenario
+def end_while_workers_are_busy():
+    """The same, where the script caught the interrupt."""
+    with MPIPool() as pool:
+        interrupt_soon()
+        try:
+            pool.map(time.sleep, [30] * 4)
+        except KeyboardInterrupt:
+            pass
+
+
+@scenario
+def interrupt_at_a_worker():
+    """The launcher sends Ctrl-C to every rank: one that waits is not to mind it."""
+    with MPIPool() as pool:
+        (worker,) = pool.map(process_id, [0])
+        os.kill(worker, signal.SIGINT)
+        time.sleep(0.3)
+        assert pool.map(double, range(5)) == [0, 2, 4, 6, 8]
+
+
+def process_id(x):
+    return os.getpid()
 
 
 @scenario
 def next_map_after_an_interrupt():
     with MPIPool() as pool:
-        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        interrupt_soon()
         try:
             pool.map(slow, range(100, 140))
         except KeyboardInterrupt:
@@ -172,11 +253,11 @@ def tasks_are_drawn_as_needed():
         sign = os.path.join(directory, "begun")
 
         def begin(x):
-            open(sign, "w").close()
+            os.path.exists(sign) or open(sign, "w").close()
 
         def tasks():
-            for number in range(100_000):
-                assert number < 99_999 or os.path.exists(sign), "all drawn at once"
+            for number in range(20_000):
+                assert number < 19_999 or os.path.exists(sign), "all drawn at once"
                 yield number
 
         with MPIPool() as pool:
@@ -193,6 +274,70 @@ def function_defined_later():
 
         later.__qualname__ = "later"
         assert pool.map(later, [1, 2]) == [2, 3]
+
+
+@scenario
+def constant_changed_later():
+    global OFFSET
+    with MPIPool() as pool:
+        for OFFSET in (10, 20):
+            assert pool.map(add_offset, [1, 2]) == [OFFSET + 1, OFFSET + 2]
+
+
+OFFSET = 0
+
+
+def add_offset(x):
+    return x + OFFSET
+
+
+@scenario
+def callable_changed_in_place():
+    with MPIPool() as pool:
+        adder = Adder()
+        for adder.amounts[0] in (10, 20):
+            assert pool.map(adder, [1]) == [adder.amounts[0] + 1]
+
+
+class Adder:
+    def __init__(self):
+        self.amounts = [0]
+
+    def __call__(self, x):
+        return x + self.amounts[0]
+
+
+@scenario
+def callable_is_sent_once():
+    with MPIPool() as pool:
+        counter = Counter()
+        pool.map(counter, range(100))
+        assert counter.pickled < 10, counter.pickled
+
+
+class Counter:
+    pickled = 0
+
+    def __call__(self, x):
+        return x
+
+    def __reduce__(self):
+        self.pickled += 1
+        return Counter, ()
+
+
+@scenario
+def enum_member_stays_the_same():
+    with MPIPool() as pool:
+        assert pool.map(is_red, [[Color.RED]]) == [True]
+
+
+class Color(enum.Enum):
+    RED = 1
+
+
+def is_red(colors):
+    return colors[0] is Color.RED
 
 
 @scenario
@@ -226,5 +371,14 @@ def processor_seconds(x):
     return time.process_time()
 
 
-scenarios[sys.argv[1]]()
+@scenario
+def waiting_master():
+    with MPIPool() as pool:
+        before = time.process_time()
+        pool.map(time.sleep, [2])
+        used = time.process_time() - before
+        assert used < 0.4, used
+
+
+scenarios[sys.argv[1]](*sys.argv[2:])
 print("ok")
