@@ -76,7 +76,7 @@ def test_ending_while_workers_are_busy(how, where, code, seconds, owner):
     """The existing pools wait until the abandoned tasks have ended, a minute here."""
     if owner:
         pytest.importorskip("mpi4py", reason="needs mpi4py")
-    result = launch("ending.py", 3, how, where, "busy", owner)
+    result = launch("ending.py", 3, how, where, "busy=60", owner)
     assert result.returncode == code or broke_its_launcher(result), result
     assert result.left == [], result
     assert result.seconds < seconds + 3, result
@@ -84,6 +84,28 @@ def test_ending_while_workers_are_busy(how, where, code, seconds, owner):
     assert len(lines) == 1 and "aborting the job" in lines[0], result
     if how == "exception":
         assert result.errors[0].count("LookupError: deliberate") == 1, result
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("owner", ["", "before"])
+@pytest.mark.parametrize(
+    ("how", "where", "options"),
+    [
+        ("plain", "open", ["busy=2"]),
+        ("exit3", "open", ["busy=2"]),
+        # What the user has caught is no reason to hurry, nor for another code.
+        ("plain", "open", ["busy=3", "interrupted"]),
+        ("plain", "with_caught", ["busy=3"]),
+    ],
+)
+def test_ending_while_workers_finish_in_time(how, where, options, owner):
+    if owner:
+        pytest.importorskip("mpi4py", reason="needs mpi4py")
+    result = launch("ending.py", 3, how, where, *options, owner)
+    assert result.returncode == CODES[how], result
+    assert result.left == [] and result.seconds < 10, result
+    assert "napped" in result.stdout, result  # the worker was busy, and not killed
+    assert all(error == "" for error in result.errors), result
 
 
 @pytest.mark.slow
