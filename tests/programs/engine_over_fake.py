@@ -27,6 +27,7 @@ from ezmpi.errors import BrokenPoolError, PoolClosedError, TaskExit, TransportEr
 LARGE = 300000  # bytes; more than travels with the header
 LEAK = 100000  # less than one large argument, more than what a crew takes
 PATIENCE = 30  # seconds that a run may take
+CALLABLE = 3  # the verb, in protocol.h
 GATE = 1  # seconds that a task waits for another
 CALLS = ("open", "send", "flush", "wait", "take", "close")
 
@@ -45,6 +46,8 @@ class Fake(ctypes.Structure):
         ("die", ctypes.CFUNCTYPE(None, c_int32)),
         ("over", ctypes.CFUNCTYPE(c_int, c_int32)),
         ("kept", ctypes.CFUNCTYPE(c_size_t, c_int32)),
+        ("lose", ctypes.CFUNCTYPE(None, c_int, c_long)),
+        ("to_lose", ctypes.CFUNCTYPE(c_long)),
     ]
 
     @classmethod
@@ -301,6 +304,20 @@ def callables(job, pool):
         job.gives([amount], pool.map, Adder(amount), [0])
     job.gives([5], pool.map, adder, [0])
     job.gives([3], pool.map, lambda number: number + 3, [0])
+
+
+@scenario()
+def forgotten(job, pool):
+    """A worker that does not hold the callable asks for it, and its tasks wait."""
+    for amount, chunksize in enumerate([1, 2, 4]):
+        job.fake.lose(CALLABLE, 1)
+        expected = list(range(amount, amount + 8))
+        job.gives(expected, pool.map, Adder(amount), range(8), chunksize=chunksize)
+        if job.fake.to_lose() and not job.failures:
+            raise Wrong("the callable did not travel")
+    job.fake.lose(CALLABLE, 1)
+    job.raises(ValueError, pool.map, fail_from_three, range(8))
+    job.gives([0, 2], pool.map, double, range(2))
 
 
 @scenario()
