@@ -29,6 +29,7 @@ LEAK = 100000  # less than one large argument, more than what a crew takes
 PATIENCE = 30  # seconds that a run may take
 CALLABLE = 3  # the verb, in protocol.h
 GATE = 1  # seconds that a task waits for another
+START_CALLS = ("check", "start")  # before any job
 CALLS = ("open", "send", "flush", "wait", "take", "close")
 
 # ---- the fake transport -----------------------------------------------------
@@ -453,9 +454,24 @@ ANSWERED = {"plain", "large", "callables", "initializer", "pools", "waits"}
 class Runner:
     def __init__(self, library, name):
         self.fake = Fake.behind_table(library)
+        for call in START_CALLS:
+            self.fake.plan(0, call.encode(), 1, 0)
+            self.start_fails(library, call)
+        self.start(library)
+        self.scenario = SCENARIOS[name]
+
+    def start(self, library):
         self.transport = _ezmpi.load_transport(library, None)
         _ezmpi.start_transport(self.transport)
-        self.scenario = SCENARIOS[name]
+
+    def start_fails(self, library, call):
+        try:
+            self.start(library)
+        except TransportError as error:
+            if f"{call}: failed as planned" in str(error):
+                return
+            raise
+        raise Wrong(f"{call} did not fail")
 
     def run(self, rank=0, call=b"send", number=0, lasting=0):
         """One job; returns it and the bytes that it left behind."""
