@@ -3,7 +3,7 @@
 import signal
 
 import pytest
-from launch import launch, mpi
+from launch import check, launch, mpi
 
 CODES = {"plain": 0, "exception": 1, "exit3": 3, "text": 1, "zero": 0}
 LAST_WORDS = {"exception": "LookupError: deliberate", "text": "deliberate last words"}
@@ -106,6 +106,23 @@ def test_ending_while_workers_finish_in_time(how, where, options, owner):
     assert result.left == [] and result.seconds < 10, result
     assert "napped" in result.stdout, result  # the worker was busy, and not killed
     assert all(error == "" for error in result.errors), result
+
+
+@pytest.mark.parametrize("imported", ["", "before", "after"])
+def test_exit_hooks_still_have_the_pool(imported):
+    if imported:
+        pytest.importorskip("mpi4py", reason="needs mpi4py")
+    check("exit_hooks.py", 3, imported)
+
+
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGSEGV"])
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_the_death_of_a_worker_ends_the_job(ranks, how):
+    """The launcher sees to it; nobody waits for the answer."""
+    result = launch("killed.py", ranks, how)
+    assert result.returncode != 0 and result.seconds < 10, result
+    assert "mapping" in result.stdout and "finished" not in result.stdout, result
+    assert result.left == [], result
 
 
 @pytest.mark.slow
