@@ -25,8 +25,11 @@ def interrupt(job, to="master", busy=0.5):
         "launcher": [job.launcher_pid],
     }[to]
     sent = time.monotonic()
+    # A terminal signals all at once: the master must not go on before the others know.
+    os.kill(job.pid(0), signal.SIGSTOP)
     for pid in pids:
         os.kill(pid, signal.SIGINT)
+    os.kill(job.pid(0), signal.SIGCONT)
     return sent
 
 
