@@ -3,7 +3,7 @@
 import signal
 
 import pytest
-from launch import launch, mpi
+from launch import check, launch, mpi
 
 CODES = {"plain": 0, "exception": 1, "exit3": 3, "text": 1, "zero": 0}
 LAST_WORDS = {"exception": "LookupError: deliberate", "text": "deliberate last words"}
@@ -76,7 +76,7 @@ def test_ending_while_workers_are_busy(how, where, code, seconds, owner):
     """ezmpi 0.1.0 and schwimmbad 0.4.2 hang."""
     if owner:
         pytest.importorskip("mpi4py", reason="needs mpi4py")
-    result = launch("ending.py", 3, how, where, "busy", owner)
+    result = launch("ending.py", 3, how, where, "busy=60", owner)
     assert result.returncode == code or broke_its_launcher(result), result
     assert result.left == [], result
     assert result.seconds < seconds + 3, result
@@ -84,6 +84,45 @@ def test_ending_while_workers_are_busy(how, where, code, seconds, owner):
     assert len(lines) == 1 and "aborting the job" in lines[0], result
     if how == "exception":
         assert result.errors[0].count("LookupError: deliberate") == 1, result
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("owner", ["", "before"])
+@pytest.mark.parametrize(
+    ("how", "where", "options"),
+    [
+        ("plain", "open", ["busy=2"]),
+        ("exit3", "open", ["busy=2"]),
+        # What the user has caught is no reason to hurry, nor for another code.
+        ("plain", "open", ["busy=3", "interrupted"]),
+        ("plain", "with_caught", ["busy=3"]),
+    ],
+)
+def test_ending_while_workers_finish_in_time(how, where, options, owner):
+    if owner:
+        pytest.importorskip("mpi4py", reason="needs mpi4py")
+    result = launch("ending.py", 3, how, where, *options, owner)
+    assert result.returncode == CODES[how], result
+    assert result.left == [] and result.seconds < 10, result
+    assert "napped" in result.stdout, result  # the worker was busy, and not killed
+    assert all(error == "" for error in result.errors), result
+
+
+@pytest.mark.parametrize("imported", ["", "before", "after"])
+def test_exit_hooks_still_have_the_pool(imported):
+    if imported:
+        pytest.importorskip("mpi4py", reason="needs mpi4py")
+    check("exit_hooks.py", 3, imported)
+
+
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGSEGV"])
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_the_death_of_a_worker_ends_the_job(ranks, how):
+    """The launcher sees to it; nobody waits for the answer."""
+    result = launch("killed.py", ranks, how)
+    assert result.returncode != 0 and result.seconds < 10, result
+    assert "mapping" in result.stdout and "finished" not in result.stdout, result
+    assert result.left == [], result
 
 
 @pytest.mark.slow

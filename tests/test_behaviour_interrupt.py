@@ -5,23 +5,33 @@ import signal
 import time
 
 import pytest
-from launch import check, start
+from launch import check, mpi, start
 
 RANKS = pytest.mark.parametrize("ranks", [2, 4, 8])
 
 
-def interrupt(job, busy=0.5):
-    """Send SIGINT to the master once the workers are busy; returns when."""
+# Which processes get SIGINT: a terminal sends it to all in its foreground, often every
+# rank; the launcher passes it on, or ends the job.
+TO = pytest.mark.parametrize("to", ["master", "all", "launcher"])
+
+
+def interrupt(job, to="master", busy=0.5):
+    """Send SIGINT once the workers are busy; returns when."""
     job.wait_for("mapping")
     time.sleep(busy)
     sent = time.monotonic()
-    job.signal(0, signal.SIGINT)
+    if to == "all":
+        (job.directory / "interrupt").touch()
+    else:
+        os.kill(job.pid(0) if to == "master" else job.launcher_pid, signal.SIGINT)
     return sent
 
 
-def check_caught(mode, ranks, within=1.0):
+def check_caught(mode, ranks, to="master", within=1.0):
+    if to == "launcher" and mpi() != "mpich":
+        pytest.skip("only MPICH's launcher leaves it to the ranks")
     with start("interrupt.py", ranks, mode) as job:
-        sent = interrupt(job)
+        sent = interrupt(job, to)
         job.wait_for("caught")
         seconds = time.monotonic() - sent
         result = job.finish(timeout=30)
@@ -32,34 +42,38 @@ def check_caught(mode, ranks, within=1.0):
     assert result.left == [], result
 
 
+@TO
 @RANKS
-def test_caught_and_the_next_map_is_right(ranks):
+def test_caught_and_the_next_map_is_right(ranks, to):
     """ezmpi 0.1.0 and schwimmbad 0.4.2: the next map hangs."""
-    check_caught("caught", ranks)
+    check_caught("caught", ranks, to)
 
 
+@pytest.mark.parametrize("to", ["master", "all"])
 @pytest.mark.parametrize("ranks", [4, 8])
-def test_a_busy_worker_does_not_hold_up_the_next_map(ranks):
-    check_caught("some_busy", ranks)
+def test_a_busy_worker_does_not_hold_up_the_next_map(ranks, to):
+    check_caught("some_busy", ranks, to)
 
 
+@TO
 @pytest.mark.parametrize("mode", ["in_generator", "in_callback"])
-def test_in_the_users_own_code(mode):
-    check_caught(mode, 3)
+def test_in_the_users_own_code(mode, to):
+    check_caught(mode, 3, to)
 
 
-def test_handled_by_the_user():
-    check_caught("handled", 3, within=10)
+@TO
+def test_handled_by_the_user(to):
+    check_caught("handled", 3, to, within=10)
 
 
-def test_twice():
+@pytest.mark.parametrize("to", ["master", "all"])
+def test_twice(to):
     with start("interrupt.py", 3, "twice") as job:
-        interrupt(job)
+        interrupt(job, to)
         deadline = time.monotonic() + 5
         while job.stdout().count("mapping") < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
-        time.sleep(0.3)
-        job.signal(0, signal.SIGINT)
+        interrupt(job, to, busy=0.3)
         result = job.finish(timeout=30)
     assert result.returncode == 0 and "ok" in result.stdout, result
     assert result.stderr == "", result

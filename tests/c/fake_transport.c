@@ -89,6 +89,10 @@ static struct {
         int lasting;            /* and all after it */
         int tripped;
     } plan;
+    struct {
+        int verb;
+        long number;            /* so many messages of that verb get lost */
+    } loss;
     int violations;
 } fake = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -263,7 +267,12 @@ fake_send(struct mailbox *mailbox, int rank, int verb, int expects,
     message->verb = verb;
     if (sent->size == 0)
         settle(message);
-    deliver(&mailbox->job->ranks[rank], message);
+    if (verb == fake.loss.verb && fake.loss.number > 0) {
+        fake.loss.number--;
+        drop(message);
+    }
+    else
+        deliver(&mailbox->job->ranks[rank], message);
     return leave(mailbox, TRANSPORT_OK);
 }
 
@@ -548,7 +557,23 @@ control_plan(int rank, const char *name, long number, int lasting)
     fake.plan.number = number;
     fake.plan.lasting = lasting;
     fake.plan.tripped = 0;
+    fake.loss.number = 0;
     pthread_mutex_unlock(&fake.lock);
+}
+
+static void
+control_lose(int verb, long number)
+{
+    pthread_mutex_lock(&fake.lock);
+    fake.loss.verb = verb;
+    fake.loss.number = number;
+    pthread_mutex_unlock(&fake.lock);
+}
+
+static long
+control_to_lose(void)
+{
+    return fake.loss.number;
 }
 
 static int
@@ -624,6 +649,8 @@ struct fake {
     void (*die)(int32_t handle);
     int (*over)(int32_t handle);
     size_t (*kept)(int32_t handle);
+    void (*lose)(int verb, long number);
+    long (*to_lose)(void); /* how many of them are still to be lost */
 };
 
 extern const struct fake ezmpi_transport;
@@ -662,4 +689,6 @@ const struct fake ezmpi_transport = {
     .die = control_die,
     .over = control_over,
     .kept = control_kept,
+    .lose = control_lose,
+    .to_lose = control_to_lose,
 };

@@ -1,5 +1,7 @@
 """What the programs share.  They print each case first, so that a hang names it."""
 
+import os
+
 
 def case(name):
     print("case:", name, flush=True)
@@ -18,6 +20,12 @@ def told(error):
     """All that a user is shown of an exception: text, notes, cause."""
     lines = [repr(error), str(error), str(error.__cause__)]
     return "\n".join(lines + list(getattr(error, "__notes__", ())))
+
+
+def launchers_rank():
+    """This process's rank by the launcher's word, as rank.sh finds it."""
+    names = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
+    return next(int(os.environ[name]) for name in names if name in os.environ)
 
 
 def square(x):

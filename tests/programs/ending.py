@@ -1,17 +1,21 @@
 """ending.py HOW WHERE [OPTION...]: the ways in which a master's script ends.
 
 HOW: plain, exception, exit3, text, zero.  WHERE: with, close, open (not closed), with_out
-(after the with).  OPTION: test_mode; before, after (mpi4py is imported before or after
-the pool is made); busy (a worker is in an abandoned task for a minute).
+(after the with), with_caught (after one that an exception left).  OPTION: test_mode;
+before, after (mpi4py is imported before or after the pool is made); busy=SECONDS (a
+worker is in an abandoned task for so long); interrupted (by Ctrl-C it was abandoned).
 """
 
+import os
+import signal
 import sys
+import threading
 import time
 
 if "before" in sys.argv:
     from mpi4py import MPI  # noqa: F401
 
-from cases import square
+from cases import raised, square
 
 from ezmpi import MPIPool
 
@@ -33,6 +37,7 @@ def nap(seconds):
     time.sleep(seconds)
     if seconds < 1:
         raise ValueError("soon")
+    print("napped", flush=True)
 
 
 def use(pool):
@@ -41,16 +46,30 @@ def use(pool):
     if "after" in sys.argv:
         from mpi4py import MPI  # noqa: F401
     assert pool.map(square, range(20)) == [x * x for x in range(20)]
-    if "busy" in sys.argv:
-        try:
-            pool.map(nap, [0.3] + [60] * 20)
-        except ValueError:
-            pass
+    for option in sys.argv:
+        if option.startswith("busy="):
+            keep_busy(pool, float(option[5:]))
+
+
+def keep_busy(pool, seconds):
+    if "interrupted" in sys.argv:
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        expected, naps = KeyboardInterrupt, [seconds] * 20
+    else:
+        expected, naps = ValueError, [0.3] + [seconds] * 20
+    assert type(raised(pool.map, nap, naps)) is expected
 
 
 def main():
     where = sys.argv[2]
-    if where.startswith("with"):
+    if where == "with_caught":
+        try:
+            with MPIPool() as pool:
+                use(pool)
+                raise LookupError("caught outside")
+        except LookupError:
+            end()
+    elif where.startswith("with"):
         with MPIPool(test_mode="test_mode" in sys.argv) as pool:
             use(pool)
             if where == "with" and pool.is_master():

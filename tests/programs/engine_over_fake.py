@@ -27,7 +27,9 @@ from ezmpi.errors import BrokenPoolError, PoolClosedError, TaskExit, TransportEr
 LARGE = 300000  # bytes; more than travels with the header
 LEAK = 100000  # less than one large argument, more than what a crew takes
 PATIENCE = 30  # seconds that a run may take
+CALLABLE = 3  # the verb, in protocol.h
 GATE = 1  # seconds that a task waits for another
+START_CALLS = ("check", "start")  # before any job
 CALLS = ("open", "send", "flush", "wait", "take", "close")
 
 # ---- the fake transport -----------------------------------------------------
@@ -45,6 +47,8 @@ class Fake(ctypes.Structure):
         ("die", ctypes.CFUNCTYPE(None, c_int32)),
         ("over", ctypes.CFUNCTYPE(c_int, c_int32)),
         ("kept", ctypes.CFUNCTYPE(c_size_t, c_int32)),
+        ("lose", ctypes.CFUNCTYPE(None, c_int, c_long)),
+        ("to_lose", ctypes.CFUNCTYPE(c_long)),
     ]
 
     @classmethod
@@ -304,6 +308,20 @@ def callables(job, pool):
 
 
 @scenario()
+def forgotten(job, pool):
+    """A worker that does not hold the callable asks for it, and its tasks wait."""
+    for amount, chunksize in enumerate([1, 2, 4]):
+        job.fake.lose(CALLABLE, 1)
+        expected = list(range(amount, amount + 8))
+        job.gives(expected, pool.map, Adder(amount), range(8), chunksize=chunksize)
+        if job.fake.to_lose() and not job.failures:
+            raise Wrong("the callable did not travel")
+    job.fake.lose(CALLABLE, 1)
+    job.raises(ValueError, pool.map, fail_from_three, range(8))
+    job.gives([0, 2], pool.map, double, range(2))
+
+
+@scenario()
 def failing(job, pool):
     blocks = [Block(bytes(LARGE)) for _ in range(3)]
     for chunksize in (1, 2, 5):
@@ -436,9 +454,24 @@ ANSWERED = {"plain", "large", "callables", "initializer", "pools", "waits"}
 class Runner:
     def __init__(self, library, name):
         self.fake = Fake.behind_table(library)
+        for call in START_CALLS:
+            self.fake.plan(0, call.encode(), 1, 0)
+            self.start_fails(library, call)
+        self.start(library)
+        self.scenario = SCENARIOS[name]
+
+    def start(self, library):
         self.transport = _ezmpi.load_transport(library, None)
         _ezmpi.start_transport(self.transport)
-        self.scenario = SCENARIOS[name]
+
+    def start_fails(self, library, call):
+        try:
+            self.start(library)
+        except TransportError as error:
+            if f"{call}: failed as planned" in str(error):
+                return
+            raise
+        raise Wrong(f"{call} did not fail")
 
     def run(self, rank=0, call=b"send", number=0, lasting=0):
         """One job; returns it and the bytes that it left behind."""

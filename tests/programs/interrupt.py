@@ -1,9 +1,13 @@
 """Ctrl-C in the master while workers are busy; the first argument says what follows."""
 
+import os
+import signal
 import sys
+import threading
 import time
+from pathlib import Path
 
-from cases import check_works, raised
+from cases import check_works, launchers_rank, raised
 
 from ezmpi import MPIPool
 
@@ -78,19 +82,32 @@ def twice(pool):
 
 def handled(pool):
     """A handler of the user's that does not raise: the map goes on."""
-    import signal
-
-    came = []
-    signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
     print("mapping", flush=True)
     assert pool.map(nap, [0.2] * 10) == [0.2] * 10
     assert came == [signal.SIGINT], came
     print("caught", flush=True)
 
 
+came = []
+if sys.argv[1] == "handled":  # on every rank
+    signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+
+
 def not_caught(pool):
     print("mapping", flush=True)
     pool.map(late, [30] * 20)
+
+
+def interrupt_all():
+    """Where a file asks for it, SIGINT to every rank, as from a terminal: the master
+    does not go on before all have it, since this thread keeps Python's lock."""
+    while True:
+        time.sleep(0.002)
+        if os.path.exists("interrupt"):
+            os.remove("interrupt")
+            ranks = list(Path().glob("rank-*.pid"))
+            for pid in [int(rank.read_text()) for rank in ranks]:
+                os.kill(pid, signal.SIGINT)
 
 
 def with_statement():
@@ -103,6 +120,8 @@ def no_with():
     globals()[sys.argv[1]](pool)
 
 
+if launchers_rank() == 0:
+    threading.Thread(target=interrupt_all, daemon=True).start()
 if "no_with" in sys.argv:
     no_with()
 else:

@@ -10,15 +10,16 @@ from ezmpi import MPIPool
 
 COUNT = int(sys.argv[1])
 LIMIT = 20e6
+LENGTH = 3 * 10**8 // COUNT  # a list of a tenth of the tasks already takes 30 MB
 
 
 def tasks(count):
     for x in range(count):
-        yield x, "some text to carry"
+        yield x, str(x).rjust(LENGTH)
 
 
 def task(pair):
-    return pair[0] % 7
+    return pair[1][::-1]
 
 
 def peak(x):
@@ -34,7 +35,7 @@ with MPIPool() as pool:
     for name, count, kwargs in (
         ("one by one", COUNT, {}),
         ("in chunks", COUNT, {"chunksize": 100}),
-        ("to a callback", COUNT // 10, {"callback": abs}),
+        ("to a callback", COUNT // 10, {"callback": len}),
     ):
         case(name)
         pool.map(task, tasks(2000), return_results=False, **kwargs)
@@ -48,11 +49,13 @@ with MPIPool() as pool:
     def first_slow(pair):
         if pair[0] == 0 and slow:
             time.sleep(1)
-        return pair[0]
+        return pair
 
     before = peak(0)
     seen = []
-    pool.map(first_slow, tasks(COUNT // 10), lambda x: seen.append(x == 0), False)
+    pool.map(
+        first_slow, tasks(COUNT // 10), lambda pair: seen.append(pair[0] == 0), False
+    )
     assert len(seen) == COUNT // 10 and seen.count(True) == 1
     if slow:
         assert seen.index(True) > 100, seen.index(True)
