@@ -5,7 +5,7 @@ import os
 import platform
 import statistics
 from pathlib import Path
-from typing import Dict, Iterable, List, Optional, Sequence
+from typing import Dict, Iterable, List, Sequence
 
 from pools import FLOOR, OURS, REFERENCE
 from results import Results
@@ -66,19 +66,19 @@ def over_floor(results: Results) -> str:
     return table(["", *pools], lines)
 
 
-def verdict(reached: Optional[float], target: float) -> str:
+def verdict(results: Results, row: str) -> str:
+    reached = results.speed(row, OURS, REFERENCE)
     if reached is None:
         return "not measured"
-    return "met" if reached >= target else "missed"
+    return "met" if reached >= ROWS[row].target else "missed"
 
 
 def targets(results: Results) -> str:
     lines = []
     for row in results.rows:
-        target = ROWS[row].target
-        judged = verdict(results.speed(row, OURS, REFERENCE), target)
+        target = f"{ROWS[row].target:g}x"
         reached = speed(results, row, OURS, REFERENCE)
-        lines.append([ROWS[row].title, f"{target:g}x", reached, judged])
+        lines.append([ROWS[row].title, target, reached, verdict(results, row)])
     return table(["", "target", "reached", ""], lines)
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
 
 from pools import FLOOR, OURS, POOLS, REFERENCE, Pool
-from report import machine, number, report, versions
+from report import machine, number, report, verdict, versions
 from results import Plan, Results, Run
 from rows import ROWS, UNITS
 
@@ -30,7 +30,7 @@ QUICK: Dict[str, Any] = {
     "repeat": 1,
     "scale": 0.01,
     "budget": 0.2,
-    "limit": 5.0,
+    "limit": 15.0,
     "in_turn": True,
 }
 END_SECONDS = 5  # what a launcher gets to end its ranks
@@ -170,13 +170,17 @@ def parse_options() -> argparse.Namespace:
     add("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW")
     add("--pools", nargs="+", choices=POOLS, default=list(POOLS), metavar="POOL")
     add("--quick", action="store_true", help="a smoke run: few tasks, once")
+    add("--check", action="store_true", help="exit with 1 if a target is missed")
     add("--repeat", type=int, help="runs of each cell (5)")
     add("--budget", type=float, help="seconds that a measurement should take (5)")
     add("--limit", type=float, help="seconds after which a run is ended (60)")
     add("--mpiexec", help="the launcher, with options: 'mpiexec --oversubscribe'")
     add("--json", type=Path, metavar="FILE", help="write the figures of every run")
     add("--write", type=Path, metavar="FILE", help="write the tables there, too")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.check and options.quick:
+        parser.error("--check: the figures of a smoke run (--quick) say nothing")
+    return options
 
 
 def make_plan(options: argparse.Namespace) -> Plan:
@@ -187,6 +191,23 @@ def make_plan(options: argparse.Namespace) -> Plan:
     given: Dict[str, Any] = vars(options)
     names = [n for n in ("repeat", "budget", "limit") if given[n] is not None]
     return plan._replace(**{name: given[name] for name in names})
+
+
+def works(results: Results) -> bool:
+    """Whether ezmpi never failed, schwimmbad has a figure in every row, to compare
+    with, and every other pool has one somewhere."""
+    ours = results.of_pool(OURS) if OURS in results.pools else []
+    compared = results.rows if REFERENCE in results.pools else []
+    others = filter(None, map(results.of_pool, results.pools))
+    return (
+        all("error" not in run and run["exit"] == 0 for run in ours)
+        and all(results.seconds(row, REFERENCE) for row in compared)
+        and all(any("seconds" in run for run in runs) for runs in others)
+    )
+
+
+def all_targets_met(results: Results) -> bool:
+    return all(verdict(results, row) == "met" for row in results.rows)
 
 
 def main() -> int:
@@ -208,8 +229,7 @@ def main() -> int:
             "plan": results.plan._asdict(),
         }
         options.json.write_text(json.dumps({**about, "runs": results.runs}, indent=1))
-    ours = results.of_pool(OURS) if OURS in results.pools else []
-    return int(any("error" in run or run["exit"] != 0 for run in ours))
+    return int(not works(results) or (options.check and not all_targets_met(results)))
 
 
 if __name__ == "__main__":

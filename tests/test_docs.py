@@ -30,7 +30,7 @@ FENCE = re.compile(r"^```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 # Other pools are not installed: one of them is also called ezmpi. Each lies in a
 # directory of its own, in the directory that EZMPI_TEST_PEERS names.
-PEERS = {"schwimmbad.md": "schwimmbad", "ezmpi-0.1.md": "ezmpi"}
+PEERS = {"schwimmbad.md": "schwimmbad", "ezmpi-0.1.md": "ezmpi-0.1.0"}
 
 
 class Script(NamedTuple):
@@ -89,9 +89,9 @@ def imports(source):
 
 
 def peer_path(script):
-    """Where the page's pool lies, for a script that is to run with that."""
-    peer = PEERS.get(script.page.name) if script.is_before else None
-    if peer is None:
+    """Where the page's pool lies, for a script that is to run with that, or in part."""
+    peer = PEERS.get(script.page.name)
+    if peer is None or not (script.is_before or peer in imports(script.source)):
         return None
     path = Path(os.environ.get("EZMPI_TEST_PEERS", "/nowhere"), peer)
     if not path.is_dir():
