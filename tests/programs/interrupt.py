@@ -1,10 +1,13 @@
 """Ctrl-C in the master while workers are busy; the first argument says what follows."""
 
+import os
 import signal
 import sys
+import threading
 import time
+from pathlib import Path
 
-from cases import check_works, raised
+from cases import check_works, launchers_rank, raised
 
 from ezmpi import MPIPool
 
@@ -95,6 +98,18 @@ def not_caught(pool):
     pool.map(late, [30] * 20)
 
 
+def interrupt_all():
+    """Where a file asks for it, SIGINT to every rank, as from a terminal: the master
+    does not go on before all have it, since this thread keeps Python's lock."""
+    while True:
+        time.sleep(0.002)
+        if os.path.exists("interrupt"):
+            os.remove("interrupt")
+            ranks = list(Path().glob("rank-*.pid"))
+            for pid in [int(rank.read_text()) for rank in ranks]:
+                os.kill(pid, signal.SIGINT)
+
+
 def with_statement():
     with MPIPool() as pool:
         globals()[sys.argv[1]](pool)
@@ -105,6 +120,8 @@ def no_with():
     globals()[sys.argv[1]](pool)
 
 
+if launchers_rank() == 0:
+    threading.Thread(target=interrupt_all, daemon=True).start()
 if "no_with" in sys.argv:
     no_with()
 else:
