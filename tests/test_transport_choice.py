@@ -435,6 +435,21 @@ def test_enabled(both):
     assert both.run(code, **MPICH) == "False"
 
 
+LIBRARIES = """
+print(*sorted({line.split("/")[-1].strip() for line in open("/proc/self/maps")
+               if "/libmpi" in line or "/_mpi/" in line}))
+"""
+
+
+def test_import_loads_no_mpi(both):
+    """Though there is one, which the pool would take."""
+    changes = dict(MPICH, EZMPI_MPI="mpich")
+    code = "from ezmpi import MPIPool\n" + LIBRARIES
+    assert both.run(code, **changes) == ""
+    code += "from ezmpi import _mpi; _mpi._load()\n" + LIBRARIES
+    assert both.run(code, **changes).split() == ["libmpi.so.12", "mpich.so"]
+
+
 def test_import_needs_neither_mpi_nor_numpy(place):
     code = "import sys; sys.modules.update(numpy=None, mpi4py=None)\n"
     code += "from ezmpi import MPIPool; from ezmpi._mpi import libraries\n"
