@@ -1,12 +1,15 @@
 """What cannot be kept in step is a clear error; use_dill=False is pickle alone."""
 
+import copyreg
 import os
+import pickle
 import threading
 
 from cases import case, check_works, raised, told
 
 from ezmpi import MPIPool
 
+DISPATCHED = dict(copyreg.dispatch_table)  # by every rank, before there is a pool
 HANDLE = open(os.devnull)
 EARLY = 1
 
@@ -93,6 +96,10 @@ def by_table(x):
 assert pool.map(by_table, [0]) == [1]
 TABLE = dict(TABLE, a=2)
 assert pool.map(by_table, [0]) == [2]
+TABLE["a"] = 3
+assert pool.map(by_table, [0] * pool.size) == [2] * pool.size
+TABLE = dict(TABLE)
+assert pool.map(by_table, [0]) == [3]
 
 pool.close()
 
@@ -135,8 +142,18 @@ assert pool.map(early, [4]) == [5]
 pool.close()
 
 case("no other code's pickling is changed")
-import pickle  # noqa: E402
 
-assert isinstance(raised(pickle.dumps, lambda x: x), Exception)
-assert pickle.loads(pickle.dumps(EarlyClass(3))).x == 3
+
+def plain_pickle(x):
+    """Here and on the workers, where tasks have gone by dill."""
+    refused = isinstance(raised(pickle.dumps, lambda x: x), Exception)
+    kept = pickle.loads(pickle.dumps(EarlyClass(3))).x == 3
+    return refused and kept and copyreg.dispatch_table == DISPATCHED
+
+
+pool = MPIPool()
+assert pool.map(lambda f: f(3), [lambda x: x] * pool.size) == [3] * pool.size
+assert pool.map(plain_pickle, [0] * pool.size) == [True] * pool.size
+assert plain_pickle(0)
+pool.close()
 print("ok")
