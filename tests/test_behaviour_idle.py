@@ -22,5 +22,6 @@ def test_who_waits_is_quiet_and_not_deaf(owner):
 
 @pytest.mark.slow
 @pytest.mark.skipif(PATIENCE != 1, reason="a sanitizer's own cost would be measured")
-def test_with_more_ranks_than_processors():
-    check("idle.py", 4 * (os.cpu_count() or 1), 10)
+@pytest.mark.parametrize("ranks", [3, 4 * (os.cpu_count() or 1)])
+def test_with_more_ranks_than_processors(ranks):
+    check("idle.py", ranks, 10)

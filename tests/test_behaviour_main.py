@@ -4,15 +4,16 @@ import pytest
 from launch import check
 
 RANKS = pytest.mark.parametrize("ranks", [2, 4])
+ALL_RANKS = pytest.mark.parametrize("ranks", [2, 4, 8])
 
 
-@RANKS
+@ALL_RANKS
 def test_functions_and_constants(ranks):
     """schwimmbad 0.4.2 does not find later functions; nor ezmpi 0.1.0 later constants."""
     check("main_names.py", ranks)
 
 
-@RANKS
+@ALL_RANKS
 def test_classes_and_enums(ranks):
     """By value, as ezmpi 0.1.0 sends them, ``isinstance`` fails on nested objects."""
     check("main_classes.py", ranks)

@@ -6,13 +6,13 @@ from launch import check, launch
 RANKS = pytest.mark.parametrize("ranks", [2, 4, 8])
 
 
-@pytest.mark.parametrize("ranks", [2, 4])
+@RANKS
 def test_misuse_is_a_clear_error(ranks):
     """ezmpi 0.1.0 and schwimmbad 0.4.2: map after close hangs, or ends with code 0."""
     check("misuse.py", ranks)
 
 
-@pytest.mark.parametrize("ranks", [2, 4])
+@RANKS
 def test_map_from_a_second_thread(ranks):
     check("second_thread.py", ranks)
 
@@ -94,7 +94,7 @@ def test_work_for_workers_that_have_gone_is_one_clear_line():
     assert result.left == [], result
 
 
-@pytest.mark.parametrize("ranks", [2, 4])
+@RANKS
 def test_a_suite_written_for_the_python_pool(ranks):
     """The integration tests of ezmpi 0.1.0, under pytest on every rank."""
     result = launch(

@@ -12,7 +12,14 @@ ENVIRONMENT = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("what", "count"), [("maps", 10_000), ("failures", 5000), ("pools", 5000)]
+    ("what", "count"),
+    [
+        ("maps", 10_000),
+        ("buffers", 2000),
+        ("failures", 5000),
+        ("pools", 5000),
+        ("waits", 5000),
+    ],
 )
 def test_nothing_is_left_behind(what, count):
     check("leaks.py", 3, what, count, timeout=400, env=ENVIRONMENT)

@@ -9,7 +9,8 @@ from cases import case, square
 
 from ezmpi import MPIPool
 
-PAUSE, PAUSES = 5.0, 3
+PAUSE, PAUSES = 2.0, 9
+LONG = 5.0
 SHARE = 0.03
 ANSWER = 0.003 * float(sys.argv[1])
 
@@ -45,8 +46,8 @@ with MPIPool() as pool:
 
     case("a master that waits for one long task, and workers without one")
     before = {process: used(process) for process in [os.getpid(), *workers]}
-    pool.map(time.sleep, [PAUSE])
+    pool.map(time.sleep, [LONG])
     for process in before:
-        share = (used(process) - before[process]) / PAUSE
+        share = (used(process) - before[process]) / LONG
         assert share < SHARE, (process == os.getpid(), share)
 print("ok")

@@ -52,6 +52,20 @@ def fails(x):
     return x
 
 
+class Block:
+    """Bytes that travel out-of-band."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def __reduce_ex__(self, protocol):
+        return Block, (pickle.PickleBuffer(self.data),)
+
+
+def grown(block):
+    return Block(bytearray(block.data) + b"more")
+
+
 class Holder:
     def __init__(self, pool):
         self.pool = pool
@@ -73,6 +87,13 @@ def maps(pool, number):
     pool.map(lambda x: x + number, [number])
     if number % 100 == 0:
         rebinds(pool, number)
+
+
+def buffers(pool, number):
+    blocks = [Block(bytearray(size)) for size in (10, 5000, 200_000)]
+    for tasks in (blocks, iter(blocks)):
+        sizes = [len(block.data) for block in pool.map(grown, tasks)]
+        assert sizes == [14, 5004, 200_004]
 
 
 def len_of_repr(x):
@@ -118,16 +139,36 @@ def pools(pool, number):
         two = MPIPool(use_dill=False)
         two.map(echo, TASKS)
         assert (one.is_master(), one.is_worker(), one.closed) == (True, False, False)
-        one.comm, one.workers, one.size, one.rank, one._processes  # noqa: B018
+        one.comm, one.workers, one.size, one.rank  # noqa: B018
+        one._processes, one._max_workers, one.master  # noqa: B018
         assert pickle.loads(pickle.dumps(one)) is one
         one.wait()
         MPIPool.enabled()
     assert type(raised(one.map, echo, TASKS)) is PoolClosedError
+    assert type(raised(leave_with)) is Failure
     two.close()
     two.close()
     raised(MPIPool, initializer=3)
     raised(MPIPool, initializer=echo, initargs=(Unpicklable(),))
     MPIPool.__new__(MPIPool)
+
+
+def leave_with():
+    with MPIPool() as pool:
+        pool.map(fails, [1, 2])
+
+
+waited = []
+
+
+def waits(pool, number):
+    """Each close of a test_mode pool ends one wait of every worker."""
+    if pool.is_worker():
+        pool.wait(lambda: waited.append(number))
+        assert waited.pop() == number
+        return
+    with MPIPool(test_mode=True) as one:
+        one.map(echo, TASKS)
 
 
 def state(x):
@@ -146,8 +187,13 @@ def measure(pool):
 
 
 action, count = globals()[sys.argv[1]], int(sys.argv[2])
-with MPIPool() as pool:
-    for number in range(max(count // 5, 20)):
+warm_up = max(count // 5, 20)
+with MPIPool(test_mode=action is waits) as pool:
+    if pool.is_worker():  # the constructor returned: the first close was for it
+        for number in range(warm_up + count):
+            waits(pool, number)
+        sys.exit()
+    for number in range(warm_up):
         action(pool, number)
     measure(pool)
     before = measure(pool)
