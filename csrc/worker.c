@@ -321,6 +321,19 @@ equip(struct crew *crew, struct worker *worker, struct chunk *chunk)
     return 0;
 }
 
+/* Runs pending signal handlers.  Ctrl-C at the terminal reaches every rank,
+   but it is the master that decides: outside a task it means nothing. */
+static int
+look_for_signals(void)
+{
+    if (PyErr_CheckSignals() == 0)
+        return 0;
+    if (!PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
+        return -1;
+    PyErr_Clear();
+    return 0;
+}
+
 /* Takes over the letter's parcel. */
 static int
 queue(struct crew *crew, struct worker *worker, struct letter *letter)
@@ -352,7 +365,9 @@ open_letter(struct crew *crew, struct worker *worker, struct letter *letter)
     case VERB_ABANDON:
         worker->abandoned = letter->header.job;
         worker->abandoned_first = letter->header.first;
-        return 0;
+        /* The Ctrl-C that ended the job may be pending here, too: it must not
+           end a task of the next one. */
+        return look_for_signals();
     case VERB_FORGET:
         forget_initialized(worker, letter->header.pool);
         forget_callables(worker, letter->header.pool);
@@ -362,26 +377,13 @@ open_letter(struct crew *crew, struct worker *worker, struct letter *letter)
         return 0;
     case VERB_FAREWELL:
         worker->ended = 1;
-        return 0;
+        return look_for_signals();
     default:
         return errors_raise("TransportError",
                             "rank %d sent verb %d, which a "
                             "worker does not know",
                             letter->source, letter->verb);
     }
-}
-
-/* Runs pending signal handlers.  Ctrl-C at the terminal reaches every rank,
-   but it is the master that decides: outside a task it means nothing. */
-static int
-look_for_signals(void)
-{
-    if (PyErr_CheckSignals() == 0)
-        return 0;
-    if (!PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
-        return -1;
-    PyErr_Clear();
-    return 0;
 }
 
 /* 1: a message was read, 0: none came in time. */

@@ -79,6 +79,11 @@ def test_twice(to):
     assert result.stderr == "", result
 
 
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_between_short_tasks_it_does_not_reach_the_next_map(ranks):
+    check("interrupt_short.py", ranks)
+
+
 @pytest.mark.parametrize(
     ("ranks", "how"), [(2, "with"), (4, "with"), (8, "with"), (4, "no_with")]
 )
