@@ -44,13 +44,14 @@ errors_raise_transport(const struct transport_error *error)
 #define ACCOUNT_TRIES 3
 
 PyObject *
-errors_account(int rank)
+errors_account(int rank, const char *what)
 {
     PyObject *exception = PyErr_GetRaisedException();
     PyObject *account = NULL, *function = from_errors("_account");
     for (int i = 0; function && !account && i < ACCOUNT_TRIES; i++) {
         PyErr_Clear();
-        account = PyObject_CallFunction(function, "Oi", exception, rank);
+        account =
+            PyObject_CallFunction(function, "Ois", exception, rank, what);
     }
     Py_XDECREF(function);
     Py_DECREF(exception);

@@ -17,9 +17,10 @@ int errors_raise(const char *name, const char *format, ...);
 int errors_raise_transport(const struct transport_error *error);
 
 /* A worker's account of the exception that is set, which it clears: what
-   errors_restore needs, as a tuple that can always be pickled.  NULL: an
+   errors_restore needs, as a tuple that can always be pickled.  what stands
+   before the task's number in "Raised by task 3": "unpickling task".  NULL: an
    exception is set, and it is another one (MemoryError). */
-PyObject *errors_account(int rank);
+PyObject *errors_account(int rank, const char *what);
 
 /* The exception that the account tells of, with its remote traceback as the
    cause and a note that names task, rank and host; a new reference.  NULL:

@@ -340,7 +340,7 @@ parse_callback(PyObject **callback, PyObject **chunksize)
         return 0;
     PyErr_Format(PyExc_TypeError,
                  "callback must be callable (or an int, the "
-                 "chunksize), not %.200s",
+                 "chunksize), not %.200s; map takes one iterable: zip several",
                  Py_TYPE(*callback)->tp_name);
     return -1;
 }

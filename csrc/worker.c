@@ -52,6 +52,7 @@ struct chunk {
     struct outcome callable;    /* neither: asked for */
     PyObject *account;          /* why none of it can run, or NULL */
     uint32_t broken;            /* FLAG_BROKEN: the initializer is why */
+    const char *doing;          /* what a failure is raised by */
     struct chunk *next;
 };
 
@@ -184,7 +185,9 @@ hold(struct crew *crew, struct worker *worker, const struct letter *letter)
     struct outcome outcome = {
         load_one(worker, letter->parcel, letter->header.flags), NULL};
     if (outcome.value == NULL
-        && (outcome.account = errors_account(crew->rank)) == NULL)
+        && (outcome.account =
+                errors_account(crew->rank, "unpickling the callable of task"))
+               == NULL)
         return -1;
     outcome_clear(&slot->outcome);
     slot->callable = letter->header.callable;
@@ -207,7 +210,7 @@ bind(struct crew *crew, struct worker *worker, const struct letter *letter)
     PyObject *bindings =
         load_one(worker, letter->parcel, letter->header.flags);
     if (bindings == NULL || codec_bind(bindings) < 0)
-        account = errors_account(crew->rank);
+        account = errors_account(crew->rank, "binding names for task");
     Py_XDECREF(bindings);
     if (PyErr_Occurred())
         return -1;
@@ -242,7 +245,8 @@ run_initializer(struct crew *crew, struct worker *worker,
     Py_CLEAR(one->account);
     if (call_initializer(worker, one) < 0) {
         interrupted = PyErr_ExceptionMatches(PyExc_KeyboardInterrupt);
-        one->account = errors_account(crew->rank);
+        one->account =
+            errors_account(crew->rank, "the initializer, before task");
     }
     if (!interrupted) {
         parcel_free(one->parcel);
@@ -311,7 +315,8 @@ equip(struct crew *crew, struct worker *worker, struct chunk *chunk)
     chunk->account = Py_XNewRef(find_obstacle(worker, chunk));
     if (chunk->account == NULL && chunk->parcel == NULL) {
         PyErr_NoMemory();
-        if ((chunk->account = errors_account(crew->rank)) == NULL)
+        if ((chunk->account = errors_account(crew->rank, "receiving task"))
+            == NULL)
             return -1;
     }
     if (!is_held(slot, header))
@@ -342,6 +347,7 @@ queue(struct crew *crew, struct worker *worker, struct letter *letter)
     if (chunk == NULL)
         return PyErr_NoMemory(), -1;
     chunk->header = letter->header;
+    chunk->doing = "task";
     chunk->parcel = letter->parcel;
     chunk->took = letter->took;
     letter->parcel = NULL;
@@ -465,13 +471,16 @@ static int
 call(struct codec *codec, struct chunk *chunk, struct reader *reader,
      struct parcel *results, int last)
 {
+    chunk->doing = "unpickling task";
     PyObject *task = codec_load(codec, reader);
     if (task == NULL)
         return -1;
+    chunk->doing = "task";
     PyObject *result = PyObject_CallOneArg(chunk->callable.value, task);
     Py_DECREF(task);
     if (result == NULL)
         return -1;
+    chunk->doing = "pickling the result of task";
     int status = 0;
     if (!(chunk->header.flags & FLAG_NO_RESULTS))
         status = codec_dump(codec, results, result, !last);
@@ -547,7 +556,7 @@ fill_answer(struct crew *crew, struct worker *worker, struct chunk *chunk,
     end_if_forked(worker);
     if (fatal)
         return -1;
-    account = errors_account(crew->rank);
+    account = errors_account(crew->rank, chunk->doing);
     answer->flags |= FLAG_FAILED;
     drop_above(worker, &chunk->header, answer->first + answer->count);
     int status = add_account(worker, results, account);

@@ -12,6 +12,7 @@ import functools
 import importlib
 import io
 import itertools
+import sys
 import types
 import uuid
 import weakref
@@ -135,9 +136,13 @@ def _pickler_type() -> Callable[[io.BytesIO, ByValue], Any]:
             return self._by_value.persistent_id(obj)
 
         def reducer_override(self, obj: Any) -> Any:
+            if isinstance(obj, type):
+                return _reduce_class(obj)
+            if isinstance(obj, _FILES):
+                return _reduce_file(obj)
             if isinstance(obj, TypeVar):
                 return _reduce_typevar(obj)
-            return _reduce_class(obj) if isinstance(obj, type) else NotImplemented
+            return _reduce_memmap(obj)
 
     return Pickler
 
@@ -158,6 +163,31 @@ def _unpickler_type() -> Type[Any]:
 
 _Names = Tuple[str, str, str, Optional[str]]
 _Attributes = Dict[str, Any]
+
+
+_FILES = (
+    io.TextIOWrapper,
+    io.FileIO,
+    io.BufferedReader,
+    io.BufferedWriter,
+    io.BufferedRandom,
+)
+
+
+def _reduce_file(file: Any) -> Any:
+    """dill would open it again, in the same mode: "w" empties the user's file."""
+    for name in ("stdin", "stdout", "stderr"):
+        if file is getattr(sys, name):
+            return getattr, (sys, name)
+    raise TypeError(f"cannot pickle '{type(file).__name__}' object: an open file")
+
+
+def _reduce_memmap(obj: Any) -> Any:
+    """As numpy does it, an array; dill takes it for one with an mmap to keep."""
+    numpy: Any = sys.modules.get("numpy")
+    if numpy is None or not isinstance(obj, numpy.memmap):
+        return NotImplemented
+    return obj.__reduce_ex__(_PROTOCOL)
 
 
 def _reduce_typevar(var: Any) -> Any:

@@ -143,8 +143,9 @@ class RemoteTraceback(Exception):
 
 
 # What a worker sends of an exception: its pickle or None, whether it was a
-# SystemExit, its type and message as text, the traceback, rank, host.
-_Account = Tuple[Optional[bytes], bool, str, str, int, str]
+# SystemExit, its type and message as text, the traceback, what was being done with the
+# task, where.
+_Account = Tuple[Optional[bytes], bool, str, str, str, str]
 
 
 def _text(exception: BaseException) -> str:
@@ -175,7 +176,7 @@ def _pickled(exception: BaseException) -> Optional[bytes]:
         return None
 
 
-def _account(exception: BaseException, rank: int) -> _Account:
+def _account(exception: BaseException, rank: int, what: str) -> _Account:
     """What a worker tells of an exception; can always be pickled."""
     is_exit = isinstance(exception, SystemExit)
     if is_exit:
@@ -187,8 +188,8 @@ def _account(exception: BaseException, rank: int) -> _Account:
         is_exit,
         _text(exception),
         _traceback(exception),
-        rank,
-        socket.gethostname(),
+        what,
+        f"rank {rank} on {socket.gethostname()}",
     )
 
 
@@ -206,14 +207,13 @@ def _load(pickled: Optional[bytes]) -> Optional[BaseException]:
 
 def _restore(account: _Account, task: int, broken: bool) -> BaseException:
     """The exception to raise in the master for a worker's account."""
-    pickled, is_exit, text, remote_traceback, rank, host = account
-    where = f"rank {rank} on {host}"
+    pickled, is_exit, text, remote_traceback, what, where = account
     exception = _load(pickled)
     if broken:
         exception = BrokenPoolError(f"the initializer failed on {where}: {text}")
     elif exception is None:
         exception = TaskExit() if is_exit else RemoteError(text)
-    note = f"Raised by task {task}, {where}."
+    note = f"Raised by {what} {task}, {where}."
     exception.__cause__ = RemoteTraceback(f'\n"""\n{remote_traceback}"""\n{note}')
     _add_note(exception, note)
     return exception

@@ -124,6 +124,7 @@ class MPIPool(_ezmpi.MPIPool):
         initializer: Optional[Callable[..., object]] = None,
         initargs: Iterable[Any] = (),
     ) -> None:
+        _refuse_spawned()
         transport = _mpi.start()
         _pools[id(self)] = self
         super().__init__(
@@ -483,6 +484,19 @@ class _PoolStub:
 def _find_pool(token: str, number: int, size: int) -> Union[MPIPool, _PoolStub]:
     pool = _pools.get(number) if token == _process_token else None
     return _PoolStub(token, number, size) if pool is None else pool
+
+
+def _refuse_spawned() -> None:
+    process: Any = sys.modules.get("multiprocessing.process")
+    # while a child imports the script, it has no parent_process() yet
+    if process and (
+        process.parent_process() is not None
+        or getattr(process.current_process(), "_inheriting", False)
+    ):
+        raise RuntimeError(
+            "a child process of multiprocessing cannot make an MPI pool; if this is the "
+            'script that it imports, guard its end with if __name__ == "__main__":'
+        )
 
 
 @functools.lru_cache(maxsize=None)

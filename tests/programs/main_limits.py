@@ -3,6 +3,7 @@
 import copyreg
 import os
 import pickle
+import sys
 import threading
 
 from cases import case, check_works, raised, told
@@ -84,6 +85,37 @@ expected = (3, 199, 200000)
 assert pool.map(lambda h: h(3), [HoldsLock(data)] * 3) == [expected] * 3
 assert pool.map(HoldsLock(data), [3, 3]) == [expected] * 2
 assert pool.map(HoldsLock, [data])[0](3) == expected
+
+case("an open file does not travel: dill would open it again, and empty it")
+
+
+class Logs:
+    def __init__(self):
+        self.log = open("chain.log", "w")
+        self.out = sys.stdout  # every process has its own
+
+    def __call__(self, x):
+        return self.log.name, self.out is sys.stdout
+
+
+logs = Logs()
+logs.log.write("a day of output\n")
+logs.log.flush()
+late_log = logs.log
+for function, tasks in (
+    (logs, [1]),
+    (lambda x: logs.log.name, [1]),
+    (lambda x: late_log.name, [1]),
+    (lambda file: file.name, [logs.log]),
+    (open, ["chain.log"]),
+    (lambda x: open(x), ["chain.log"]),
+):
+    error = raised(pool.map, function, tasks)
+    assert "cannot pickle" in str(error), repr(error)
+    assert open("chain.log").read() == "a day of output\n"
+check_works(pool)
+logs.log = late_log = logs.log.close()
+assert pool.map(lambda x: sys.stdout.fileno(), [1]) == [sys.stdout.fileno()]
 
 case("in-place changes of a global object are not seen; of the callable they are")
 TABLE = {"a": 1}

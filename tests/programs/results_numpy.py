@@ -26,7 +26,10 @@ def total(x):
     return float(np.sum(x["data"])) + x["extra"]
 
 
+np.save("mapped.npy", np.arange(10.0))
+
 TASKS = {
+    "mapped": list(np.load("mapped.npy", mmap_mode="r").reshape(5, 2)),
     "rows": rng.normal(size=(40, 3)),
     "rows of a Fortran array": np.asfortranarray(rng.normal(size=(7, 5))),
     "rows of a view": rng.normal(size=(20, 6))[::2, ::3],
