@@ -81,9 +81,14 @@ crew_open(const struct transport *transport, int32_t handle)
     struct transport_error error = {0};
     struct mailbox *mailbox;
     int status;
-    Py_BEGIN_ALLOW_THREADS
-    status = transport->open(handle, &farewell, &mailbox, &error);
-    Py_END_ALLOW_THREADS
+    do {
+        Py_BEGIN_ALLOW_THREADS
+        status = transport->open(handle, &farewell, SIGNAL_SECONDS, &mailbox,
+                                 &error);
+        Py_END_ALLOW_THREADS
+        if (PyErr_CheckSignals() < 0)
+            return NULL;
+    } while (status == TRANSPORT_NOTHING);
     if (status != TRANSPORT_OK) {
         errors_raise_transport(&error);
         return NULL;

@@ -33,6 +33,8 @@ struct crew_callable {
     int unfit;                      /* for a snapshot */
 };
 
+#define SIGNAL_SECONDS 0.1 /* whoever waits looks for signals so often */
+
 struct worker;
 
 struct crew {
@@ -62,7 +64,8 @@ struct letter {
     int64_t took; /* nanoseconds that its large parts took to come */
 };
 
-/* The crew of a communicator; collective when it is the first. */
+/* The crew of a communicator; when it is the first that is collective, and
+   waits for the others, the GIL free.  NULL: exception set. */
 struct crew *crew_open(const struct transport *transport, int32_t handle);
 
 /* The slot of the callable with this parcel's contents, which it takes over

@@ -12,7 +12,6 @@
 #include "errors.h"
 #include "schedule.h"
 
-#define SIGNAL_SECONDS 0.1      /* looks for signals at least this often */
 #define ENDING_SECONDS 5.0      /* what busy workers get when we end */
 
 struct job {

@@ -82,13 +82,15 @@ struct transport {
     void (*leave)(void);
 
     /* The mailbox of a communicator (a Fortran handle, or TRANSPORT_WORLD):
-       a duplicate made at the first call, which is collective and waits for
-       the others, and found again by later calls, which are local.  It lives
-       until its communicator is freed or MPI is finalized, whoever does that:
-       then rank 0 and the others exchange farewells.  That may end the job,
-       with one line on stderr: see expects and set_ending. */
+       a duplicate made at the first call, which is collective, and found again
+       by later calls, which are local.  NOTHING: the others did not all come
+       within seconds; to go on waiting call again.  It lives until its
+       communicator is freed or MPI is finalized, whoever does that: then rank
+       0 and the others exchange farewells.  That may end the job, with one
+       line on stderr: see expects and set_ending. */
     int (*open)(int32_t handle, const struct transport_farewell *farewell,
-                struct mailbox **mailbox, struct transport_error *error);
+                double seconds, struct mailbox **mailbox,
+                struct transport_error *error);
     int (*rank)(const struct mailbox *mailbox);
     int (*ranks)(const struct mailbox *mailbox);
     int32_t (*handle)(const struct mailbox *mailbox);

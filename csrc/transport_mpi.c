@@ -61,6 +61,9 @@ static struct {
     int ours;                       /* MPI is, to finalize */
     int left;                       /* the process ends as it should */
     pid_t pid; /* a forked child has no MPI */
+    struct mpi_wire *coming;        /* being opened: its duplicate is */
+    MPI_Comm coming_from;           /* not there yet */
+    MPI_Request duplicated;
     struct mailbox *mailboxes;
 } process;
 
@@ -322,48 +325,69 @@ wire_close(struct wire *wire)
               "the communicator was freed, or MPI was finalized");
 }
 
-/* MPI_Comm_dup burns a processor while it waits for the others. */
+/* ---- duplicating --------------------------------------------------------
+
+   MPI_Comm_dup burns a processor while it waits for the others, and nothing
+   can interrupt it. */
+
 static int
-duplicate(struct mpi_wire *wire, MPI_Comm parent)
-{
-    struct patience patience = {.crowded = wire->wire.crowded};
-    MPI_Request request;
-    int done = 0;
-    int code = MPI_Comm_idup(parent, &wire->comm, &request);
-
-    while (code == MPI_SUCCESS && !done) {
-        code = MPI_Test(&request, &done, MPI_STATUS_IGNORE);
-        if (!done) {
-            patience_rest(&patience);
-        }
-    }
-    if (code == MPI_SUCCESS) {
-        code = MPI_Comm_set_errhandler(wire->comm, MPI_ERRORS_RETURN);
-    }
-    return checked(&wire->wire.error, "MPI_Comm_idup", code);
-}
-
-static struct wire *
-wire_new(MPI_Comm parent, struct transport_error *error)
+begin_duplicate(MPI_Comm parent, struct transport_error *error)
 {
     struct mpi_wire *wire = calloc(1, sizeof(*wire));
+    int code;
 
     if (wire == NULL) {
-        refuse(error, "malloc", "out of memory");
-        return NULL;
+        return refuse(error, "malloc", "out of memory");
     }
     MPI_Comm_rank(parent, &wire->wire.rank);
     MPI_Comm_size(parent, &wire->wire.ranks);
     wire->wire.crowded = patience_crowded(wire->wire.ranks);
-    if (duplicate(wire, parent) < 0) {
-        *error = wire->wire.error;
+    code = MPI_Comm_idup(parent, &wire->comm, &process.duplicated);
+    if (code != MPI_SUCCESS) {
         free(wire);
-        return NULL;
+        return checked(error, "MPI_Comm_idup", code);
     }
-    return &wire->wire;
+    process.coming = wire;
+    process.coming_from = parent;
+    return TRANSPORT_OK;
+}
+
+/* NOTHING: others are not there yet. */
+static int
+await_duplicate(double seconds, struct transport_error *error)
+{
+    struct patience patience = {.crowded = process.coming->wire.crowded};
+    int done = 0;
+
+    for (;;) {
+        int code = MPI_Test(&process.duplicated, &done, MPI_STATUS_IGNORE);
+        if (code != MPI_SUCCESS) {
+            return checked(error, "MPI_Comm_idup", code);
+        }
+        if (done) {
+            code = MPI_Comm_set_errhandler(process.coming->comm,
+                                           MPI_ERRORS_RETURN);
+            return checked(error, "MPI_Comm_set_errhandler", code);
+        }
+        if (patience.waited >= seconds) {
+            return TRANSPORT_NOTHING;
+        }
+        patience_rest(&patience);
+    }
 }
 
 /* ---- the end ----------------------------------------------------------- */
+
+/* Ctrl-C in a pool's constructor: MPI_Finalize would wait there, too. */
+static _Noreturn void
+abort_alone(void)
+{
+    fprintf(stderr,
+            "ezmpi: rank %d waited for other ranks to come to MPIPool(), and "
+            "has ended; aborting the job\n",
+            process.coming->wire.rank);
+    wire_abort(1);
+}
 
 /* MPI_Finalize has begun, whoever called it. */
 static int
@@ -371,6 +395,9 @@ on_finalize(MPI_Comm self, int key, void *value, void *extra)
 {
     (void)self, (void)key, (void)value, (void)extra;
     if (getpid() == process.pid) {
+        if (process.coming != NULL) {
+            abort_alone();
+        }
         mailbox_end(process.mailboxes, NULL);
     }
     return MPI_SUCCESS;
@@ -460,15 +487,12 @@ find_parent(int32_t handle, MPI_Comm *parent, struct transport_error *error)
 }
 
 static int
-add_mailbox(MPI_Comm parent, const struct transport_farewell *farewell,
+add_mailbox(MPI_Comm parent, struct wire *wire,
+            const struct transport_farewell *farewell,
             struct mailbox **mailbox, struct transport_error *error)
 {
-    struct wire *wire = wire_new(parent, error);
     int code;
 
-    if (wire == NULL) {
-        return TRANSPORT_FAILED;
-    }
     *mailbox = mailbox_new(wire, HANDLE_FROM_COMM(parent), farewell,
                            process.mailboxes);
     if (*mailbox == NULL) {
@@ -483,10 +507,12 @@ add_mailbox(MPI_Comm parent, const struct transport_farewell *farewell,
 
 static int
 transport_open(int32_t handle, const struct transport_farewell *farewell,
-               struct mailbox **mailbox, struct transport_error *error)
+               double seconds, struct mailbox **mailbox,
+               struct transport_error *error)
 {
+    struct mpi_wire *wire;
     MPI_Comm parent;
-    int code, found;
+    int code, found, status;
 
     if (find_parent(handle, &parent, error) < 0 || make_keys(error) < 0) {
         return TRANSPORT_FAILED;
@@ -495,7 +521,20 @@ transport_open(int32_t handle, const struct transport_farewell *farewell,
     if (code != MPI_SUCCESS || found) {
         return checked(error, "MPI_Comm_get_attr", code);
     }
-    return add_mailbox(parent, farewell, mailbox, error);
+    if (process.coming == NULL && begin_duplicate(parent, error) < 0) {
+        return TRANSPORT_FAILED;
+    }
+    if (process.coming_from != parent) {
+        return refuse(error, "open",
+                      "a pool on another communicator is waited for");
+    }
+    status = await_duplicate(seconds, error);
+    if (status != TRANSPORT_OK) {
+        return status;
+    }
+    wire = process.coming;
+    process.coming = NULL;
+    return add_mailbox(parent, &wire->wire, farewell, mailbox, error);
 }
 
 __attribute__((visibility("default")))

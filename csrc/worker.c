@@ -15,7 +15,6 @@
 
 #include "errors.h"
 
-#define WAIT_SECONDS 0.1        /* looks for signals at least this often */
 #define QUICK_SECONDS 50e-6     /* a wait not worth two system calls */
 #define RELEASE_SECONDS 0.5     /* for answers to leave before a wait ends */
 #define POLL_NANOSECONDS 200000 /* between looks at the mailbox in a chunk */
@@ -420,7 +419,7 @@ receive_patiently(struct crew *crew, struct worker *worker)
             return -1;
         struct sigaction users, ignore = {.sa_handler = SIG_IGN};
         sigaction(SIGINT, &ignore, &users);
-        came = crew_wait(crew, WAIT_SECONDS);
+        came = crew_wait(crew, SIGNAL_SECONDS);
         sigaction(SIGINT, &users, NULL);
         if (came < 0)
             return -1;
@@ -617,7 +616,7 @@ step(struct crew *crew, struct worker *worker)
     if (!is_ready(worker, worker->first))
         return receive_patiently(crew, worker) < 0 ? -1 : 0;
     int pending;
-    while ((pending = crew_flush(crew, WAIT_SECONDS)) > 0
+    while ((pending = crew_flush(crew, SIGNAL_SECONDS)) > 0
            && !is_dropped(worker, worker->first)) {
         if (look_for_signals() < 0 || poll(crew, worker, crew_clock()) < 0)
             return -1;

@@ -119,3 +119,16 @@ def test_at_the_launcher(ranks):
 def test_in_a_worker(ranks):
     """ezmpi 0.1.0 and schwimmbad 0.4.2: a worker that gets SIGINT is lost."""
     check("interrupt_worker.py", ranks)
+
+
+def test_while_waiting_for_a_rank_that_does_not_come():
+    pytest.importorskip("mpi4py", reason="needs mpi4py")
+    with start("absent.py", 3) as job:
+        job.wait_for("waiting\nwaiting")
+        sent = time.monotonic()
+        job.signal(0, signal.SIGINT)
+        result = job.finish(timeout=30)
+    assert job.started + result.seconds - sent < 5, result
+    assert result.returncode != 0 and result.left == [], result
+    assert result.errors[0].count("\nKeyboardInterrupt") == 1, result
+    assert "rank 0 waited for other ranks to come to MPIPool()" in result.stderr

@@ -435,8 +435,10 @@ open_mailbox(struct mailbox *mailbox,
 
 static int
 fake_open(int32_t handle, const struct transport_farewell *farewell,
-          struct mailbox **mailbox, struct transport_error *error)
+          double seconds, struct mailbox **mailbox,
+          struct transport_error *error)
 {
+    (void)seconds;
     if (handle < 0)
         return refuse(error, "open", "there is no such communicator");
     pthread_mutex_lock(&fake.lock);

@@ -51,7 +51,7 @@ open_mailbox(int32_t handle)
     static const struct transport_farewell farewell = {FAREWELL, "bye", 3};
     struct mailbox *mailbox = NULL;
 
-    CHECK(transport->open(handle, &farewell, &mailbox, &error)
+    CHECK(transport->open(handle, &farewell, 60, &mailbox, &error)
           == TRANSPORT_OK);
     return mailbox;
 }
@@ -384,7 +384,7 @@ open_twice(void)
     CHECK(transport->owner(open_mailbox(TRANSPORT_WORLD)) == &owner);
     CHECK(open_comm(MPI_COMM_SELF) != world);
     CHECK(transport->ranks(open_comm(MPI_COMM_SELF)) == 1);
-    CHECK(transport->open(123456789, NULL, &mailbox, &error) < 0);
+    CHECK(transport->open(123456789, NULL, 60, &mailbox, &error) < 0);
     CHECK(error.text[0] != '\0');
 }
 
@@ -410,7 +410,7 @@ intercommunicator(void)
 #else
     handle = MPI_Comm_c2f(both);
 #endif
-    CHECK(transport->open(handle, NULL, &mailbox, &error) < 0);
+    CHECK(transport->open(handle, NULL, 60, &mailbox, &error) < 0);
     CHECK(strstr(error.text, "intercommunicator") != NULL);
     MPI_Comm_free(&both);
     MPI_Comm_free(&half);
@@ -549,7 +549,7 @@ finalized(void)
     CHECK(transport->send(world, !rank, 1, 0, &part, 1, &part, &error) < 0);
     CHECK(transport->start(&unused, &error) < 0);
     CHECK(strstr(error.text, "finalized") != NULL);
-    CHECK(transport->open(TRANSPORT_WORLD, NULL, &mailbox, &error) < 0);
+    CHECK(transport->open(TRANSPORT_WORLD, NULL, 60, &mailbox, &error) < 0);
 }
 
 /* A worker that computes when the master ends. */
