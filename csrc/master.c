@@ -259,6 +259,10 @@ take_failure(struct job *job, struct reader *reader,
              const struct header *header)
 {
     uint64_t index = header->first + header->count;
+    /* The Ctrl-C that ended the task often comes here, too: it is to be raised
+       by map itself, not by what makes an exception of the account. */
+    if (PyErr_CheckSignals() < 0)
+        return -1;
     PyObject *account = codec_load(job->codec, reader);
     if (account == NULL)
         return settle_raised(job, index, "unpickling the failure of");

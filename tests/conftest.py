@@ -22,6 +22,26 @@ if not list((ROOT / "ezmpi").glob("_ezmpi*.so")):
     sys.path[:] = [entry for entry in sys.path if not _leads_to_source_tree(entry)]
 
 
+def pytest_addoption(parser):
+    help = "leave out what runs on more than three ranks, if it runs on fewer, too"
+    parser.addoption("--few-ranks", action="store_true", help=help)
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--few-ranks"):
+        return
+    few = {item.originalname for item in items if _ranks(item) <= 3}
+    many = [item for item in items if _ranks(item) > 3 and item.originalname in few]
+    config.hook.pytest_deselected(items=many)
+    items[:] = [item for item in items if item not in many]
+
+
+def _ranks(item):
+    """On how many ranks the test runs; 0 where it is not parametrised by that."""
+    call = getattr(item, "callspec", None)
+    return call.params.get("ranks", 0) if call else 0
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes more than 20 seconds")
 
