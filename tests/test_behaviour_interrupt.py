@@ -125,6 +125,7 @@ def test_while_waiting_for_a_rank_that_does_not_come():
     pytest.importorskip("mpi4py", reason="needs mpi4py")
     with start("absent.py", 3) as job:
         job.wait_for("waiting\nwaiting")
+        time.sleep(0.5)  # on the way there Ctrl-C is Python's, and MPI_Finalize waits
         sent = time.monotonic()
         job.signal(0, signal.SIGINT)
         result = job.finish(timeout=30)

@@ -9,7 +9,7 @@ from cases import case, square
 
 from ezmpi import MPIPool
 
-PAUSE, PAUSES = 2.0, 9
+PAUSE, PAUSES = 2.0, 5
 LONG = 5.0
 SHARE = 0.03
 ANSWER = 0.003 * float(sys.argv[1])

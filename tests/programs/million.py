@@ -34,7 +34,7 @@ def worker_memory(pool):
 with MPIPool() as pool:
     for name, count, kwargs in (
         ("one by one", COUNT, {}),
-        ("in chunks", COUNT, {"chunksize": 100}),
+        ("in chunks", COUNT // 10, {"chunksize": 100}),
         ("to a callback", COUNT // 10, {"callback": len}),
     ):
         case(name)
