@@ -16,7 +16,7 @@ from c_program import CSRC, HERE, STRICT, run_c, run_command
 MAILBOX = [CSRC / f"{name}.c" for name in "mailbox inbox outbox frame patience".split()]
 
 # Jobs whose ends must all be clean. Open MPI's launcher takes five times as long.
-ENDS = {"mpich": 200, "openmpi": 50}
+ENDS = {"mpich": 100, "openmpi": 25}
 GIGABYTES = 7  # for a part above 2 GiB, sent and received on one host
 
 

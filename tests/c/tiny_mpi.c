@@ -40,6 +40,7 @@ start(int *first, struct transport_error *error)
     *first = 0;
     error->call = NULL;
     puts("MPI_Init");
+    fflush(stdout); /* before what Python prints */
     return TRANSPORT_OK;
 }
 
