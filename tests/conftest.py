@@ -39,7 +39,8 @@ def pytest_collection_modifyitems(config, items):
 def _ranks(item):
     """On how many ranks the test runs; 0 where it is not parametrised by that."""
     call = getattr(item, "callspec", None)
-    return call.params.get("ranks", 0) if call else 0
+    ranks = call.params.get("ranks") if call else None
+    return ranks if isinstance(ranks, int) else 0
 
 
 def pytest_configure(config):
