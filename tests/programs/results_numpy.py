@@ -1,5 +1,7 @@
 """Arrays as tasks, as results and inside both: rows, scalars, views, dtypes."""
 
+import os
+
 import numpy as np
 from cases import case
 
@@ -26,10 +28,11 @@ def total(x):
     return float(np.sum(x["data"])) + x["extra"]
 
 
-np.save("mapped.npy", np.arange(10.0))
+MAPPED = "mapped-%d.npy" % os.getpid()  # every rank makes one
+np.save(MAPPED, np.arange(10.0))
 
 TASKS = {
-    "mapped": list(np.load("mapped.npy", mmap_mode="r").reshape(5, 2)),
+    "mapped": list(np.load(MAPPED, mmap_mode="r").reshape(5, 2)),
     "rows": rng.normal(size=(40, 3)),
     "rows of a Fortran array": np.asfortranarray(rng.normal(size=(7, 5))),
     "rows of a view": rng.normal(size=(20, 6))[::2, ::3],
