@@ -62,26 +62,26 @@ def broke_its_launcher(result):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("how", "where", "code", "seconds"),
+    ("how", "where", "code"),
     [
-        ("exit3", "with", 3, 5),  # known to __exit__: no need to wait long
-        ("exception", "with", 1, 5),
-        ("exception", "open", 1, 8),
-        ("plain", "with", 1, 8),  # a worker had to be killed: not a success
-        ("exit3", "open", 1, 8),
+        ("exit3", "with", 3),  # __exit__ has seen it
+        ("exception", "with", 1),
+        ("exception", "open", 1),
+        ("plain", "with", 1),  # a worker had to be killed: not a success
+        ("exit3", "open", 1),
     ],
 )
 @pytest.mark.parametrize("owner", ["", "before"])
-def test_ending_while_workers_are_busy(how, where, code, seconds, owner):
+def test_ending_while_workers_are_busy(how, where, code, owner):
     """ezmpi 0.1.0 and schwimmbad 0.4.2 hang."""
     if owner:
         pytest.importorskip("mpi4py", reason="needs mpi4py")
     result = launch("ending.py", 3, how, where, "busy=60", owner)
     assert result.returncode == code or broke_its_launcher(result), result
     assert result.left == [], result
-    assert result.seconds < seconds + 3, result
+    assert result.seconds < 15, result
     lines = [line for line in result.errors[0].splitlines() if "ezmpi: rank" in line]
-    assert len(lines) == 1 and "aborting the job" in lines[0], result
+    assert len(lines) == 1 and "5 s after rank 0 ended; aborting the job" in lines[0]
     if how == "exception":
         assert result.errors[0].count("LookupError: deliberate") == 1, result
 
