@@ -2,10 +2,14 @@
 
 import os
 import sys
+import warnings
 
 from cases import case, check_works, raised, square
 
 from ezmpi import MPIPool
+
+# Python 3.12 and later warn of forks beside MPI's threads.
+warnings.simplefilter("ignore", DeprecationWarning)
 
 
 def forks(x):
