@@ -18,7 +18,8 @@ from setuptools.command.build_ext import build_ext
 sys.path.insert(0, "csrc")
 from build_backend import mpi_compilers  # noqa: E402
 
-ENGINE = "module pool master worker crew codec snapshot errors schedule protocol"
+ENGINE = "module pool master worker crew codec plain rows array parcel snapshot"
+ENGINE += " errors schedule protocol"
 TRANSPORT = "transport_mpi mailbox inbox outbox frame patience"
 
 WARNINGS = "-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes"

@@ -1,41 +1,15 @@
 /* codec.h -- objects to parcels and back: pickle, dill, out-of-band buffers.
 
-   A parcel is what travels in one message behind the header: a stream of
-   items, each one object pickled for itself, and the out-of-band buffers
-   (pickle protocol 5) of all of them in order.  A parcel has one or more
-   owners; the last one to let go frees it.
+   A parcel's stream is made of items, each one object for itself, but for
+   the rows of an array, which are so many items in one block.
 
    All of this needs the GIL. */
 
 #ifndef EZMPI_CODEC_H
 #define EZMPI_CODEC_H
 
-#include "compat.h"
-#include "transport.h"
-
-struct parcel;
-
-struct parcel *parcel_new(void);                /* NULL: MemoryError */
-struct parcel *parcel_keep(struct parcel *parcel);
-void parcel_free(struct parcel *parcel); /* lets go; NULL is allowed */
-size_t parcel_size(const struct parcel *parcel);
-/* The same bytes?  Compares contents, never identities. */
-int parcel_equal(const struct parcel *one, const struct parcel *other);
-/* Gives the parcel copies of the buffers that it borrows from objects. */
-int parcel_own(struct parcel *parcel);
-/* The parcel as a message's parts: stream first.  Valid while it lives. */
-size_t parcel_part_count(const struct parcel *parcel);
-void parcel_parts(const struct parcel *parcel, struct transport_part *parts);
-/* An empty parcel with room for such parts, to receive into.  NULL:
-   exception set. */
-struct parcel *parcel_for(const struct transport_part *parts, size_t count);
-
-/* Reads a parcel's items in order. */
-struct reader {
-    const struct parcel *parcel; /* borrowed */
-    size_t offset;
-    size_t buffer;
-};
+#include "parcel.h"
+#include "rows.h"
 
 struct codec;
 
@@ -48,6 +22,9 @@ void codec_free(struct codec *codec);
    change at once.  On failure the parcel is as it was, exception set. */
 int codec_dump(struct codec *codec, struct parcel *parcel, PyObject *object,
                int copy);
+
+/* Where tasks is an array whose rows can travel as blocks: see rows_open. */
+int codec_open_rows(struct codec *codec, PyObject *tasks, struct rows **rows);
 
 /* A job begins: what was dumped before, and not sent, needs no names. */
 int codec_begin(struct codec *codec);
@@ -65,7 +42,9 @@ int codec_bind(PyObject *bindings);
 /* The next item, a new reference; NULL: exception set, and the reader
    stands behind the item all the same unless the parcel is malformed. */
 PyObject *codec_load(struct codec *codec, struct reader *reader);
-/* Passes over the next item. */
+/* Nothing more will be read. */
+void codec_end(struct reader *reader);
+/* Passes over the next item, which is not a row. */
 int codec_skip(struct reader *reader);
 
 #endif

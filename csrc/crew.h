@@ -15,6 +15,7 @@
 
 #include "codec.h"
 #include "protocol.h"
+#include "schedule.h"
 #include "snapshot.h"
 #include "transport.h"
 
@@ -31,6 +32,7 @@ struct crew_callable {
     struct parcel *parcel;
     struct snapshot *snapshot;      /* NULL: to be pickled each time */
     int unfit;                      /* for a snapshot */
+    struct schedule_pace pace;      /* of tasks with it, so far */
 };
 
 #define SIGNAL_SECONDS 0.1 /* whoever waits looks for signals so often */

@@ -10,6 +10,7 @@
 #include "master.h"
 
 #include "errors.h"
+#include "rows.h"
 #include "schedule.h"
 
 #define ENDING_SECONDS 5.0      /* what busy workers get when we end */
@@ -19,7 +20,8 @@ struct job {
     struct codec *codec;
     const struct master_request *request;
     struct schedule *schedule;
-    PyObject *iterator;
+    PyObject *iterator;         /* of the tasks; NULL: they are rows */
+    struct rows *rows;
     PyObject *results;          /* list, or NULL when nobody wants them */
     PyObject *failure;          /* exception of the task `failed` */
     uint64_t failed;            /* lowest failed task; UINT64_MAX: none */
@@ -119,31 +121,76 @@ done:
     return status;
 }
 
-/* Draws at most count tasks into the parcel; fewer where they end or one
-   fails. */
+/* Makes room for count more results. */
 static int
-draw(struct job *job, struct parcel *parcel, uint64_t count, uint64_t *drawn)
+expect_results(struct job *job, uint64_t count)
 {
-    uint64_t first = schedule_given(job->schedule);
-    for (*drawn = 0; *drawn < count; ++*drawn) {
-        uint64_t index = first + *drawn;
-        if (PyErr_CheckSignals() < 0)
-            return -1;
-        PyObject *task = PyIter_Next(job->iterator);
-        if (task == NULL) {
-            if (PyErr_Occurred())
-                return settle_raised(job, index, "drawing");
-            schedule_exhausted(job->schedule);
-            return 0;
-        }
-        int status = codec_dump(job->codec, parcel, task, job->copy);
-        Py_DECREF(task);
-        if (status < 0)
-            return settle_raised(job, index, "pickling");
-        if (job->results && PyList_Append(job->results, Py_None) < 0)
+    for (uint64_t i = 0; job->results != NULL && i < count; i++) {
+        if (PyList_Append(job->results, Py_None) < 0)
             return -1;
     }
     return 0;
+}
+
+/* Draws one task: 1; 0: there is none, or it failed. */
+static int
+draw_object(struct job *job, struct parcel *parcel, uint64_t index)
+{
+    if (PyErr_CheckSignals() < 0)
+        return -1;
+    PyObject *task = PyIter_Next(job->iterator);
+    if (task == NULL) {
+        if (PyErr_Occurred())
+            return settle_raised(job, index, "drawing");
+        schedule_exhausted(job->schedule);
+        return 0;
+    }
+    int status = codec_dump(job->codec, parcel, task, job->copy);
+    Py_DECREF(task);
+    if (status < 0)
+        return settle_raised(job, index, "pickling");
+    return expect_results(job, 1) < 0 ? -1 : 1;
+}
+
+static int
+draw_objects(struct job *job, struct parcel *parcel, uint64_t count,
+             uint64_t *drawn)
+{
+    uint64_t first = schedule_given(job->schedule);
+    int status = 1;
+    *drawn = 0;
+    while (*drawn < count
+           && !schedule_is_full(job->schedule, parcel_size(parcel))
+           && (status = draw_object(job, parcel, first + *drawn)) > 0)
+        ++*drawn;
+    return status < 0 ? -1 : 0;
+}
+
+static int
+draw_rows(struct job *job, struct parcel *parcel, uint64_t count,
+          uint64_t *drawn)
+{
+    uint64_t first = schedule_given(job->schedule);
+    uint64_t left = rows_count(job->rows) - first;
+    *drawn = count < left ? count : left;
+    while (
+        *drawn > 1
+        && schedule_is_full(job->schedule, *drawn / 2 * rows_size(job->rows)))
+        *drawn /= 2;
+    if (left <= count && *drawn == left)
+        schedule_exhausted(job->schedule);
+    if (*drawn > 0 && rows_dump(job->rows, parcel, first, *drawn) < 0)
+        return -1;
+    return expect_results(job, *drawn);
+}
+
+/* Draws at most count tasks into the parcel; fewer where they end, one fails
+   or their bytes are many. */
+static int
+draw(struct job *job, struct parcel *parcel, uint64_t count, uint64_t *drawn)
+{
+    return job->rows ? draw_rows(job, parcel, count, drawn)
+                     : draw_objects(job, parcel, count, drawn);
 }
 
 /* Sends what the worker must have before the chunk. */
@@ -307,8 +354,9 @@ take_answer(struct job *job, const struct letter *letter)
         header->count + ((header->flags & FLAG_FAILED) ? 1 : 0);
     int needs_parcel =
         header->flags & FLAG_FAILED || !(header->flags & FLAG_NO_RESULTS);
+    uint64_t bytes = letter->parcel ? parcel_size(letter->parcel) : 0;
     if (schedule_answer(job->schedule, worker, header->first, answered,
-                        header->elapsed)
+                        header->elapsed, bytes)
             < 0
         || (needs_parcel && letter->parcel == NULL))
         return errors_raise("TransportError",
@@ -389,27 +437,67 @@ is_stable(PyObject *tasks)
            || PyObject_CheckBuffer(tasks);
 }
 
+/* How many tasks there are, where that is known. */
+static uint64_t
+count_tasks(const struct job *job)
+{
+    PyObject *tasks = job->request->tasks;
+    if (job->rows != NULL)
+        return rows_count(job->rows);
+    if (PyList_CheckExact(tasks) || PyTuple_CheckExact(tasks)
+        || PyRange_Check(tasks)) {
+        Py_ssize_t size = PyObject_Size(tasks);
+        if (size >= 0)
+            return (uint64_t)size;
+        PyErr_Clear();          /* a range of more than there can be */
+    }
+    return SCHEDULE_UNKNOWN;
+}
+
+static int
+open_tasks(struct job *job)
+{
+    PyObject *tasks = job->request->tasks;
+    job->copy = !is_stable(tasks);
+    int found = codec_open_rows(job->codec, tasks, &job->rows);
+    if (found != 0)
+        return found < 0 ? -1 : 0;
+    job->iterator = PyObject_GetIter(tasks);
+    return job->iterator == NULL ? -1 : 0;
+}
+
+static int
+open_schedule(struct job *job)
+{
+    struct crew *crew = job->crew;
+    struct schedule_job plan = {
+        .workers = crew->workers,
+        .chunksize = job->request->chunksize,
+        .total = count_tasks(job),
+        .pace = crew->held[job->slot].pace,
+    };
+    job->schedule = schedule_new(&plan);
+    if (job->schedule == NULL)
+        return PyErr_NoMemory(), -1;
+    for (int worker = 0; worker < crew->workers; worker++) {
+        if (crew->members[worker].owed == 0)
+            schedule_join(job->schedule, worker);
+    }
+    return 0;
+}
+
 static int
 job_init(struct job *job)
 {
     const struct master_request *request = job->request;
-    job->copy = !is_stable(request->tasks);
     job->flags = request->flags;
     if (!request->want_results && request->callback == NULL)
         job->flags |= FLAG_NO_RESULTS;
-    job->iterator = PyObject_GetIter(request->tasks);
-    if (job->iterator == NULL
+    if (open_tasks(job) < 0
         || (request->want_results && !(job->results = PyList_New(0)))
         || hold_callable(job) < 0)
         return -1;
-    job->schedule = schedule_new(job->crew->workers, request->chunksize);
-    if (job->schedule == NULL)
-        return PyErr_NoMemory(), -1;
-    for (int worker = 0; worker < job->crew->workers; worker++) {
-        if (job->crew->members[worker].owed == 0)
-            schedule_join(job->schedule, worker);
-    }
-    return 0;
+    return open_schedule(job);
 }
 
 static int
@@ -441,7 +529,10 @@ job_result(struct job *job, int status)
 static void
 job_fini(struct job *job)
 {
+    if (job->schedule != NULL)
+        job->crew->held[job->slot].pace = schedule_pace(job->schedule);
     schedule_free(job->schedule);
+    rows_close(job->rows);
     Py_XDECREF(job->iterator);
     Py_XDECREF(job->results);
     Py_XDECREF(job->failure);

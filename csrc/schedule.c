@@ -1,12 +1,24 @@
 /* schedule.c -- hands tasks out in order and keeps count of what is owed.
 
-   The policy: the worker that has been idle longest gets the next chunk; a
-   chunk is one task unless the caller chose a size.  While all chunks are
-   short, and when nobody is idle, a worker that has just answered gets one
-   more than it works on, so that it goes on while its answer travels.  It has
-   that moment begun a chunk: nothing ever waits behind one that is known to
-   be long, and a single chunk behind one that turns out so.  Must not know
-   what a task is or how it travels. */
+   Who: the worker that has been idle longest gets the next chunk.  While
+   chunks are short, and when nobody is idle, a worker that has just answered
+   gets more than it works on, so that it goes on while its answer travels.
+   It has that moment begun a chunk: nothing ever waits behind one that is
+   known to be long, and only short ones behind one that turns out so.
+
+   How many tasks, unless the caller said so: as many as run for so long that
+   the cost of their messages does not count, for the worker and, with many
+   workers, for the master.  But
+   - at most twice as many as a chunk that has come back in time, and one
+     after a chunk that took far longer than its tasks had led to expect:
+     where tasks are uneven, little must wait behind a long one;
+   - where the number of tasks is known, at most half of a worker's share of
+     those left, so that all end at about the same time: factoring (Hummel,
+     Schonberg and Flynn 1992), a safer kind of guided self-scheduling
+     (Polychronopoulos and Kuck 1987); where it is not, so many that half as
+     many are out as have come back.
+
+   Must not know what a task is or how it travels. */
 
 #include "schedule.h"
 
@@ -14,13 +26,23 @@
 #include <stdlib.h>
 
 #define NOBODY (-1)
-#define DEPTH 2                 /* chunks that a worker holds at most */
-#define SHORT_NANOSECONDS 100000
-/* So many short chunks in a row, and the next one is taken to be short, too;
-   the test needs fewer. */
-#ifndef SHORT_RUN
-#define SHORT_RUN 8
-#endif
+#define DEPTH 9                 /* chunks that a worker holds at most */
+
+/* Nanoseconds */
+#define CHUNK_TIME 100000.0     /* of which a message is a few per cent */
+#define BRIEF 20000.0           /* not worth being split; nine are held */
+#define SHORT 1000000.0         /* two are held */
+/* ... that the master works on a chunk's two messages, and on each task */
+#define MASTER_MESSAGES 2400.0
+#define MASTER_TASK 160.0
+#define MASTER_LOAD 0.7         /* of its time, if that can be had */
+#define LATE 8.0                /* times what was expected, and ... */
+#define LATE_TIME 1000000.0     /* ... so much more, is far longer */
+#define BYTE_TIME 0.5           /* a byte that comes back */
+
+#define CHUNK_BYTES ((uint64_t)1 << 20)
+#define TRUST 32                /* tasks; where the pace is known already */
+#define ANSWERS 64              /* what is older counts half */
 
 struct chunk {
     uint64_t first;
@@ -35,15 +57,19 @@ struct seat {                   /* one worker's place */
 };
 
 struct schedule {
-    uint64_t chunksize;
+    uint64_t chunksize;         /* 0: to be chosen */
+    uint64_t total;             /* SCHEDULE_UNKNOWN: until exhausted */
+    uint64_t trust;             /* tasks in a chunk at most */
+    struct schedule_pace pace;
+    int answers;                /* that the pace was learned from */
     uint64_t given;             /* tasks 0..given-1 were handed out */
+    uint64_t answered;          /* so many came back */
     uint64_t limit;
     uint64_t owed;              /* tasks below the limit, handed out, whose
                                    chunk is not answered for */
     uint64_t missing;           /* the lowest task that an answer left out */
     int exhausted;
-    int short_run; /* chunks answered in a row that were short */
-    int last_answered; /* the worker that did */
+    int last_answered;          /* a worker */
     int longest_idle, last_idle;
     int workers;
     struct seat seats[];
@@ -91,30 +117,145 @@ push_idle(struct schedule *schedule, int worker)
     schedule->last_idle = worker;
 }
 
+/* ---- how many, and how many ahead ------------------------------------- */
+
+static int
+is_pace_known(const struct schedule *schedule)
+{
+    return schedule->pace.tasks > 0;
+}
+
+/* Nanoseconds that so many tasks are expected to take. */
+static double
+expected(const struct schedule *schedule, uint64_t count)
+{
+    return (double)count * schedule->pace.nanoseconds / schedule->pace.tasks;
+}
+
+/* Tasks that are expected to take so long. */
+static uint64_t
+tasks_in(const struct schedule *schedule, double nanoseconds)
+{
+    double pace = expected(schedule, 1);
+    return nanoseconds < pace * (double)(UINT64_MAX / 2)
+               ? (uint64_t)(nanoseconds / pace)
+               : UINT64_MAX / 2;
+}
+
+static uint64_t
+higher(uint64_t one, uint64_t other)
+{
+    return one > other ? one : other;
+}
+
+/* Tasks in a chunk, so that the master has no more to do than it should.  In
+   the time of one task it has as many to pickle as there are workers; what is
+   left of its time is for messages.  Where nothing is left, more workers do
+   not help, and messages should be few beside the tasks. */
+static uint64_t
+masters_size(const struct schedule *schedule)
+{
+    double tasks = MASTER_TASK * schedule->workers;
+    double messages = MASTER_MESSAGES * schedule->workers;
+    double left = MASTER_LOAD * expected(schedule, 1) - tasks;
+    double least = tasks / 10;
+    return (uint64_t)(messages / (left > least ? left : least)) + 1;
+}
+
+/* Half of a worker's share of the tasks that are left.  Where nobody knows
+   how many, half as many may be out as have come back. */
+static uint64_t
+half_share(const struct schedule *schedule)
+{
+    uint64_t workers = (uint64_t)schedule->workers;
+    if (schedule->total == SCHEDULE_UNKNOWN)
+        return schedule->answered / (4 * workers) + 1;
+    uint64_t left = schedule->total - lower(schedule->given, schedule->total);
+    return left / (2 * workers) + 1;
+}
+
+static uint64_t
+chunk_size(const struct schedule *schedule)
+{
+    if (schedule->chunksize > 0)
+        return schedule->chunksize;
+    if (!is_pace_known(schedule))
+        return 1;
+    uint64_t share = half_share(schedule);
+    uint64_t masters = masters_size(schedule);
+    uint64_t brief = higher(tasks_in(schedule, BRIEF), masters / 8);
+    uint64_t size = higher(tasks_in(schedule, CHUNK_TIME), masters);
+    if (schedule->total != SCHEDULE_UNKNOWN)
+        share = higher(share, brief);
+    size = lower(size, share);
+    size = lower(size, schedule->trust);
+    return size > 0 ? size : 1;
+}
+
+/* Chunks of this size that a worker may hold at once. */
+static int
+depth(const struct schedule *schedule, uint64_t size)
+{
+    if (!is_pace_known(schedule))
+        return 1;
+    if (schedule->chunksize == 0) /* chunks are as large as they should be */
+        return expected(schedule, 1) <= SHORT ? 2 : 1;
+    double time = expected(schedule, size);
+    return time <= BRIEF ? DEPTH : time <= SHORT ? 2 : 1;
+}
+
+/* What a chunk that came back says of those to come. */
+static void
+learn(struct schedule *schedule, uint64_t tasks, double nanoseconds)
+{
+    struct schedule_pace *pace = &schedule->pace;
+    if (tasks == 0)
+        return;
+    double hoped =
+        is_pace_known(schedule) ? expected(schedule, tasks) : nanoseconds;
+    if (nanoseconds > LATE * hoped + LATE_TIME)
+        schedule->trust = 1;
+    else if (schedule->trust < 2 * tasks)
+        schedule->trust = 2 * tasks;
+    pace->tasks += (double)tasks;
+    pace->nanoseconds += nanoseconds;
+    if (++schedule->answers % ANSWERS == 0) {
+        pace->tasks /= 2;
+        pace->nanoseconds /= 2;
+    }
+}
+
+/* ---- who -------------------------------------------------------------- */
+
 static int
 who_is_next(const struct schedule *schedule)
 {
     int last = schedule->last_answered;
     if (schedule->longest_idle != NOBODY)
         return schedule->longest_idle;
-    return schedule->short_run >= SHORT_RUN
-                   && schedule->seats[last].held < DEPTH
+    if (last == NOBODY)
+        return NOBODY;
+    return schedule->seats[last].held < depth(schedule, chunk_size(schedule))
                ? last
                : NOBODY;
 }
 
 struct schedule *
-schedule_new(int workers, uint64_t chunksize)
+schedule_new(const struct schedule_job *job)
 {
-    size_t seats = (size_t)workers * sizeof(struct seat);
+    size_t seats = (size_t)job->workers * sizeof(struct seat);
     struct schedule *schedule = calloc(1, sizeof(*schedule) + seats);
     if (schedule == NULL)
         return NULL;
-    schedule->chunksize = chunksize == 0 ? 1 : chunksize;
+    schedule->chunksize = job->chunksize;
+    schedule->total = job->total;
+    schedule->pace = job->pace;
+    schedule->trust = job->pace.tasks > 0 ? TRUST : 1;
     schedule->limit = UINT64_MAX;
     schedule->missing = UINT64_MAX;
     schedule->longest_idle = NOBODY;
-    schedule->workers = workers;
+    schedule->last_answered = NOBODY;
+    schedule->workers = job->workers;
     return schedule;
 }
 
@@ -139,20 +280,29 @@ schedule_next(struct schedule *schedule, uint64_t *count)
 {
     if (schedule->exhausted || schedule->given >= schedule->limit)
         return NOBODY;
-    *count = lower(schedule->chunksize, schedule->limit - schedule->given);
+    *count = lower(chunk_size(schedule), schedule->limit - schedule->given);
     return who_is_next(schedule);
+}
+
+int
+schedule_is_full(const struct schedule *schedule, uint64_t bytes)
+{
+    return schedule->chunksize == 0 && bytes >= CHUNK_BYTES;
 }
 
 uint64_t
 schedule_give(struct schedule *schedule, int worker, uint64_t count)
 {
-    assert(worker != NOBODY && worker == who_is_next(schedule));
+    assert(is_seat(schedule, worker));
     struct chunk chunk = {schedule->given, count};
     if (count == 0)
         return chunk.first;
     struct seat *seat = &schedule->seats[worker];
-    if (seat->held == 0)
+    assert(seat->held < DEPTH);
+    if (seat->held == 0) {
+        assert(worker == schedule->longest_idle);
         schedule->longest_idle = seat->next;
+    }
     seat->chunks[seat->held++] = chunk;
     schedule->given += count;
     schedule->owed += count_below(schedule, chunk);
@@ -161,7 +311,7 @@ schedule_give(struct schedule *schedule, int worker, uint64_t count)
 
 int
 schedule_answer(struct schedule *schedule, int worker, uint64_t first,
-                uint64_t done, uint64_t elapsed)
+                uint64_t done, uint64_t elapsed, uint64_t bytes)
 {
     if (!is_seat(schedule, worker))
         return -1;
@@ -177,10 +327,8 @@ schedule_answer(struct schedule *schedule, int worker, uint64_t first,
     if (--seat->held == 0)
         push_idle(schedule, worker);
     schedule->last_answered = worker;
-    if (elapsed > SHORT_NANOSECONDS)
-        schedule->short_run = 0;
-    else if (schedule->short_run < SHORT_RUN)
-        schedule->short_run++;
+    schedule->answered += done;
+    learn(schedule, done, (double)elapsed + BYTE_TIME * (double)bytes);
     return 0;
 }
 
@@ -227,4 +375,10 @@ uint64_t
 schedule_given(const struct schedule *schedule)
 {
     return schedule->given;
+}
+
+struct schedule_pace
+schedule_pace(const struct schedule *schedule)
+{
+    return schedule->pace;
 }

@@ -11,8 +11,22 @@
 
 struct schedule;
 
-/* chunksize 0: the scheduler chooses.  NULL: out of memory. */
-struct schedule *schedule_new(int workers, uint64_t chunksize);
+/* How fast tasks with one callable were, from job to job. */
+struct schedule_pace {
+    double nanoseconds;         /* that all of ... */
+    double tasks;               /* ... so many took; 0: nothing is known */
+};
+
+#define SCHEDULE_UNKNOWN UINT64_MAX
+
+struct schedule_job {
+    int workers;
+    uint64_t chunksize;         /* 0: the scheduler chooses */
+    uint64_t total;             /* tasks, or SCHEDULE_UNKNOWN */
+    struct schedule_pace pace;
+};
+
+struct schedule *schedule_new(const struct schedule_job *job);
 void schedule_free(struct schedule *schedule);
 
 /* The worker is free to take chunks of this job: at the start, or when it
@@ -23,6 +37,9 @@ void schedule_join(struct schedule *schedule, int worker);
    at most; -1 when none should get one now. */
 int schedule_next(struct schedule *schedule, uint64_t *count);
 
+/* Is a chunk of so many bytes as large as one should be? */
+int schedule_is_full(const struct schedule *schedule, uint64_t bytes);
+
 /* The worker was handed the next count tasks; returns the first one's
    number. */
 uint64_t schedule_give(struct schedule *schedule, int worker, uint64_t count);
@@ -32,7 +49,7 @@ uint64_t schedule_give(struct schedule *schedule, int worker, uint64_t count);
    to run.  -1 when that is another chunk, or has fewer tasks, or it holds
    none: the message is wrong. */
 int schedule_answer(struct schedule *schedule, int worker, uint64_t first,
-                    uint64_t done, uint64_t elapsed);
+                    uint64_t done, uint64_t elapsed, uint64_t bytes);
 
 /* No task from index upwards matters any more: none is handed out, and
    answers for them are not waited for.  Only ever lowers the limit. */
@@ -49,5 +66,8 @@ int schedule_done(const struct schedule *schedule);
 
 /* Tasks handed out so far. */
 uint64_t schedule_given(const struct schedule *schedule);
+
+/* What was learned, for the next job with this callable. */
+struct schedule_pace schedule_pace(const struct schedule *schedule);
 
 #endif

@@ -125,6 +125,17 @@ forget_callables(struct worker *worker, uint64_t pool)
     }
 }
 
+static void
+forget_chunks(struct worker *worker)
+{
+    struct chunk *chunk;
+    while ((chunk = worker->first) != NULL) {
+        worker->first = chunk->next;
+        chunk_free(chunk);
+    }
+    worker->last = &worker->first;
+}
+
 static struct worker *
 worker_of(struct crew *crew)
 {
@@ -496,20 +507,19 @@ run_tasks(struct crew *crew, struct worker *worker, struct chunk *chunk,
     const struct header *header = &chunk->header;
     struct reader reader = {.parcel = chunk->parcel};
     struct codec *codec = codec_for(worker, header->flags);
-    if (codec == NULL)
-        return -1;
-    for (*done = 0; *done < header->count; ++*done) {
-        if (*done > 0 && poll(crew, worker, crew_clock()) < 0) {
-            *fatal = 1;
-            return -1;
-        }
-        if (is_abandoned(worker, header, header->first + *done))
-            return 0;
-        if (call(codec, chunk, &reader, results, *done + 1 == header->count)
-            < 0)
-            return -1;
+    int status = codec == NULL ? -1 : 0;
+    *done = 0;
+    while (status == 0 && *done < header->count
+           && !is_abandoned(worker, header, header->first + *done)) {
+        status =
+            call(codec, chunk, &reader, results, *done + 1 == header->count);
+        if (status < 0 || ++*done == header->count)
+            break;
+        status = poll(crew, worker, crew_clock());
+        *fatal = status < 0;
     }
-    return 0;
+    codec_end(&reader);
+    return status;
 }
 
 /* The job's tasks above the failed one do not matter any more, and the
@@ -631,6 +641,7 @@ say_farewell(struct crew *crew, struct worker *worker)
 {
     struct transport_error error = {0};
     int status;
+    forget_chunks(worker);
     forget_initialized(worker, 0);
     forget_callables(worker, 0);
     Py_BEGIN_ALLOW_THREADS

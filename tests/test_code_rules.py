@@ -41,18 +41,23 @@ ARROWS = {
     "protocol": "",
     "schedule": "",
     "errors": "compat transport",
-    "codec": "compat transport",  # for struct transport_part, a byte range
+    "parcel": "compat transport",  # for struct transport_part, a byte range
+    "array": "parcel",
+    "tag": "",
+    "rows": "array parcel tag",
+    "plain": "array parcel tag",
+    "codec": "parcel plain rows",
     "snapshot": "compat",
-    "crew": "codec errors protocol snapshot transport",
-    "master": "codec crew errors protocol schedule transport",
+    "crew": "codec errors protocol schedule snapshot transport",
+    "master": "codec crew errors protocol rows schedule transport",
     "worker": "codec crew errors protocol transport",
     "pool": "codec compat crew errors master worker",
     "module": "compat errors pool transport",
 }
 # Who may see what, through other headers or not.
 SEES_MPI = {"transport_mpi"}
-SEES_PYTHON = {"codec", "compat", "crew", "errors"}
-SEES_PYTHON |= {"master", "module", "pool", "snapshot", "worker"}
+SEES_PYTHON = {"array", "codec", "compat", "crew", "errors", "master", "module"}
+SEES_PYTHON |= {"parcel", "plain", "pool", "rows", "snapshot", "worker"}
 PYTHON_HEADERS = {"Python.h", "structmember.h"}
 
 # Variables that may change, and why.

@@ -5,9 +5,10 @@
    next; main() repeats the run until each choice has been made in each way.
    So there is no list of cases to forget one of: a run is any sequence of
    joins, chunks, answers and limits that the contract of schedule.h allows.
-   Compiled with -DSHORT_RUN=1, so that a few tasks suffice for all policies.
    After each event all that the scheduler says must be what the model says,
-   and every answer that would be wrong then must be refused. */
+   and every answer that would be wrong then must be refused.  How large a
+   chunk is that the scheduler chose itself is looked at on a larger scale,
+   below. */
 
 #include "schedule.h"
 
@@ -18,10 +19,17 @@
 #define MOST_TASKS 5
 #define MOST_EVENTS 64
 #define NOBODY (-1)
-#define DEPTH 2                 /* chunks that a worker holds at most */
-#define LONG 100001             /* nanoseconds, just too many to be short */
+#define UNKNOWN SCHEDULE_UNKNOWN
+#define MILLISECOND 1000000u    /* in nanoseconds */
 
 #define CHECK(what) check((what), #what, __LINE__)
+
+static struct schedule *
+new_schedule(int workers, uint64_t chunksize)
+{
+    struct schedule_job job = {workers, chunksize, UNKNOWN, {0, 0}};
+    return schedule_new(&job);
+}
 
 /* ---- choices ---------------------------------------------------------- */
 
@@ -82,8 +90,16 @@ struct scene {                  /* what is the same in all runs of a set */
     int chunksize;              /* as the caller gave it */
     int limits;                 /* how often the limit may be lowered, */
     int partial;                /* an answer or a chunk be cut short */
-    int is_short;               /* every chunk runs so */
+    int pace;                   /* which of these: what a task takes */
 };
+
+/* Nanoseconds, and how many chunks of a few such tasks a worker may hold. */
+static const struct pace {
+    uint64_t task;
+    int depth;
+} paces[] = {{100, 9}, {MILLISECOND / 10, 2}, {2 * MILLISECOND, 1}};
+
+#define PACES 3
 
 struct model {
     struct scene scene;         /* limits and partial: those left */
@@ -94,7 +110,8 @@ struct model {
     int joined[MOST_WORKERS];
     int idle[MOST_WORKERS];     /* longest first */
     int idle_count;
-    int last_answered;          /* worker, if its chunk was short */
+    int last_answered;          /* worker; NOBODY: none with a task done */
+    int learned;                /* a task was done */
     int given;
     int limit;                  /* beyond all tasks: none */
     int exhausted;
@@ -151,19 +168,25 @@ static int
 who_is_next(const struct model *model)
 {
     int last = model->last_answered;
+    int depth = model->learned ? paces[model->scene.pace].depth : 1;
+    if (model->scene.chunksize == 0 && depth > 2)
+        depth = 2;
     if (is_over(model))
         return NOBODY;
     if (model->idle_count > 0)
         return model->idle[0];
-    return last != NOBODY && chunks_held(model, last) < DEPTH ? last : NOBODY;
+    return last != NOBODY && chunks_held(model, last) < depth ? last : NOBODY;
 }
 
+/* Whether it may be the size of the next chunk. */
 static int
-next_count(const struct model *model)
+is_next_count(const struct model *model, uint64_t count)
 {
-    int count = model->scene.chunksize == 0 ? 1 : model->scene.chunksize;
-    int room = model->limit - model->given;
-    return count < room ? count : room;
+    uint64_t chunksize = (uint64_t)model->scene.chunksize;
+    uint64_t room = (uint64_t)(model->limit - model->given);
+    if (chunksize == 0)
+        return count >= 1 && count <= room;
+    return count == (chunksize < room ? chunksize : room);
 }
 
 /* ---- what the scheduler must say now ---------------------------------- */
@@ -185,7 +208,7 @@ check_questions(const struct model *model)
     uint64_t count = 0;
     CHECK(schedule_next(schedule, &count) == who_is_next(model));
     if (who_is_next(model) != NOBODY)
-        CHECK(count == (uint64_t)next_count(model));
+        CHECK(is_next_count(model, count));
     CHECK(schedule_given(schedule) == (uint64_t)model->given);
     CHECK(schedule_done(schedule) == is_done(model));
     for (int i = 0; i < model->scene.workers; i++)
@@ -204,11 +227,11 @@ check_refusals(const struct model *model)
             for (int done = 0; done <= MOST_TASKS + 1; done++) {
                 if (mine == NOBODY || first != mine || done > most)
                     CHECK(schedule_answer(schedule, worker, (uint64_t)first,
-                                          (uint64_t)done, 0)
+                                          (uint64_t)done, 0, 0)
                           == -1);
             }
         }
-        CHECK(schedule_answer(schedule, worker, UINT64_MAX, UINT64_MAX, 0)
+        CHECK(schedule_answer(schedule, worker, UINT64_MAX, UINT64_MAX, 0, 0)
               == -1);
     }
 }
@@ -238,10 +261,11 @@ do_answer(struct model *model, int worker)
         model->state[first + i] = ANSWERED;
     if (chunks_held(model, worker) == 0)
         model->idle[model->idle_count++] = worker;
-    model->last_answered = model->scene.is_short ? worker : NOBODY;
+    model->last_answered = worker;
+    model->learned |= done > 0;
     CHECK(schedule_answer(model->schedule, worker, (uint64_t)first,
                           (uint64_t)done,
-                          model->scene.is_short ? LONG - 1 : LONG)
+                          (uint64_t)done * paces[model->scene.pace].task, 0)
           == 0);
 }
 
@@ -267,8 +291,10 @@ do_exhaust(struct model *model)
 static void
 do_give(struct model *model)
 {
-    int worker = who_is_next(model), first = model->given;
-    int count = next_count(model), left = model->scene.tasks - model->given;
+    int first = model->given, left = model->scene.tasks - model->given;
+    uint64_t next_count;
+    int worker = schedule_next(model->schedule, &next_count);
+    int count = (int)next_count;
     if (left < count) {
         do_exhaust(model);
         count = left;
@@ -345,7 +371,7 @@ run(struct scene scene)
 {
     struct model model = {
         .scene = scene, .limit = MOST_TASKS + 100, .last_answered = NOBODY};
-    model.schedule = schedule_new(scene.workers, (uint64_t)scene.chunksize);
+    model.schedule = new_schedule(scene.workers, (uint64_t)scene.chunksize);
     CHECK(model.schedule != NULL);
     while (step(&model))
         ;
@@ -371,7 +397,7 @@ static void
 run_large(void)
 {
     enum { WORKERS = 100000, CHUNKS = 1000000 };
-    struct schedule *schedule = schedule_new(WORKERS, 3);
+    struct schedule *schedule = new_schedule(WORKERS, 3);
     uint64_t count = 0;
     CHECK(schedule != NULL);
     for (int i = 0; i < WORKERS; i++)
@@ -381,7 +407,7 @@ run_large(void)
         uint64_t first = 3 * (uint64_t)i;
         CHECK(schedule_next(schedule, &count) == worker && count == 3);
         CHECK(schedule_give(schedule, worker, count) == first);
-        CHECK(schedule_answer(schedule, worker, first, 3, 1) == 0);
+        CHECK(schedule_answer(schedule, worker, first, 3, 1, 0) == 0);
         CHECK(!schedule_done(schedule));
     }
     schedule_exhausted(schedule);
@@ -393,13 +419,13 @@ run_large(void)
 static void
 run_huge_chunk(void)
 {
-    struct schedule *schedule = schedule_new(1, UINT64_MAX);
+    struct schedule *schedule = new_schedule(1, UINT64_MAX);
     uint64_t count = 0;
     CHECK(schedule != NULL);
     schedule_join(schedule, 0);
     CHECK(schedule_next(schedule, &count) == 0 && count == UINT64_MAX);
     CHECK(schedule_give(schedule, 0, 7) == 0);
-    CHECK(schedule_answer(schedule, 0, 0, 7, 1) == 0);
+    CHECK(schedule_answer(schedule, 0, 0, 7, 1, 0) == 0);
     CHECK(schedule_next(schedule, &count) == 0 && count == UINT64_MAX - 7);
     schedule_free(schedule);
 }
@@ -408,7 +434,7 @@ run_huge_chunk(void)
 static void
 run_joined_twice(void)
 {
-    struct schedule *schedule = schedule_new(2, 0);
+    struct schedule *schedule = new_schedule(2, 0);
     uint64_t count;
     CHECK(schedule != NULL);
     schedule_join(schedule, 1);
@@ -418,38 +444,11 @@ run_joined_twice(void)
     schedule_free(schedule);
 }
 
-/* One long chunk, and nothing waits behind another until several in a row
-   were short again. */
-static void
-run_short_and_long(int needed)
-{
-    struct schedule *schedule = schedule_new(1, 1);
-    uint64_t count, first = 0;
-    CHECK(schedule != NULL);
-    schedule_join(schedule, 0);
-    for (int round = 0; round < 2; round++) {
-        for (int i = 0; i < needed; i++, first++) {
-            CHECK(schedule_give(schedule, 0, 1) == first);
-            CHECK(schedule_next(schedule, &count) == NOBODY);
-            CHECK(schedule_answer(schedule, 0, first, 1, LONG - 1) == 0);
-        }
-        CHECK(schedule_give(schedule, 0, 1) == first);
-        CHECK(schedule_next(schedule, &count) == 0);
-        CHECK(schedule_give(schedule, 0, 1) == first + 1);
-        CHECK(schedule_next(schedule, &count) == NOBODY);
-        CHECK(schedule_answer(schedule, 0, first, 1, LONG) == 0);
-        CHECK(schedule_next(schedule, &count) == NOBODY);
-        CHECK(schedule_answer(schedule, 0, first + 1, 1, LONG) == 0);
-        first += 2;
-    }
-    schedule_free(schedule);
-}
-
 /* Nobody waits behind a chunk that began before the others' last ones. */
 static void
 run_long_beside_short(void)
 {
-    struct schedule *schedule = schedule_new(2, 1);
+    struct schedule *schedule = new_schedule(2, 1);
     uint64_t count;
     CHECK(schedule != NULL);
     schedule_join(schedule, 0);
@@ -457,13 +456,175 @@ run_long_beside_short(void)
     CHECK(schedule_give(schedule, 0, 1) == 0);
     CHECK(schedule_give(schedule, 1, 1) == 1);
     for (uint64_t task = 1; task < 100; task++) {
-        CHECK(schedule_answer(schedule, 1, task, 1, 1) == 0);
+        CHECK(schedule_answer(schedule, 1, task, 1, 1, 0) == 0);
         while (schedule_next(schedule, &count) != NOBODY) {
             CHECK(schedule_next(schedule, &count) == 1);
             schedule_give(schedule, 1, 1);
         }
     }
-    CHECK(schedule_given(schedule) == 102);
+    CHECK(schedule_given(schedule) == 1 + 99 + 9);
+    schedule_free(schedule);
+}
+
+/* ---- chunks that the scheduler chooses -------------------------------- */
+
+static uint64_t
+next_count(const struct schedule *schedule_, int worker)
+{
+    struct schedule *schedule = (struct schedule *)schedule_;
+    uint64_t count = 0;
+    CHECK(schedule_next(schedule, &count) == worker);
+    return count;
+}
+
+/* One worker takes the next chunk of tasks that run for so long each. */
+static uint64_t
+run_next(struct schedule *schedule, uint64_t nanoseconds)
+{
+    uint64_t count = next_count(schedule, 0);
+    uint64_t first = schedule_give(schedule, 0, count);
+    CHECK(schedule_answer(schedule, 0, first, count, count * nanoseconds, 0)
+          == 0);
+    return count;
+}
+
+static struct schedule *
+one_worker(uint64_t total, struct schedule_pace pace)
+{
+    struct schedule_job job = {1, 0, total, pace};
+    struct schedule *schedule = schedule_new(&job);
+    CHECK(schedule != NULL);
+    schedule_join(schedule, 0);
+    return schedule;
+}
+
+/* Chunks double until they take a tenth of a millisecond, and one that takes
+   far longer begins it all again. */
+static void
+run_growth(void)
+{
+    struct schedule *schedule =
+        one_worker(1000000000, (struct schedule_pace){0});
+    for (uint64_t count = 1; count < 100; count *= 2)
+        CHECK(run_next(schedule, 1000) == count);
+    for (int i = 0; i < 1000; i++)
+        CHECK(run_next(schedule, 1000) == 100);
+    CHECK(run_next(schedule, 20000) == 100);
+    for (uint64_t count = 1; count < 50; count *= 2)
+        CHECK(run_next(schedule, 1000) == count);
+    for (int i = 0; i < 10000; i++)
+        run_next(schedule, 1000);
+    CHECK(run_next(schedule, 1000) >= 99); /* it is forgotten */
+    schedule_free(schedule);
+}
+
+/* Of tasks that nobody counted, half as many are out as have come back. */
+static void
+run_uncounted(void)
+{
+    struct schedule_job job = {2, 0, UNKNOWN, {0, 0}};
+    struct schedule *schedule = schedule_new(&job);
+    struct {
+        int worker;
+        uint64_t first, count;
+    } out[4], *oldest = out;
+    uint64_t count, answered = 0;
+    int worker, chunks = 0;
+    CHECK(schedule != NULL);
+    schedule_join(schedule, 0);
+    schedule_join(schedule, 1);
+    while (schedule_given(schedule) < 100000) {
+        while ((worker = schedule_next(schedule, &count)) >= 0) {
+            CHECK(chunks < 4);
+            out[chunks].worker = worker;
+            out[chunks].first = schedule_give(schedule, worker, count);
+            out[chunks++].count = count;
+        }
+        CHECK(schedule_given(schedule) - answered <= answered / 2 + 4);
+        answered += oldest->count;
+        CHECK(schedule_answer(schedule, oldest->worker, oldest->first,
+                              oldest->count, oldest->count, 0)
+              == 0);
+        chunks--;
+        for (int i = 0; i < chunks; i++)
+            out[i] = out[i + 1];
+    }
+    schedule_free(schedule);
+}
+
+/* Long tasks travel alone, and so do those with large results. */
+static void
+run_single(void)
+{
+    struct schedule *schedule = one_worker(UNKNOWN, (struct schedule_pace){0});
+    for (int i = 0; i < 100; i++)
+        CHECK(run_next(schedule, 60000) == 1);
+    schedule_free(schedule);
+    schedule = one_worker(UNKNOWN, (struct schedule_pace){0});
+    for (int i = 0; i < 100; i++) {
+        CHECK(next_count(schedule, 0) == 1);
+        uint64_t first = schedule_give(schedule, 0, 1);
+        CHECK(schedule_answer(schedule, 0, first, 1, 10, 1 << 20) == 0);
+    }
+    CHECK(!schedule_is_full(schedule, (1 << 20) - 1));
+    CHECK(schedule_is_full(schedule, 1 << 20));
+    schedule_free(schedule);
+}
+
+/* Known tasks of 50 us: never more than half a share, and one at the end;
+   tasks of 1 us: so few are not worth being split. */
+static void
+run_known(void)
+{
+    struct schedule_pace pace = {50000, 1};
+    struct schedule_job job = {2, 0, 16, pace};
+    struct schedule *schedule = schedule_new(&job);
+    CHECK(schedule != NULL);
+    schedule_join(schedule, 0);
+    CHECK(next_count(schedule, 0) == 2);
+    schedule_free(schedule);
+    schedule = one_worker(5, pace);
+    CHECK(run_next(schedule, 50000) == 2);
+    CHECK(run_next(schedule, 50000) == 2);
+    CHECK(run_next(schedule, 50000) == 1);
+    schedule_free(schedule);
+    schedule = one_worker(20, (struct schedule_pace){1000, 1});
+    CHECK(next_count(schedule, 0) == 20);
+    schedule_free(schedule);
+    schedule = one_worker(1000, (struct schedule_pace){1000, 1});
+    CHECK(next_count(schedule, 0) == 32); /* it may not be so any more */
+    schedule_free(schedule);
+}
+
+/* What was learned is handed on. */
+static void
+run_pace(void)
+{
+    struct schedule *schedule = one_worker(UNKNOWN, (struct schedule_pace){0});
+    CHECK(schedule_pace(schedule).tasks == 0);
+    run_next(schedule, 1000);
+    struct schedule_pace pace = schedule_pace(schedule);
+    CHECK(pace.tasks == 1 && pace.nanoseconds == 1000);
+    schedule_free(schedule);
+}
+
+/* With many workers it is the master's time that counts. */
+static void
+run_many_workers(void)
+{
+    struct schedule_job job = {4096, 0, 1000000000, {1e6, 1}};
+    struct schedule *schedule = schedule_new(&job);
+    uint64_t count = 0;
+    CHECK(schedule != NULL);
+    schedule_join(schedule, 0);
+    for (int i = 0; i < 100; i++) {
+        CHECK(schedule_next(schedule, &count) == 0);
+        uint64_t first = schedule_give(schedule, 0, count);
+        CHECK(
+            schedule_answer(schedule, 0, first, count, count * MILLISECOND, 0)
+            == 0);
+    }
+    CHECK(count > 100 && count < 300);
     schedule_free(schedule);
 }
 
@@ -472,7 +633,7 @@ run_long_beside_short(void)
 static void
 run_limit_while_drawing(void)
 {
-    struct schedule *schedule = schedule_new(1, 5);
+    struct schedule *schedule = new_schedule(1, 5);
     uint64_t count;
     CHECK(schedule != NULL);
     schedule_join(schedule, 0);
@@ -480,20 +641,18 @@ run_limit_while_drawing(void)
     schedule_limit(schedule, 2);
     CHECK(schedule_give(schedule, 0, 5) == 0);
     CHECK(schedule_holds_above(schedule, 0) && !schedule_done(schedule));
-    CHECK(schedule_answer(schedule, 0, 0, 2, 1) == 0);
+    CHECK(schedule_answer(schedule, 0, 0, 2, 1, 0) == 0);
     CHECK(schedule_done(schedule));
     schedule_free(schedule);
 }
 
-/* Chunksize 0 is 1 for now, so a few tasks suffice for it.  The more can go
-   wrong in a run, the smaller the scenes: there are too many runs else. */
+/* The more can go wrong in a run, the smaller the scenes: there are too many
+   runs else. */
 static long
 explore_all(int workers, int tasks, int chunksize)
 {
-    if (chunksize == 0 && tasks > 3)
-        return 0;
     long runs = 0;
-    for (int s = 0; s < 2; s++) {
+    for (int s = 0; s < PACES; s++) {
         if (workers + tasks < MOST_WORKERS + MOST_TASKS - s)
             runs +=
                 explore((struct scene){workers, tasks, chunksize, 1, 0, s});
@@ -520,9 +679,14 @@ main(void)
     run_large();
     run_huge_chunk();
     run_joined_twice();
-    run_short_and_long(SHORT_RUN);
     run_long_beside_short();
     run_limit_while_drawing();
+    run_growth();
+    run_uncounted();
+    run_single();
+    run_known();
+    run_pace();
+    run_many_workers();
     printf("%ld runs\n", runs);
     return 0;
 }

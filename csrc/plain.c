@@ -1,0 +1,389 @@
+/* plain.c -- atoms, small arrays, and tuples and lists of them.
+
+   Must not know what a task is. */
+
+#define PY_SSIZE_T_CLEAN
+#include "plain.h"
+
+#include <string.h>
+
+#define SHORT 4096              /* bytes; what is longer is left to pickle */
+#define DEPTH 8                 /* tuples in tuples */
+#define DATA_LIMIT 10000 /* objects looked at, not to fall for loops */
+
+/* ---- dumping ---------------------------------------------------------- */
+
+struct writer {
+    struct arrays *arrays;
+    struct parcel *parcel;
+    int depth;
+    int changeable; /* lists and arrays so far */
+};
+
+static int dump(struct writer *writer, PyObject *object);
+
+static int
+put(struct parcel *parcel, enum tag tag, const void *bytes, size_t size)
+{
+    unsigned char *room = parcel_extend(parcel, 1 + size);
+    if (room == NULL)
+        return -1;
+    room[0] = (unsigned char)tag;
+    memcpy(room + 1, bytes, size);
+    return 1;
+}
+
+static int
+put_short(struct parcel *parcel, enum tag tag, const void *bytes,
+          Py_ssize_t size)
+{
+    if (size > SHORT)
+        return 0;
+    uint32_t length = (uint32_t)size;
+    unsigned char *room = parcel_extend(parcel, 1 + sizeof length + length);
+    if (room == NULL)
+        return -1;
+    room[0] = (unsigned char)tag;
+    memcpy(room + 1, &length, sizeof length);
+    memcpy(room + 1 + sizeof length, bytes, length);
+    return 1;
+}
+
+static int
+dump_int(struct parcel *parcel, PyObject *object)
+{
+    int overflow;
+    int64_t value = PyLong_AsLongLongAndOverflow(object, &overflow);
+    return overflow ? 0 : put(parcel, TAG_INT, &value, sizeof value);
+}
+
+static int
+dump_float(struct parcel *parcel, enum tag tag, PyObject *object)
+{
+    double value = PyFloat_AS_DOUBLE(object);
+    return put(parcel, tag, &value, sizeof value);
+}
+
+static int
+dump_str(struct parcel *parcel, PyObject *object)
+{
+    if (!PyUnicode_IS_COMPACT_ASCII(object))
+        return 0;
+    return put_short(parcel, TAG_STR, PyUnicode_1BYTE_DATA(object),
+                     PyUnicode_GET_LENGTH(object));
+}
+
+static int
+dump_items(struct writer *writer, enum tag tag, PyObject *object)
+{
+    uint32_t count = (uint32_t)Py_SIZE(object);
+    if (Py_SIZE(object) > SHORT || writer->depth == DEPTH)
+        return 0;
+    int status = put(writer->parcel, tag, &count, sizeof count);
+    writer->depth++;
+    for (uint32_t i = 0; i < count && status > 0; i++) {
+        PyObject *item = tag == TAG_TUPLE ? PyTuple_GET_ITEM(object, i)
+                                          : PyList_GET_ITEM(object, i);
+        status = dump(writer, item);
+    }
+    writer->depth--;
+    return status;
+}
+
+static int
+dump_array(struct writer *writer, PyObject *object)
+{
+    struct array_kind kind;
+    Py_buffer view;
+    int status = array_open(writer->arrays, object, &kind, &view);
+    if (status <= 0)
+        return status;
+    status = 0;
+    if (view.len < SHORT && ++writer->changeable == 1) {
+        status = put(writer->parcel, TAG_ARRAY, NULL, 0);
+        if (status > 0 && array_put_kind(writer->parcel, &kind) < 0)
+            status = -1;
+        unsigned char *room =
+            status > 0 ? parcel_extend(writer->parcel, (size_t)view.len)
+                       : NULL;
+        if (room != NULL)
+            memcpy(room, view.buf, (size_t)view.len);
+        else if (status > 0)
+            status = -1;
+    }
+    PyBuffer_Release(&view);
+    return status;
+}
+
+static int
+dump(struct writer *writer, PyObject *object)
+{
+    struct parcel *parcel = writer->parcel;
+    PyTypeObject *type = Py_TYPE(object);
+    if (type == &PyLong_Type)
+        return dump_int(parcel, object);
+    if (type == &PyFloat_Type)
+        return dump_float(parcel, TAG_FLOAT, object);
+    if (type == &PyTuple_Type)
+        return dump_items(writer, TAG_TUPLE, object);
+    if (type == &PyUnicode_Type)
+        return dump_str(parcel, object);
+    if (type == &PyBytes_Type)
+        return put_short(parcel, TAG_BYTES, PyBytes_AS_STRING(object),
+                         PyBytes_GET_SIZE(object));
+    if (type == &PyList_Type)
+        return ++writer->changeable > 1 ? 0
+                                        : dump_items(writer, TAG_LIST, object);
+    if (object == Py_None || type == &PyBool_Type)
+        return put(parcel,
+                   object == Py_None   ? TAG_NONE
+                   : object == Py_True ? TAG_TRUE
+                                       : TAG_FALSE,
+                   NULL, 0);
+    if (array_is_float64(writer->arrays, object))
+        return dump_float(parcel, TAG_FLOAT64, object);
+    return dump_array(writer, object);
+}
+
+int
+plain_dump(struct arrays *arrays, struct parcel *parcel, PyObject *object)
+{
+    struct writer writer = {.arrays = arrays, .parcel = parcel};
+    struct parcel_mark mark = parcel_mark(parcel);
+    int status = dump(&writer, object);
+    if (status <= 0)
+        parcel_cut(parcel, mark);
+    return status;
+}
+
+/* ---- loading ---------------------------------------------------------- */
+
+static PyObject *
+load_items(struct arrays *arrays, struct reader *reader, int tag)
+{
+    const unsigned char *bytes = reader_take(reader, sizeof(uint32_t));
+    uint32_t count;
+    if (bytes == NULL)
+        return NULL;
+    memcpy(&count, bytes, sizeof count);
+    PyObject *items =
+        tag == TAG_TUPLE ? PyTuple_New(count) : PyList_New(count);
+    for (uint32_t i = 0; items != NULL && i < count; i++) {
+        const unsigned char *its_tag = reader_take(reader, 1);
+        PyObject *item = its_tag ? plain_load(arrays, reader, *its_tag) : NULL;
+        if (item == NULL)
+            Py_CLEAR(items);
+        else if (tag == TAG_TUPLE)
+            PyTuple_SET_ITEM(items, i, item);
+        else
+            PyList_SET_ITEM(items, i, item);
+    }
+    return items;
+}
+
+/* The length and that many bytes. */
+static const char *
+take_short(struct reader *reader, uint32_t *length)
+{
+    const unsigned char *bytes = reader_take(reader, sizeof *length);
+    if (bytes == NULL)
+        return NULL;
+    memcpy(length, bytes, sizeof *length);
+    return (const char *)reader_take(reader, *length);
+}
+
+static PyObject *
+load_str(struct reader *reader)
+{
+    uint32_t length;
+    const char *text = take_short(reader, &length);
+    return text ? PyUnicode_DecodeASCII(text, length, NULL) : NULL;
+}
+
+static PyObject *
+load_bytes(struct reader *reader)
+{
+    uint32_t length;
+    const char *bytes = take_short(reader, &length);
+    return bytes ? PyBytes_FromStringAndSize(bytes, length) : NULL;
+}
+
+static PyObject *
+load_int(struct reader *reader)
+{
+    int64_t value;
+    const unsigned char *bytes = reader_take(reader, sizeof value);
+    if (bytes == NULL)
+        return NULL;
+    memcpy(&value, bytes, sizeof value);
+    return PyLong_FromLongLong(value);
+}
+
+static PyObject *
+load_float(struct arrays *arrays, struct reader *reader, int tag)
+{
+    double value;
+    const unsigned char *bytes = reader_take(reader, sizeof value);
+    if (bytes == NULL)
+        return NULL;
+    memcpy(&value, bytes, sizeof value);
+    return tag == TAG_FLOAT ? PyFloat_FromDouble(value)
+                            : array_float64(arrays, value);
+}
+
+static PyObject *
+load_array(struct arrays *arrays, struct reader *reader)
+{
+    struct array_kind kind;
+    if (array_take_kind(reader, &kind) < 0)
+        return NULL;
+    const unsigned char *bytes =
+        reader_take(reader, (size_t)array_size(&kind));
+    return bytes ? array_from(arrays, &kind, bytes) : NULL;
+}
+
+PyObject *
+plain_load(struct arrays *arrays, struct reader *reader, int tag)
+{
+    switch (tag) {
+    case TAG_INT:
+        return load_int(reader);
+    case TAG_FLOAT:
+    case TAG_FLOAT64:
+        return load_float(arrays, reader, tag);
+    case TAG_TUPLE:
+    case TAG_LIST:
+        return load_items(arrays, reader, tag);
+    case TAG_ARRAY:
+        return load_array(arrays, reader);
+    case TAG_STR:
+        return load_str(reader);
+    case TAG_BYTES:
+        return load_bytes(reader);
+    case TAG_NONE:
+        return Py_NewRef(Py_None);
+    case TAG_TRUE:
+        return Py_NewRef(Py_True);
+    case TAG_FALSE:
+        return Py_NewRef(Py_False);
+    default:
+        PyErr_SetString(PyExc_EOFError, "a message holds an unknown item");
+        return NULL;
+    }
+}
+
+static int
+skip_items(struct reader *reader)
+{
+    const unsigned char *bytes = reader_take(reader, sizeof(uint32_t));
+    uint32_t count;
+    if (bytes == NULL)
+        return -1;
+    memcpy(&count, bytes, sizeof count);
+    for (uint32_t i = 0; i < count; i++) {
+        const unsigned char *tag = reader_take(reader, 1);
+        if (tag == NULL || plain_skip(reader, *tag) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int
+skip_array(struct reader *reader)
+{
+    struct array_kind kind;
+    return array_take_kind(reader, &kind) < 0
+                   || !reader_take(reader, (size_t)array_size(&kind))
+               ? -1
+               : 0;
+}
+
+int
+plain_skip(struct reader *reader, int tag)
+{
+    uint32_t length;
+    switch (tag) {
+    case TAG_NONE:
+    case TAG_TRUE:
+    case TAG_FALSE:
+        return 0;
+    case TAG_STR:
+    case TAG_BYTES:
+        return take_short(reader, &length) ? 0 : -1;
+    case TAG_TUPLE:
+    case TAG_LIST:
+        return skip_items(reader);
+    case TAG_ARRAY:
+        return skip_array(reader);
+    default:
+        return reader_take(reader, sizeof(double)) ? 0 : -1;
+    }
+}
+
+/* ---- what pickle does alone ------------------------------------------- */
+
+static int
+is_data(struct arrays *arrays, PyObject *object, int depth, int *left);
+
+static int
+items_are_data(struct arrays *arrays, PyObject *object, int depth, int *left)
+{
+    int is_tuple = PyTuple_CheckExact(object);
+    for (Py_ssize_t i = 0; i < Py_SIZE(object); i++) {
+        PyObject *item = is_tuple ? PyTuple_GET_ITEM(object, i)
+                                  : PyList_GET_ITEM(object, i);
+        if (!is_data(arrays, item, depth, left))
+            return 0;
+    }
+    return 1;
+}
+
+static int
+dict_is_data(struct arrays *arrays, PyObject *object, int depth, int *left)
+{
+    PyObject *key, *value;
+    Py_ssize_t position = 0;
+    while (PyDict_Next(object, &position, &key, &value)) {
+        if (!is_data(arrays, key, depth, left)
+            || !is_data(arrays, value, depth, left))
+            return 0;
+    }
+    return 1;
+}
+
+static int
+array_is_data(struct arrays *arrays, PyObject *object)
+{
+    struct array_kind kind;
+    Py_buffer view;
+    int is_plain = array_open(arrays, object, &kind, &view);
+    if (is_plain > 0)
+        PyBuffer_Release(&view);
+    if (is_plain < 0)
+        PyErr_Clear();
+    return is_plain > 0;
+}
+
+static int
+is_data(struct arrays *arrays, PyObject *object, int depth, int *left)
+{
+    if (depth == DEPTH || --*left < 0)
+        return 0;
+    if (PyTuple_CheckExact(object) || PyList_CheckExact(object))
+        return items_are_data(arrays, object, depth + 1, left);
+    if (PyDict_CheckExact(object))
+        return dict_is_data(arrays, object, depth + 1, left);
+    return object == Py_None || PyLong_CheckExact(object)
+           || PyFloat_CheckExact(object) || PyBool_Check(object)
+           || PyUnicode_CheckExact(object) || PyBytes_CheckExact(object)
+           || PyByteArray_CheckExact(object)
+           || array_is_float64(arrays, object)
+           || array_is_data(arrays, object);
+}
+
+int
+plain_is_data(struct arrays *arrays, PyObject *object)
+{
+    int left = DATA_LIMIT;
+    return is_data(arrays, object, 0, &left);
+}

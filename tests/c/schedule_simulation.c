@@ -1,0 +1,305 @@
+/* schedule_simulation.c -- the real scheduler on machines that nobody has.
+
+   A discrete-event simulation: one master that does one thing at a time, W
+   workers, tasks of a given distribution; who gets which tasks is decided by
+   schedule.c.  The master pays for each message and, for each task, for
+   pickling it and unpickling its result; a message takes a while to arrive.
+
+   Prints, for each distribution, duration and number of workers, the share of
+   the ideal: of the time that no scheduler could beat,
+
+       max(total / W, longest task, what the master pays for all tasks) + one
+       message there and back.
+
+   Where the master's part is the largest of the three, the figure has an "m":
+   more workers would not help, larger tasks would.
+
+   schedule_simulation [tasks per worker [distribution ...]] */
+
+#include "schedule.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Seconds; the master's as benchmarks/master_costs.py measures them. */
+#define MESSAGE 1.2e-6 /* the master's part of sending or receiving */
+#define TASK 0.08e-6 /* of pickling a task, or unpickling a result */
+#define LATENCY 1.0e-6 /* of a message */
+
+#define MOST_TASKS 10000000u
+
+/* ---- tasks ------------------------------------------------------------ */
+
+/* The same for the same task, without a table: splitmix64 (Steele, Lea and
+   Flood 2014). */
+static double
+uniform(uint64_t number)
+{
+    uint64_t z = (number + 1) * 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return ((double)((z ^ (z >> 31)) >> 11) + 0.5) * 0x1p-53;
+}
+
+static double
+normal(uint64_t number)
+{
+    double radius = sqrt(-2 * log(uniform(2 * number)));
+    return radius * cos(6.283185307179586 * uniform(2 * number + 1));
+}
+
+/* Durations of task number out of count, with mean 1. */
+static double
+constant(uint64_t number, uint64_t count)
+{
+    (void)number, (void)count;
+    return 1;
+}
+
+static double
+even(uint64_t number, uint64_t count)
+{
+    (void)count;
+    return 2 * uniform(number);
+}
+
+static double
+lognormal(uint64_t number, uint64_t count)
+{
+    (void)count;
+    return exp(1.5 * normal(number) - 1.5 * 1.5 / 2);
+}
+
+/* Shape 1.5: the variance is infinite. */
+static double
+pareto(uint64_t number, uint64_t count)
+{
+    (void)count;
+    return pow(uniform(number), -1 / 1.5) / 3;
+}
+
+/* One in a hundred takes as long as all others together. */
+static double
+bimodal(uint64_t number, uint64_t count)
+{
+    (void)count;
+    return uniform(number) < 0.01 ? 50 : 50.0 / 99;
+}
+
+static double
+longest_last(uint64_t number, uint64_t count)
+{
+    return number + 1 < count ? 1 : 100;
+}
+
+struct distribution {
+    const char *name;
+    double (*duration)(uint64_t number, uint64_t count);
+};
+
+static const struct distribution distributions[] = {
+    {"constant", constant},   {"uniform", even},
+    {"lognormal", lognormal}, {"pareto", pareto},
+    {"bimodal", bimodal},     {"longest-last", longest_last},
+};
+
+/* ---- events: answers on their way, earliest first --------------------- */
+
+struct answer {
+    double time; /* at which it reaches the master */
+    int worker;
+    uint64_t first, count;
+    double elapsed;
+};
+
+struct heap {
+    struct answer *answers;
+    size_t count, room;
+};
+
+static void
+push(struct heap *heap, struct answer answer)
+{
+    size_t i = heap->count++;
+    if (heap->count > heap->room) {
+        heap->room = 2 * heap->count;
+        heap->answers =
+            realloc(heap->answers, heap->room * sizeof *heap->answers);
+        if (heap->answers == NULL)
+            abort();
+    }
+    for (; i > 0 && heap->answers[(i - 1) / 2].time > answer.time;
+         i = (i - 1) / 2)
+        heap->answers[i] = heap->answers[(i - 1) / 2];
+    heap->answers[i] = answer;
+}
+
+static struct answer
+pop(struct heap *heap)
+{
+    struct answer first = heap->answers[0];
+    struct answer last = heap->answers[--heap->count];
+    size_t i = 0;
+    for (;;) {
+        size_t child = 2 * i + 1;
+        if (child >= heap->count)
+            break;
+        if (child + 1 < heap->count
+            && heap->answers[child + 1].time < heap->answers[child].time)
+            child++;
+        if (heap->answers[child].time >= last.time)
+            break;
+        heap->answers[i] = heap->answers[child];
+        i = child;
+    }
+    heap->answers[i] = last;
+    return first;
+}
+
+/* ---- the machine ------------------------------------------------------ */
+
+struct machine {
+    const struct distribution *distribution;
+    double mean; /* seconds that a task takes */
+    uint64_t tasks;
+    int workers;
+
+    struct schedule *schedule;
+    struct heap heap;
+    double now; /* the master's time */
+    double *free; /* [workers] when its last chunk ends */
+    double total, longest; /* of all tasks */
+};
+
+static double
+run_chunk(struct machine *machine, uint64_t first, uint64_t count)
+{
+    double sum = 0;
+    for (uint64_t i = first; i < first + count; i++) {
+        double duration =
+            machine->mean * machine->distribution->duration(i, machine->tasks);
+        machine->longest = fmax(machine->longest, duration);
+        sum += duration;
+    }
+    machine->total += sum;
+    return sum;
+}
+
+static void
+hand_out(struct machine *machine)
+{
+    uint64_t count;
+    int worker;
+    while ((worker = schedule_next(machine->schedule, &count)) >= 0) {
+        uint64_t left = machine->tasks - schedule_given(machine->schedule);
+        if (count > left)
+            count = left;
+        if (count == 0) {
+            schedule_exhausted(machine->schedule);
+            return;
+        }
+        machine->now += MESSAGE + (double)count * TASK;
+        uint64_t first = schedule_give(machine->schedule, worker, count);
+        double begins = fmax(machine->free[worker], machine->now + LATENCY);
+        double elapsed = run_chunk(machine, first, count);
+        machine->free[worker] = begins + elapsed;
+        push(&machine->heap, (struct answer){begins + elapsed + LATENCY,
+                                             worker, first, count, elapsed});
+    }
+}
+
+static void
+take_in(struct machine *machine)
+{
+    struct answer answer = pop(&machine->heap);
+    machine->now = fmax(machine->now, answer.time) + MESSAGE
+                   + (double)answer.count * TASK;
+    if (schedule_answer(machine->schedule, answer.worker, answer.first,
+                        answer.count, (uint64_t)(answer.elapsed * 1e9), 0)
+        < 0)
+        abort();
+}
+
+/* Runs the job; the share of the ideal, and whether the master is it. */
+static double
+share_of_ideal(struct machine *machine, int *is_master)
+{
+    struct schedule_job job = {machine->workers, 0, machine->tasks, {0, 0}};
+    machine->schedule = schedule_new(&job);
+    machine->free = calloc((size_t)machine->workers, sizeof(double));
+    if (machine->schedule == NULL || machine->free == NULL)
+        abort();
+    for (int worker = 0; worker < machine->workers; worker++)
+        schedule_join(machine->schedule, worker);
+    hand_out(machine);
+    while (!schedule_done(machine->schedule)) {
+        take_in(machine);
+        hand_out(machine);
+    }
+    double master = 2 * TASK * (double)machine->tasks;
+    double ideal = fmax(machine->total / machine->workers, machine->longest);
+    *is_master = master > ideal;
+    ideal = fmax(ideal, master) + 2 * (MESSAGE + LATENCY);
+    schedule_free(machine->schedule);
+    free(machine->free);
+    free(machine->heap.answers);
+    return ideal / machine->now;
+}
+
+/* ---- the table -------------------------------------------------------- */
+
+static const int worker_counts[] = {2, 16, 256, 4096, 100000};
+static const double means[] = {10e-6, 100e-6, 1e-3, 10e-3, 1, 10};
+static const char *const mean_names[] = {"10 us", "100 us", "1 ms",
+                                         "10 ms", "1 s",    "10 s"};
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static void
+print_row(const struct distribution *distribution, size_t mean,
+          uint64_t per_worker)
+{
+    printf("| %s | %s |", distribution->name, mean_names[mean]);
+    for (size_t w = 0; w < COUNT(worker_counts); w++) {
+        int is_master;
+        uint64_t tasks = per_worker * (uint64_t)worker_counts[w];
+        struct machine machine = {
+            .distribution = distribution,
+            .mean = means[mean],
+            .tasks = tasks < MOST_TASKS ? tasks : MOST_TASKS,
+            .workers = worker_counts[w],
+        };
+        double share = share_of_ideal(&machine, &is_master);
+        printf(" %.3f%s |", share, is_master ? " m" : "");
+    }
+    printf("\n");
+}
+
+static int
+is_wanted(const char *name, int argc, char **argv)
+{
+    for (int i = 2; i < argc; i++) {
+        if (strcmp(argv[i], name) == 0)
+            return 1;
+    }
+    return argc <= 2;
+}
+
+int
+main(int argc, char **argv)
+{
+    uint64_t per_worker = argc > 1 ? strtoull(argv[1], NULL, 10) : 100;
+    printf("| tasks | mean |");
+    for (size_t w = 0; w < COUNT(worker_counts); w++)
+        printf(" %d |", worker_counts[w]);
+    printf("\n| --- | --- | --- | --- | --- | --- | --- |\n");
+    for (size_t d = 0; d < COUNT(distributions); d++) {
+        for (size_t mean = 0; mean < COUNT(means); mean++) {
+            if (is_wanted(distributions[d].name, argc, argv))
+                print_row(&distributions[d], mean, per_worker);
+        }
+    }
+    return 0;
+}
