@@ -11,14 +11,17 @@
 #include "worker.h"
 
 #include <signal.h>
-#include <unistd.h>
 
 #include "errors.h"
+#include "forked.h"
 
 #define QUICK_SECONDS 50e-6     /* a wait not worth two system calls */
 #define RELEASE_SECONDS 0.5     /* for answers to leave before a wait ends */
 #define POLL_NANOSECONDS 200000 /* between looks at the mailbox in a chunk */
-#define FORK_NANOSECONDS 20000  /* no task that forks takes less */
+/* Beside tasks that take less, a look at the clock counts: it is taken after
+   so many. */
+#define TINY_NANOSECONDS 500
+#define TINY_TASKS 8
 
 /* What was made of a parcel that came: an object, or the account of why it
    could not be made. */
@@ -65,8 +68,10 @@ struct worker {
     uint64_t abandoned; /* job whose tasks ... */
     uint64_t abandoned_first; /* ... from this one on are dropped */
     int64_t polled; /* when messages were looked for last */
-    int64_t looked; /* when that was thought of */
-    pid_t pid;
+    int64_t looked; /* when the clock was looked at last, ... */
+    int tasks; /* ... tasks since, and ... */
+    int stride; /* ... after how many it is again */
+    struct forked here;
     int releases; /* waits that the master ended */
     int ended; /* the master said farewell */
 };
@@ -144,7 +149,7 @@ worker_of(struct crew *crew)
         if (crew->worker == NULL)
             return PyErr_NoMemory(), NULL;
         crew->worker->last = &crew->worker->first;
-        crew->worker->pid = getpid();
+        crew->worker->here = forked_here();
     }
     return crew->worker;
 }
@@ -163,7 +168,7 @@ codec_for(struct worker *worker, uint32_t flags)
 static void
 end_if_forked(const struct worker *worker)
 {
-    if (getpid() == worker->pid)
+    if (!forked_since(&worker->here))
         return;
     if (!PyErr_Occurred())
         PyErr_SetNone(PyExc_SystemExit);
@@ -461,10 +466,6 @@ is_dropped(const struct worker *worker, const struct chunk *chunk)
 static int
 poll(struct crew *crew, struct worker *worker, int64_t now)
 {
-    int64_t since = now - worker->looked;
-    worker->looked = now;
-    if (since > FORK_NANOSECONDS)
-        end_if_forked(worker);
     if (now - worker->polled < POLL_NANOSECONDS)
         return 0;
     worker->polled = now;
@@ -473,6 +474,21 @@ poll(struct crew *crew, struct worker *worker, int64_t now)
         came = receive(crew, worker, 0);
     while (came > 0);
     return came;
+}
+
+/* Between two tasks of a chunk. */
+static int
+look_around(struct crew *crew, struct worker *worker)
+{
+    end_if_forked(worker);
+    if (++worker->tasks < worker->stride)
+        return 0;
+    int64_t now = crew_clock();
+    int tiny = now - worker->looked < worker->tasks * TINY_NANOSECONDS;
+    worker->stride = tiny ? TINY_TASKS : 1;
+    worker->looked = now;
+    worker->tasks = 0;
+    return poll(crew, worker, now);
 }
 
 /* Calls one task; its result is dumped at once, as it was when returned.
@@ -508,6 +524,7 @@ run_tasks(struct crew *crew, struct worker *worker, struct chunk *chunk,
     struct reader reader = {.parcel = chunk->parcel};
     struct codec *codec = codec_for(worker, header->flags);
     int status = codec == NULL ? -1 : 0;
+    worker->stride = 1;
     *done = 0;
     while (status == 0 && *done < header->count
            && !is_abandoned(worker, header, header->first + *done)) {
@@ -515,7 +532,7 @@ run_tasks(struct crew *crew, struct worker *worker, struct chunk *chunk,
             call(codec, chunk, &reader, results, *done + 1 == header->count);
         if (status < 0 || ++*done == header->count)
             break;
-        status = poll(crew, worker, crew_clock());
+        status = look_around(crew, worker);
         *fatal = status < 0;
     }
     codec_end(&reader);
@@ -590,6 +607,7 @@ work(struct crew *crew, struct worker *worker)
     if (fill_answer(crew, worker, chunk, results, &answer) < 0)
         goto done;
     int64_t ended = crew_clock();
+    end_if_forked(worker);
     answer.elapsed = (uint64_t)(chunk->took + ended - started);
     if (poll(crew, worker, ended) < 0)
         goto done;

@@ -163,7 +163,8 @@ class MPIPool(_ezmpi.MPIPool):
         return_results : bool, optional
             With False the results are not kept, and None is returned.
         chunksize : int, optional
-            Tasks sent in one message, at least 1. Default: 1.
+            Tasks sent in one message, at least 1. Default: as many as run for about
+            0.1 ms, by what came back so far; long tasks one by one.
 
         Returns
         -------
@@ -199,6 +200,17 @@ class MPIPool(_ezmpi.MPIPool):
         -----
         Of several failures the lowest is raised, not the first to come, since that is
         the one that a serial loop meets, and `concurrent.futures.Executor.map`, too.
+
+        Without a `chunksize`, chunks double from one task until they run for 0.1 ms, or
+        longer where hundreds of workers keep the master busy. They are at most half of
+        a worker's share of the tasks that are left [1]_, and one task again after a
+        chunk that took far longer than expected. What was learned of a callable is
+        used by the next `map` with it.
+
+        References
+        ----------
+        .. [1] S. F. Hummel, E. Schonberg, L. E. Flynn, "Factoring: a method for
+           scheduling parallel loops", Communications of the ACM 35 (8), 1992.
 
         Examples
         --------

@@ -18,6 +18,11 @@ def test_arrays(ranks):
 
 
 @RANKS
+def test_what_travels_without_pickle(ranks):
+    check("results_plain.py", ranks)
+
+
+@RANKS
 def test_callback(ranks):
     check("callback.py", ranks)
 

@@ -40,6 +40,7 @@ ARROWS = {
     "compat": "",
     "protocol": "",
     "schedule": "",
+    "forked": "",
     "errors": "compat transport",
     "parcel": "compat transport",  # for struct transport_part, a byte range
     "array": "parcel",
@@ -50,7 +51,7 @@ ARROWS = {
     "snapshot": "compat",
     "crew": "codec errors protocol schedule snapshot transport",
     "master": "codec crew errors protocol rows schedule transport",
-    "worker": "codec crew errors protocol transport",
+    "worker": "codec crew errors forked protocol transport",
     "pool": "codec compat crew errors master worker",
     "module": "compat errors pool transport",
 }
