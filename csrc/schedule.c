@@ -162,16 +162,24 @@ masters_size(const struct schedule *schedule)
     return (uint64_t)(messages / (left > least ? left : least)) + 1;
 }
 
-/* Half of a worker's share of the tasks that are left.  Where nobody knows
-   how many, half as many may be out as have come back. */
+/* Tasks that one worker may get at once and the others still have enough:
+   half of its share of those left, or so few that it does not matter, once
+   this job has shown that they are few.  Where nobody knows how many are left,
+   half as many may be out as have come back. */
 static uint64_t
-half_share(const struct schedule *schedule)
+fair_size(const struct schedule *schedule)
 {
     uint64_t workers = (uint64_t)schedule->workers;
     if (schedule->total == SCHEDULE_UNKNOWN)
         return schedule->answered / (4 * workers) + 1;
+    if (workers == 1)
+        return UINT64_MAX;
     uint64_t left = schedule->total - lower(schedule->given, schedule->total);
-    return left / (2 * workers) + 1;
+    uint64_t share = left / (2 * workers) + 1;
+    if (schedule->answered == 0)
+        return share;
+    uint64_t brief = tasks_in(schedule, BRIEF);
+    return higher(share, higher(brief, masters_size(schedule) / 8));
 }
 
 static uint64_t
@@ -181,15 +189,10 @@ chunk_size(const struct schedule *schedule)
         return schedule->chunksize;
     if (!is_pace_known(schedule))
         return 1;
-    uint64_t share = half_share(schedule);
-    uint64_t masters = masters_size(schedule);
-    uint64_t brief = higher(tasks_in(schedule, BRIEF), masters / 8);
-    uint64_t size = higher(tasks_in(schedule, CHUNK_TIME), masters);
-    if (schedule->total != SCHEDULE_UNKNOWN)
-        share = higher(share, brief);
-    size = lower(size, share);
-    size = lower(size, schedule->trust);
-    return size > 0 ? size : 1;
+    uint64_t size =
+        higher(tasks_in(schedule, CHUNK_TIME), masters_size(schedule));
+    size = lower(size, lower(fair_size(schedule), schedule->trust));
+    return higher(size, 1);
 }
 
 /* Chunks of this size that a worker may hold at once. */
