@@ -2,8 +2,10 @@
 
    floor MAPS TASKS THERE BACK ONCE: rank 0 does MAPS times: send ONCE bytes
    to every other rank, if any; hand TASKS messages of THERE bytes to whoever
-   is free; get BACK bytes for each.  Blocking calls, the same memory over
-   and over.  Prints a JSON object like cell.py's. */
+   is free; get BACK bytes for each.  Blocking calls; small messages come to
+   the same memory over and over, large ones to fresh memory, as they must
+   where they become arrays that are kept until the map ends.  Prints a JSON
+   object like cell.py's. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +14,7 @@
 #include <mpi.h>
 
 #define TIMES 9     /* the median of so many is told */
+#define LARGE 100000            /* bytes */
 
 enum tag { ONCE = 1, TASK, ANSWER, STOP };
 
@@ -35,23 +38,40 @@ send_task(char *task, const struct shape *shape, int rank)
     MPI_Send(task, shape->there, MPI_BYTE, rank, TASK, MPI_COMM_WORLD);
 }
 
+/* Where a message is to come to: memory of its own, if it is large. */
+static char *
+place(char *usual, int size)
+{
+    char *base = size < LARGE ? usual : malloc((size_t)size);
+    if (base == NULL)
+        MPI_Abort(MPI_COMM_WORLD, 1);
+    return base;
+}
+
 static void
 map(const struct shape *shape, char *once, char *task, char *answer, int ranks)
 {
     long given = 0;
+    char **places = calloc((size_t)shape->tasks, sizeof *places);
     MPI_Status status;
+    if (places == NULL)
+        MPI_Abort(MPI_COMM_WORLD, 1);
     for (int rank = 1; rank < ranks && shape->once > 0; rank++)
         MPI_Send(once, shape->once, MPI_BYTE, rank, ONCE, MPI_COMM_WORLD);
     for (int rank = 1; rank < ranks && given < shape->tasks; rank++, given++)
         send_task(task, shape, rank);
     for (long done = 0; done < shape->tasks; done++) {
-        MPI_Recv(answer, shape->back, MPI_BYTE, MPI_ANY_SOURCE, ANSWER,
+        places[done] = place(answer, shape->back);
+        MPI_Recv(places[done], shape->back, MPI_BYTE, MPI_ANY_SOURCE, ANSWER,
                  MPI_COMM_WORLD, &status);
         if (given < shape->tasks) {
             send_task(task, shape, status.MPI_SOURCE);
             given++;
         }
     }
+    for (long done = 0; done < shape->tasks && shape->back >= LARGE; done++)
+        free(places[done]);
+    free(places);
 }
 
 static void
@@ -61,8 +81,11 @@ serve(const struct shape *shape)
     char *task = memory(largest), *answer = memory(shape->back);
     MPI_Status status;
     for (;;) {
-        MPI_Recv(task, largest, MPI_BYTE, 0, MPI_ANY_TAG, MPI_COMM_WORLD,
+        char *into = shape->there < largest ? task : place(task, largest);
+        MPI_Recv(into, largest, MPI_BYTE, 0, MPI_ANY_TAG, MPI_COMM_WORLD,
                  &status);
+        if (into != task)
+            free(into);
         if (status.MPI_TAG == STOP)
             break;
         if (status.MPI_TAG == TASK)

@@ -77,6 +77,11 @@ def _mpi4py_pool(row: Row) -> Iterator[Map]:
 
 
 @contextmanager
+def _serial(row: Row) -> Iterator[Map]:
+    yield lambda function, tasks: list(map(function, tasks))
+
+
+@contextmanager
 def _multiprocessing(row: Row) -> Iterator[Map]:
     from multiprocessing import Pool
 
@@ -98,4 +103,5 @@ POOLS: Dict[str, Pool] = {
     ),
     "mpi4py.util.pool": Pool(MPI4PY_FUTURES, "mpi4py", _mpi4py_pool),
     "multiprocessing": Pool("{python} cell.py", "", _multiprocessing),
+    "serial": Pool("{python} cell.py", "", _serial),
 }

@@ -8,7 +8,7 @@ the pool. `floor` is the same in bare messages.
 import itertools
 import sys
 from types import SimpleNamespace
-from typing import Any, Callable, Dict, Iterable, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterable, Mapping, NamedTuple, Optional
 
 import numpy as np
 import tasks
@@ -29,6 +29,9 @@ class Floor(NamedTuple):
     maps: int = 1  # in a unit
 
 
+SCHWIMMBAD: Mapping[str, float] = {"schwimmbad": 1}
+
+
 class Row(NamedTuple):
     title: str
     unit: str  # of UNITS
@@ -38,7 +41,7 @@ class Row(NamedTuple):
     chunksize: Optional[int] = None  # None: the pool's default
     workers: int = 1
     by_value: bool = False  # needs dill: pools that have it as an option get it
-    target: float = 1.0  # this project's speed over schwimmbad's, at least
+    targets: Mapping[str, float] = SCHWIMMBAD  # our speed over a pool's, at least
 
 
 # From seconds a unit to what is printed.
@@ -64,6 +67,16 @@ def maps_of(size: int, module: str) -> Prepare:
         return lambda map, n: [map(square, range(size)) for _ in range(n)]
 
     return prepare
+
+
+def small_arrays() -> Work:
+    arrays = np.random.RandomState(1).normal(size=(20000, 10))
+    return lambda map, n: map(tasks.first_of, [array.copy() for array in arrays[:n]])
+
+
+def small_rows() -> Work:
+    rows = np.random.RandomState(1).normal(size=(20000, 10))
+    return lambda map, n: map(tasks.first_of, rows[:n])
 
 
 def arrays_in() -> Work:
@@ -98,7 +111,9 @@ def closure_over_bytes(number: int) -> Callable[[int], int]:
     return tasks.closure_over(bytes([number]) * MB)
 
 
-def emcee_with(size: int) -> Prepare:
+def emcee_with(
+    size: int, log_probability: Callable[..., float] = tasks.log_probability
+) -> Prepare:
     def prepare() -> Work:
         import emcee  # noqa: PLC0415  takes a while
 
@@ -112,7 +127,7 @@ def emcee_with(size: int) -> Prepare:
             sampler = emcee.EnsembleSampler(
                 WALKERS,
                 DIMENSIONS,
-                tasks.log_probability,
+                log_probability,
                 args=(data,),
                 pool=SimpleNamespace(map=map),
             )
@@ -127,12 +142,26 @@ ONE_MB, EIGHT_MB = Floor(once=MB), Floor(once=8 * MB)
 # A step is two maps, over half of the walkers each.
 STEP = Floor(there=8 * DIMENSIONS, tasks=WALKERS // 2, maps=2)
 
+# Over "floor": 0.2 is at most five times its time.
+TINY = {"multiprocessing": 1.5, "serial": 0.6, "ezmpi-0.1.0": 150}
+TINY_ALONE = {"schwimmbad": 4, "mpi4py.futures": 250}
+ONE_MAP = {"floor": 0.2, "schwimmbad": 1}
+LARGE = {"floor": 0.8, "schwimmbad": 2}
+
 ROWS: Dict[str, Row] = {
     "tiny-module": Row(
-        "tiny tasks, function of a module", "tasks/s", 20000, tiny_tasks("tasks")
+        "tiny tasks, function of a module",
+        "tasks/s",
+        1_000_000,
+        tiny_tasks("tasks"),
+        targets=TINY,
     ),
     "tiny-main": Row(
-        "tiny tasks, function of `__main__`", "tasks/s", 20000, tiny_tasks("__main__")
+        "tiny tasks, function of `__main__`",
+        "tasks/s",
+        1_000_000,
+        tiny_tasks("__main__"),
+        targets=TINY,
     ),
     "tiny-module-1": Row(
         "tiny tasks, function of a module, chunksize=1",
@@ -140,7 +169,7 @@ ROWS: Dict[str, Row] = {
         20000,
         tiny_tasks("tasks"),
         chunksize=1,
-        target=2,
+        targets=TINY_ALONE,
     ),
     "tiny-main-1": Row(
         "tiny tasks, function of `__main__`, chunksize=1",
@@ -148,7 +177,7 @@ ROWS: Dict[str, Row] = {
         20000,
         tiny_tasks("__main__"),
         chunksize=1,
-        target=2,
+        targets=TINY_ALONE,
     ),
     "map-1": Row(
         "map of 1 task, function of a module",
@@ -156,6 +185,7 @@ ROWS: Dict[str, Row] = {
         2000,
         maps_of(1, "tasks"),
         Floor(tasks=1),
+        targets=ONE_MAP,
     ),
     "map-1-main": Row(
         "map of 1 task, function of `__main__`",
@@ -163,6 +193,7 @@ ROWS: Dict[str, Row] = {
         2000,
         maps_of(1, "__main__"),
         Floor(tasks=1),
+        targets=ONE_MAP,
     ),
     "map-32": Row(
         "map of 32 tasks, function of a module",
@@ -170,6 +201,7 @@ ROWS: Dict[str, Row] = {
         500,
         maps_of(32, "tasks"),
         Floor(tasks=32),
+        targets={"schwimmbad": 10},
     ),
     "map-32-main": Row(
         "map of 32 tasks, function of `__main__`",
@@ -177,6 +209,23 @@ ROWS: Dict[str, Row] = {
         500,
         maps_of(32, "__main__"),
         Floor(tasks=32),
+        targets={"schwimmbad": 10},
+    ),
+    "small-arrays": Row(
+        "list of arrays of 10 numbers",
+        "tasks/s",
+        20000,
+        small_arrays,
+        Floor(there=80),
+        targets={"multiprocessing": 1.2, "schwimmbad": 5},
+    ),
+    "small-rows": Row(
+        "rows of 10 numbers of an array",
+        "tasks/s",
+        20000,
+        small_rows,
+        Floor(there=80),
+        targets={"schwimmbad": 20},
     ),
     "array-in": Row(
         "array of 8 MB as task, chunksize=1",
@@ -185,6 +234,7 @@ ROWS: Dict[str, Row] = {
         arrays_in,
         Floor(there=8 * MB),
         chunksize=1,
+        targets=LARGE,
     ),
     "array-out": Row(
         "array of 8 MB as result, chunksize=1",
@@ -193,13 +243,23 @@ ROWS: Dict[str, Row] = {
         arrays_out,
         Floor(back=8 * MB),
         chunksize=1,
+        targets=LARGE,
     ),
     "callable-1MB": Row(
         "callable holding 1 MB (bytes)",
         "tasks/s",
-        1000,
+        10000,
         callable_of(holder_of_bytes),
         ONE_MB,
+        targets={"schwimmbad": 200, "multiprocessing": 1.2},
+    ),
+    "callable-8MB": Row(
+        "callable holding 8 MB (array)",
+        "tasks/s",
+        1000,
+        callable_of(holder_of_array),
+        EIGHT_MB,
+        targets={"schwimmbad": 1000, "multiprocessing": 8},
     ),
     "callable-1MB-1": Row(
         "callable holding 1 MB (bytes), chunksize=1",
@@ -208,15 +268,7 @@ ROWS: Dict[str, Row] = {
         callable_of(holder_of_bytes),
         ONE_MB,
         chunksize=1,
-        target=50,
-    ),
-    "callable-8MB-1": Row(
-        "callable holding 8 MB (array), chunksize=1",
-        "tasks/s",
-        200,
-        callable_of(holder_of_array),
-        EIGHT_MB,
-        chunksize=1,
+        targets={"schwimmbad": 50},
     ),
     "closure-1MB-1": Row(
         "closure over 1 MB (bytes), chunksize=1",
@@ -234,6 +286,7 @@ ROWS: Dict[str, Row] = {
         emcee_with(1000),
         STEP,
         workers=2,
+        targets={"ezmpi-0.1.0": 2},
     ),
     "emcee-1MB": Row(
         "emcee step, 1 MB of data, 2 workers",
@@ -242,6 +295,7 @@ ROWS: Dict[str, Row] = {
         emcee_with(MB),
         STEP,
         workers=2,
+        targets={"ezmpi-0.1.0": 20},
     ),
     "emcee-8MB": Row(
         "emcee step, 8 MB of data, 2 workers",
@@ -250,5 +304,15 @@ ROWS: Dict[str, Row] = {
         emcee_with(8 * MB),
         STEP,
         workers=2,
+        targets={"ezmpi-0.1.0": 100},
+    ),
+    "emcee-8MB-read": Row(
+        "the same, the data read",
+        "steps/s",
+        10,
+        emcee_with(8 * MB, tasks.log_probability_of),
+        STEP,
+        workers=2,
+        targets={},
     ),
 }

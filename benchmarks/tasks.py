@@ -45,6 +45,15 @@ def closure_over(data: object) -> Callable[[int], int]:
     return square_beside_data
 
 
+def first_of(array: "np.ndarray[Any, Any]") -> float:
+    return float(array[0])
+
+
 def log_probability(x: "np.ndarray[Any, Any]", data: object) -> float:
     """A Gaussian; the data is carried, and not read."""
     return -0.5 * float(x @ x)
+
+
+def log_probability_of(x: "np.ndarray[Any, Any]", data: "np.ndarray[Any, Any]") -> float:
+    """The same, and all of the data is read."""
+    return log_probability(x, data) + float(data.sum())
