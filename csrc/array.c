@@ -8,7 +8,8 @@
 #include <string.h>
 
 struct arrays {
-    PyObject *ndarray, *float64, *empty, *dtype; /* numpy's; or all NULL */
+    PyObject *ndarray, *float64, *empty, *dtype;    /* numpy's, or NULL */
+    PyObject *bare;             /* a dtype without metadata, met last */
     /* the kind made last, and what it takes to make another */
     struct array_kind kind;
     PyObject *shape, *type;
@@ -32,34 +33,39 @@ arrays_free(struct arrays *arrays)
     Py_XDECREF(arrays->float64);
     Py_XDECREF(arrays->empty);
     Py_XDECREF(arrays->dtype);
+    Py_XDECREF(arrays->bare);
     Py_XDECREF(arrays->shape);
     Py_XDECREF(arrays->type);
     PyMem_RawFree(arrays);
 }
 
+/* Takes what is needed from the module.  Steals numpy; NULL is passed on. */
+static int
+use_numpy(struct arrays *arrays, PyObject *numpy)
+{
+    static const char *const names[] = {"float64", "empty", "dtype",
+                                        "ndarray"};
+    PyObject **const places[] = {&arrays->float64, &arrays->empty,
+                                 &arrays->dtype, &arrays->ndarray};
+    int status = numpy == NULL ? -1 : 0;
+    for (int i = 0; i < 4 && status == 0; i++) {
+        Py_XSETREF(*places[i], PyObject_GetAttrString(numpy, names[i]));
+        status = *places[i] == NULL ? -1 : 0;
+    }
+    Py_XDECREF(numpy);
+    return status;
+}
+
 static int
 find_numpy(struct arrays *arrays)
 {
-    if (arrays->ndarray != NULL)
-        return 0;
-    PyObject *numpy = PyImport_ImportModule("numpy");
-    if (numpy == NULL)
-        return -1;
-    PyObject *ndarray = PyObject_GetAttrString(numpy, "ndarray");
-    Py_XSETREF(arrays->float64, PyObject_GetAttrString(numpy, "float64"));
-    Py_XSETREF(arrays->empty, PyObject_GetAttrString(numpy, "empty"));
-    Py_XSETREF(arrays->dtype, PyObject_GetAttrString(numpy, "dtype"));
-    Py_DECREF(numpy);
-    if (!ndarray || !arrays->float64 || !arrays->empty || !arrays->dtype) {
-        Py_XDECREF(ndarray);
-        return -1;
-    }
-    arrays->ndarray = ndarray;
-    return 0;
+    return arrays->ndarray != NULL
+               ? 0
+               : use_numpy(arrays, PyImport_ImportModule("numpy"));
 }
 
-/* Is the object of the type that numpy calls so?  By the name first, so that
-   nothing is imported for the sake of other objects. */
+/* Is the object of the type that numpy calls so?  By the name first; and a
+   module that is not there has made no objects. */
 static int
 is_of(struct arrays *arrays, PyObject *object, PyObject **type,
       const char *name)
@@ -69,11 +75,34 @@ is_of(struct arrays *arrays, PyObject *object, PyObject **type,
         return 1;
     if (strcmp(Py_TYPE(object)->tp_name, name) != 0 || arrays->ndarray != NULL)
         return 0;
-    if (find_numpy(arrays) < 0) {
+    PyObject *modules = PyImport_GetModuleDict();
+    PyObject *numpy = PyDict_GetItemString(modules, "numpy");
+    if (numpy == NULL || use_numpy(arrays, Py_NewRef(numpy)) < 0) {
         PyErr_Clear();
         return 0;
     }
     return its_type == *type;
+}
+
+/* Is the array's dtype all that its letter says?  It may hold metadata,
+   which pickle keeps.  1, 0, or -1: exception set. */
+static int
+is_bare(struct arrays *arrays, PyObject *array)
+{
+    PyObject *dtype = PyObject_GetAttrString(array, "dtype");
+    PyObject *metadata = NULL;
+    if (dtype == NULL)
+        return -1;
+    int status = dtype == arrays->bare;
+    if (status == 0) {
+        metadata = PyObject_GetAttrString(dtype, "metadata");
+        status = metadata == NULL ? -1 : metadata == Py_None;
+    }
+    if (status > 0)
+        Py_XSETREF(arrays->bare, Py_NewRef(dtype));
+    Py_XDECREF(metadata);
+    Py_DECREF(dtype);
+    return status;
 }
 
 static size_t
@@ -115,7 +144,7 @@ kind_of(const Py_buffer *view, struct array_kind *kind)
 {
     const char *format = view->format;
     if (format == NULL || format[0] == '\0' || format[1] != '\0'
-        || view->ndim > ARRAY_DIMENSIONS)
+        || view->ndim > ARRAY_DIMENSIONS || view->readonly)
         return 0;
     kind->letter = (unsigned char)format[0];
     kind->dimensions = (unsigned char)view->ndim;
@@ -136,10 +165,10 @@ array_open(struct arrays *arrays, PyObject *object, struct array_kind *kind,
         PyErr_Clear(); /* not contiguous, or dates, or objects */
         return 0;
     }
-    if (kind_of(view, kind))
-        return 1;
-    PyBuffer_Release(view);
-    return 0;
+    int status = kind_of(view, kind) ? is_bare(arrays, object) : 0;
+    if (status <= 0)
+        PyBuffer_Release(view);
+    return status;
 }
 
 int

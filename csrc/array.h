@@ -1,8 +1,9 @@
 /* array.h -- numpy's plain arrays, without numpy's headers.
 
-   Plain: of exactly numpy.ndarray, C-contiguous, of a built-in type that one
-   letter names ("d": float64), in the machine's byte order.  What such an
-   array is made of, its letter, shape and bytes, is all there is to it.
+   Plain: of exactly numpy.ndarray, C-contiguous, writable, of a built-in type
+   that one letter names ("d": float64), in the machine's byte order, without
+   metadata.  What such an array is made of, its letter, shape and bytes, is
+   all there is to it.
 
    numpy is looked for when an array is met, never before.  All of this needs
    the GIL. */

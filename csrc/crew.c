@@ -283,12 +283,30 @@ crew_broadcast(struct crew *crew, enum verb verb, const struct header *header,
 
 /* ---- receiving -------------------------------------------------------- */
 
+#ifdef CLOCK_MONOTONIC_COARSE
+#define COARSE_CLOCK CLOCK_MONOTONIC_COARSE
+#else
+#define COARSE_CLOCK CLOCK_MONOTONIC
+#endif
+
+static int64_t
+time_of(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
 int64_t
 crew_clock(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    return time_of(CLOCK_MONOTONIC);
+}
+
+int64_t
+crew_coarse_clock(void)
+{
+    return time_of(COARSE_CLOCK);
 }
 
 /* Throws away what is still on its way of a message that cannot be kept. */

@@ -6,6 +6,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#if defined(__linux__) && !defined(MADV_WIPEONFORK)
+#define MADV_WIPEONFORK 18      /* headers may be older than the kernel */
+#endif
+
 struct forked
 forked_here(void)
 {
@@ -15,7 +19,8 @@ forked_here(void)
                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED)
         return here;
-    if (madvise(page, 1, MADV_WIPEONFORK) < 0) {
+    /* Some emulators say yes to whatever they are asked. */
+    if (madvise(page, 1, -1) == 0 || madvise(page, 1, MADV_WIPEONFORK) < 0) {
         munmap(page, 1);
         return here;
     }

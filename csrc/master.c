@@ -152,17 +152,28 @@ draw_object(struct job *job, struct parcel *parcel, uint64_t index)
     return expect_results(job, 1) < 0 ? -1 : 1;
 }
 
+/* Asked after 1, 2, 4, 8 ... tasks: the answer costs more than a task. */
+static int
+is_full(const struct job *job, const struct parcel *parcel, uint64_t drawn,
+        int64_t began)
+{
+    return (drawn & (drawn - 1)) == 0
+           && schedule_is_full(job->schedule, parcel_size(parcel),
+                               (uint64_t)(crew_clock() - began));
+}
+
 static int
 draw_objects(struct job *job, struct parcel *parcel, uint64_t count,
              uint64_t *drawn)
 {
     uint64_t first = schedule_given(job->schedule);
-    int status = 1;
+    int64_t began = crew_clock();
+    int status;
     *drawn = 0;
-    while (*drawn < count
-           && !schedule_is_full(job->schedule, parcel_size(parcel))
-           && (status = draw_object(job, parcel, first + *drawn)) > 0)
-        ++*drawn;
+    do
+        status = draw_object(job, parcel, first + *drawn);
+    while (status > 0 && ++*drawn < count
+           && !is_full(job, parcel, *drawn, began));
     return status < 0 ? -1 : 0;
 }
 
@@ -173,9 +184,9 @@ draw_rows(struct job *job, struct parcel *parcel, uint64_t count,
     uint64_t first = schedule_given(job->schedule);
     uint64_t left = rows_count(job->rows) - first;
     *drawn = count < left ? count : left;
-    while (
-        *drawn > 1
-        && schedule_is_full(job->schedule, *drawn / 2 * rows_size(job->rows)))
+    while (*drawn > 1
+           && schedule_is_full(job->schedule,
+                               *drawn / 2 * rows_size(job->rows), 0))
         *drawn /= 2;
     if (left <= count && *drawn == left)
         schedule_exhausted(job->schedule);
@@ -529,7 +540,7 @@ job_result(struct job *job, int status)
 static void
 job_fini(struct job *job)
 {
-    if (job->schedule != NULL)
+    if (job->schedule != NULL && job->failure == NULL)
         job->crew->held[job->slot].pace = schedule_pace(job->schedule);
     schedule_free(job->schedule);
     rows_close(job->rows);

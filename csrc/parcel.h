@@ -55,7 +55,7 @@ struct reader {
     const struct parcel *parcel; /* borrowed */
     size_t offset;
     size_t buffer;
-    /* codec.c: a block of rows that is being handed out */
+    /* rows.c: the block whose rows are being handed out */
     PyObject *block;
     Py_ssize_t row, rows;
 };

@@ -9,6 +9,7 @@
 
 #define SHORT 4096              /* bytes; what is longer is left to pickle */
 #define DEPTH 8                 /* tuples in tuples */
+#define MOST 65536 /* bytes of an item: one tuple may be in it many times */
 #define DATA_LIMIT 10000 /* objects looked at, not to fall for loops */
 
 /* ---- dumping ---------------------------------------------------------- */
@@ -16,6 +17,7 @@
 struct writer {
     struct arrays *arrays;
     struct parcel *parcel;
+    size_t end;                 /* of the stream, at most */
     int depth;
     int changeable; /* lists and arrays so far */
 };
@@ -29,7 +31,8 @@ put(struct parcel *parcel, enum tag tag, const void *bytes, size_t size)
     if (room == NULL)
         return -1;
     room[0] = (unsigned char)tag;
-    memcpy(room + 1, bytes, size);
+    if (size > 0)
+        memcpy(room + 1, bytes, size);
     return 1;
 }
 
@@ -85,6 +88,8 @@ dump_items(struct writer *writer, enum tag tag, PyObject *object)
         PyObject *item = tag == TAG_TUPLE ? PyTuple_GET_ITEM(object, i)
                                           : PyList_GET_ITEM(object, i);
         status = dump(writer, item);
+        if (status > 0 && parcel_mark(writer->parcel).size > writer->end)
+            status = 0;
     }
     writer->depth--;
     return status;
@@ -148,8 +153,9 @@ dump(struct writer *writer, PyObject *object)
 int
 plain_dump(struct arrays *arrays, struct parcel *parcel, PyObject *object)
 {
-    struct writer writer = {.arrays = arrays, .parcel = parcel};
     struct parcel_mark mark = parcel_mark(parcel);
+    struct writer writer = {
+        .arrays = arrays, .parcel = parcel, .end = mark.size + MOST};
     int status = dump(&writer, object);
     if (status <= 0)
         parcel_cut(parcel, mark);

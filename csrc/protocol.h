@@ -2,7 +2,7 @@
 
    The verb is the message's tag, the sender its identity.  Part 0 of every
    message is a header of fixed size, little-endian; part 1, where there is
-   one, a parcel's stream, and the rest its out-of-band buffers (codec.h).
+   one, a parcel's stream, and the rest its out-of-band buffers (parcel.h).
 
      master                                   worker
        CALLABLE slot, callable  ------------>   holds it in that slot

@@ -4,19 +4,24 @@
    chunks are short, and when nobody is idle, a worker that has just answered
    gets more than it works on, so that it goes on while its answer travels.
    It has that moment begun a chunk: nothing ever waits behind one that is
-   known to be long, and only short ones behind one that turns out so.
+   known to be long.
 
    How many tasks, unless the caller said so: as many as run for so long that
    the cost of their messages does not count, for the worker and, with many
    workers, for the master.  But
    - at most twice as many as a chunk that has come back in time, and one
-     after a chunk that took far longer than its tasks had led to expect:
-     where tasks are uneven, little must wait behind a long one;
-   - where the number of tasks is known, at most half of a worker's share of
-     those left, so that all end at about the same time: factoring (Hummel,
+     after a chunk that took far longer than its tasks had led to expect, or
+     so many that the master keeps up: where tasks are uneven, little must
+     wait behind a long one;
+   - where the number of tasks is known, half of a worker's share of those
+     left, so that all end at about the same time: factoring (Hummel,
      Schonberg and Flynn 1992), a safer kind of guided self-scheduling
-     (Polychronopoulos and Kuck 1987); where it is not, so many that half as
-     many are out as have come back.
+     (Polychronopoulos and Kuck 1987).  Fewer would be no gain where they take
+     no longer than a message; but only answers show that, and those that
+     come first are the short tasks';
+   - where it is not known, so many that half as many are out as have come
+     back.
+   What waits at a worker keeps to the same share.
 
    Must not know what a task is or how it travels. */
 
@@ -30,7 +35,9 @@
 
 /* Nanoseconds */
 #define CHUNK_TIME 100000.0     /* of which a message is a few per cent */
-#define BRIEF 20000.0           /* not worth being split; nine are held */
+#define CHUNK_TIME_UNKNOWN 25000.0      /* where no share can be kept to */
+#define BRIEF 5000.0            /* not worth being split */
+#define QUICK 20000.0           /* nine are held */
 #define SHORT 1000000.0         /* two are held */
 /* ... that the master works on a chunk's two messages, and on each task */
 #define MASTER_MESSAGES 2400.0
@@ -39,37 +46,39 @@
 #define LATE 8.0                /* times what was expected, and ... */
 #define LATE_TIME 1000000.0     /* ... so much more, is far longer */
 #define BYTE_TIME 0.5           /* a byte that comes back */
+#define DRAWING 1000000 /* a chunk; the tasks may take long to make */
 
 #define CHUNK_BYTES ((uint64_t)1 << 20)
-#define TRUST 32                /* tasks; where the pace is known already */
-#define ANSWERS 64              /* what is older counts half */
+#define TRUST 8 /* tasks; where the pace is known already */
+#define ANSWERS 64 /* what is older counts half */
 
 struct chunk {
     uint64_t first;
     uint64_t count;
 };
 
-struct seat {                   /* one worker's place */
+struct seat { /* one worker's place */
     struct chunk chunks[DEPTH]; /* oldest first */
-    int held;                   /* of them */
+    int held; /* of them */
     int joined;
-    int next;                   /* while idle: who became idle after it */
+    int next; /* while idle: who became idle after it */
 };
 
 struct schedule {
-    uint64_t chunksize;         /* 0: to be chosen */
-    uint64_t total;             /* SCHEDULE_UNKNOWN: until exhausted */
-    uint64_t trust;             /* tasks in a chunk at most */
+    uint64_t chunksize; /* 0: to be chosen */
+    uint64_t total; /* SCHEDULE_UNKNOWN: until exhausted */
+    uint64_t trust; /* tasks in a chunk at most */
+    uint64_t doubt; /* it grows by chunks from this task on */
     struct schedule_pace pace;
-    int answers;                /* that the pace was learned from */
-    uint64_t given;             /* tasks 0..given-1 were handed out */
-    uint64_t answered;          /* so many came back */
+    int answers; /* that the pace was learned from */
+    uint64_t given; /* tasks 0..given-1 were handed out */
+    uint64_t answered; /* so many came back */
     uint64_t limit;
-    uint64_t owed;              /* tasks below the limit, handed out, whose
+    uint64_t owed; /* tasks below the limit, handed out, whose
                                    chunk is not answered for */
-    uint64_t missing;           /* the lowest task that an answer left out */
+    uint64_t missing; /* the lowest task that an answer left out */
     int exhausted;
-    int last_answered;          /* a worker */
+    int last_answered; /* a worker */
     int longest_idle, last_idle;
     int workers;
     struct seat seats[];
@@ -162,24 +171,30 @@ masters_size(const struct schedule *schedule)
     return (uint64_t)(messages / (left > least ? left : least)) + 1;
 }
 
-/* Tasks that one worker may get at once and the others still have enough:
-   half of its share of those left, or so few that it does not matter, once
-   this job has shown that they are few.  Where nobody knows how many are left,
-   half as many may be out as have come back. */
+/* Tasks that are left to be handed out; where nobody knows, as many as have
+   come back. */
+static uint64_t
+left(const struct schedule *schedule)
+{
+    if (schedule->total == SCHEDULE_UNKNOWN)
+        return schedule->answered;
+    return schedule->total - lower(schedule->given, schedule->total);
+}
+
+/* Tasks that one worker may get at once and the others still have enough. */
 static uint64_t
 fair_size(const struct schedule *schedule)
 {
     uint64_t workers = (uint64_t)schedule->workers;
+    uint64_t half_as_many_out = schedule->answered / (4 * workers) + 1;
     if (schedule->total == SCHEDULE_UNKNOWN)
-        return schedule->answered / (4 * workers) + 1;
+        return half_as_many_out;
     if (workers == 1)
         return UINT64_MAX;
-    uint64_t left = schedule->total - lower(schedule->given, schedule->total);
-    uint64_t share = left / (2 * workers) + 1;
-    if (schedule->answered == 0)
-        return share;
-    uint64_t brief = tasks_in(schedule, BRIEF);
-    return higher(share, higher(brief, masters_size(schedule) / 8));
+    uint64_t share = left(schedule) / (2 * workers) + 1;
+    uint64_t brief =
+        higher(tasks_in(schedule, BRIEF), masters_size(schedule) / 8);
+    return higher(share, lower(brief, half_as_many_out));
 }
 
 static uint64_t
@@ -189,37 +204,46 @@ chunk_size(const struct schedule *schedule)
         return schedule->chunksize;
     if (!is_pace_known(schedule))
         return 1;
-    uint64_t size =
-        higher(tasks_in(schedule, CHUNK_TIME), masters_size(schedule));
-    size = lower(size, lower(fair_size(schedule), schedule->trust));
-    return higher(size, 1);
+    double time =
+        schedule->total == SCHEDULE_UNKNOWN ? CHUNK_TIME_UNKNOWN : CHUNK_TIME;
+    uint64_t size = lower(tasks_in(schedule, time), schedule->trust);
+    if (schedule->answered >= (uint64_t)schedule->workers)
+        size = higher(size, masters_size(schedule));
+    return higher(lower(size, fair_size(schedule)), 1);
 }
 
-/* Chunks of this size that a worker may hold at once. */
+/* Chunks of this size that a worker may hold at once.  If the size was ours,
+   one runs and one waits: more would only take from others. */
 static int
 depth(const struct schedule *schedule, uint64_t size)
 {
     if (!is_pace_known(schedule))
         return 1;
-    if (schedule->chunksize == 0) /* chunks are as large as they should be */
-        return expected(schedule, 1) <= SHORT ? 2 : 1;
-    double time = expected(schedule, size);
-    return time <= BRIEF ? DEPTH : time <= SHORT ? 2 : 1;
+    int chosen = schedule->chunksize == 0;
+    double time = expected(schedule, chosen ? 1 : size);
+    uint64_t most = time > SHORT ? 1 : chosen || time > QUICK ? 2 : DEPTH;
+    uint64_t shares =
+        left(schedule) / (2 * (uint64_t)schedule->workers) / size;
+    return (int)lower(most, 1 + shares);
 }
 
-/* What a chunk that came back says of those to come. */
+/* What a chunk that came back says of those to come.  Those that were out
+   when a late one came back say nothing new. */
 static void
-learn(struct schedule *schedule, uint64_t tasks, double nanoseconds)
+learn(struct schedule *schedule, uint64_t first, uint64_t tasks,
+      double nanoseconds)
 {
     struct schedule_pace *pace = &schedule->pace;
     if (tasks == 0)
         return;
     double hoped =
         is_pace_known(schedule) ? expected(schedule, tasks) : nanoseconds;
-    if (nanoseconds > LATE * hoped + LATE_TIME)
+    if (nanoseconds > LATE * hoped + LATE_TIME) {
         schedule->trust = 1;
-    else if (schedule->trust < 2 * tasks)
-        schedule->trust = 2 * tasks;
+        schedule->doubt = schedule->given;
+    }
+    else if (first >= schedule->doubt)
+        schedule->trust = higher(schedule->trust, 2 * tasks);
     pace->tasks += (double)tasks;
     pace->nanoseconds += nanoseconds;
     if (++schedule->answers % ANSWERS == 0) {
@@ -288,9 +312,11 @@ schedule_next(struct schedule *schedule, uint64_t *count)
 }
 
 int
-schedule_is_full(const struct schedule *schedule, uint64_t bytes)
+schedule_is_full(const struct schedule *schedule, uint64_t bytes,
+                 uint64_t nanoseconds)
 {
-    return schedule->chunksize == 0 && bytes >= CHUNK_BYTES;
+    return schedule->chunksize == 0
+           && (bytes >= CHUNK_BYTES || nanoseconds >= DRAWING);
 }
 
 uint64_t
@@ -331,7 +357,7 @@ schedule_answer(struct schedule *schedule, int worker, uint64_t first,
         push_idle(schedule, worker);
     schedule->last_answered = worker;
     schedule->answered += done;
-    learn(schedule, done, (double)elapsed + BYTE_TIME * (double)bytes);
+    learn(schedule, first, done, (double)elapsed + BYTE_TIME * (double)bytes);
     return 0;
 }
 

@@ -26,6 +26,7 @@ struct schedule_job {
     struct schedule_pace pace;
 };
 
+/* NULL: out of memory. */
 struct schedule *schedule_new(const struct schedule_job *job);
 void schedule_free(struct schedule *schedule);
 
@@ -37,8 +38,10 @@ void schedule_join(struct schedule *schedule, int worker);
    at most; -1 when none should get one now. */
 int schedule_next(struct schedule *schedule, uint64_t *count);
 
-/* Is a chunk of so many bytes as large as one should be? */
-int schedule_is_full(const struct schedule *schedule, uint64_t bytes);
+/* Should a chunk go as it is, that has so many bytes and took so long to be
+   drawn? */
+int schedule_is_full(const struct schedule *schedule, uint64_t bytes,
+                     uint64_t nanoseconds);
 
 /* The worker was handed the next count tasks; returns the first one's
    number. */

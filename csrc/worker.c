@@ -18,10 +18,6 @@
 #define QUICK_SECONDS 50e-6     /* a wait not worth two system calls */
 #define RELEASE_SECONDS 0.5     /* for answers to leave before a wait ends */
 #define POLL_NANOSECONDS 200000 /* between looks at the mailbox in a chunk */
-/* Beside tasks that take less, a look at the clock counts: it is taken after
-   so many. */
-#define TINY_NANOSECONDS 500
-#define TINY_TASKS 8
 
 /* What was made of a parcel that came: an object, or the account of why it
    could not be made. */
@@ -68,9 +64,7 @@ struct worker {
     uint64_t abandoned; /* job whose tasks ... */
     uint64_t abandoned_first; /* ... from this one on are dropped */
     int64_t polled; /* when messages were looked for last */
-    int64_t looked; /* when the clock was looked at last, ... */
-    int tasks; /* ... tasks since, and ... */
-    int stride; /* ... after how many it is again */
+    int64_t looked; /* when that was thought of, by the coarse clock */
     struct forked here;
     int releases; /* waits that the master ended */
     int ended; /* the master said farewell */
@@ -481,14 +475,11 @@ static int
 look_around(struct crew *crew, struct worker *worker)
 {
     end_if_forked(worker);
-    if (++worker->tasks < worker->stride)
+    int64_t now = crew_coarse_clock();
+    if (now == worker->looked)
         return 0;
-    int64_t now = crew_clock();
-    int tiny = now - worker->looked < worker->tasks * TINY_NANOSECONDS;
-    worker->stride = tiny ? TINY_TASKS : 1;
     worker->looked = now;
-    worker->tasks = 0;
-    return poll(crew, worker, now);
+    return poll(crew, worker, crew_clock());
 }
 
 /* Calls one task; its result is dumped at once, as it was when returned.
@@ -524,7 +515,6 @@ run_tasks(struct crew *crew, struct worker *worker, struct chunk *chunk,
     struct reader reader = {.parcel = chunk->parcel};
     struct codec *codec = codec_for(worker, header->flags);
     int status = codec == NULL ? -1 : 0;
-    worker->stride = 1;
     *done = 0;
     while (status == 0 && *done < header->count
            && !is_abandoned(worker, header, header->first + *done)) {

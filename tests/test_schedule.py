@@ -26,7 +26,7 @@ def simulate(tmp_path, *args):
 
 def test_simulation(tmp_path):
     """On machines that are not here the policy stays near what is possible."""
-    shares = simulate(tmp_path, "1000", "constant", "lognormal")
+    shares = simulate(tmp_path, "1000", "0", "constant", "lognormal")
     assert shares["constant", "10 us", 2] > 0.98
     assert shares["constant", "100 us", 256] > 0.9
     assert shares["constant", "1 ms", 4096] > 0.9

@@ -14,7 +14,8 @@
    Where the master's part is the largest of the three, the figure has an "m":
    more workers would not help, larger tasks would.
 
-   schedule_simulation [tasks per worker [distribution ...]] */
+   schedule_simulation [tasks per worker [chunksize [distribution ...]]]
+   A chunksize of 0 leaves it to the scheduler. */
 
 #include "schedule.h"
 
@@ -80,12 +81,27 @@ pareto(uint64_t number, uint64_t count)
     return pow(uniform(number), -1 / 1.5) / 3;
 }
 
-/* One in a hundred takes as long as all others together. */
+/* The one per cent that is long takes half of the time in all. */
 static double
 bimodal(uint64_t number, uint64_t count)
 {
     (void)count;
     return uniform(number) < 0.01 ? 50 : 50.0 / 99;
+}
+
+/* Half of them find at once that there is nothing to do. */
+static double
+early_exit(uint64_t number, uint64_t count)
+{
+    (void)count;
+    return uniform(number) < 0.5 ? 1e-6 : 2;
+}
+
+/* The last one per cent takes all of the time. */
+static double
+cheap_first(uint64_t number, uint64_t count)
+{
+    return number < count - count / 100 ? 1e-6 : 100;
 }
 
 static double
@@ -100,9 +116,10 @@ struct distribution {
 };
 
 static const struct distribution distributions[] = {
-    {"constant", constant},   {"uniform", even},
-    {"lognormal", lognormal}, {"pareto", pareto},
-    {"bimodal", bimodal},     {"longest-last", longest_last},
+    {"constant", constant},     {"uniform", even},
+    {"lognormal", lognormal},   {"pareto", pareto},
+    {"bimodal", bimodal},       {"longest-last", longest_last},
+    {"early-exit", early_exit}, {"cheap-first", cheap_first},
 };
 
 /* ---- events: answers on their way, earliest first --------------------- */
@@ -165,6 +182,7 @@ struct machine {
     double mean; /* seconds that a task takes */
     uint64_t tasks;
     int workers;
+    uint64_t chunksize;
 
     struct schedule *schedule;
     struct heap heap;
@@ -226,7 +244,8 @@ take_in(struct machine *machine)
 static double
 share_of_ideal(struct machine *machine, int *is_master)
 {
-    struct schedule_job job = {machine->workers, 0, machine->tasks, {0, 0}};
+    struct schedule_job job = {
+        machine->workers, machine->chunksize, machine->tasks, {0, 0}};
     machine->schedule = schedule_new(&job);
     machine->free = calloc((size_t)machine->workers, sizeof(double));
     if (machine->schedule == NULL || machine->free == NULL)
@@ -259,7 +278,7 @@ static const char *const mean_names[] = {"10 us", "100 us", "1 ms",
 
 static void
 print_row(const struct distribution *distribution, size_t mean,
-          uint64_t per_worker)
+          uint64_t per_worker, uint64_t chunksize)
 {
     printf("| %s | %s |", distribution->name, mean_names[mean]);
     for (size_t w = 0; w < COUNT(worker_counts); w++) {
@@ -270,6 +289,7 @@ print_row(const struct distribution *distribution, size_t mean,
             .mean = means[mean],
             .tasks = tasks < MOST_TASKS ? tasks : MOST_TASKS,
             .workers = worker_counts[w],
+            .chunksize = chunksize,
         };
         double share = share_of_ideal(&machine, &is_master);
         printf(" %.3f%s |", share, is_master ? " m" : "");
@@ -280,17 +300,18 @@ print_row(const struct distribution *distribution, size_t mean,
 static int
 is_wanted(const char *name, int argc, char **argv)
 {
-    for (int i = 2; i < argc; i++) {
+    for (int i = 3; i < argc; i++) {
         if (strcmp(argv[i], name) == 0)
             return 1;
     }
-    return argc <= 2;
+    return argc <= 3;
 }
 
 int
 main(int argc, char **argv)
 {
     uint64_t per_worker = argc > 1 ? strtoull(argv[1], NULL, 10) : 100;
+    uint64_t chunksize = argc > 2 ? strtoull(argv[2], NULL, 10) : 0;
     printf("| tasks | mean |");
     for (size_t w = 0; w < COUNT(worker_counts); w++)
         printf(" %d |", worker_counts[w]);
@@ -298,7 +319,7 @@ main(int argc, char **argv)
     for (size_t d = 0; d < COUNT(distributions); d++) {
         for (size_t mean = 0; mean < COUNT(means); mean++) {
             if (is_wanted(distributions[d].name, argc, argv))
-                print_row(&distributions[d], mean, per_worker);
+                print_row(&distributions[d], mean, per_worker, chunksize);
         }
     }
     return 0;

@@ -90,6 +90,7 @@ struct scene {                  /* what is the same in all runs of a set */
     int chunksize;              /* as the caller gave it */
     int limits;                 /* how often the limit may be lowered, */
     int partial;                /* an answer or a chunk be cut short */
+    int is_counted;             /* the scheduler knows how many tasks */
     int pace;                   /* which of these: what a task takes */
 };
 
@@ -111,6 +112,7 @@ struct model {
     int idle[MOST_WORKERS];     /* longest first */
     int idle_count;
     int last_answered;          /* worker; NOBODY: none with a task done */
+    int came_back[MOST_TASKS];
     int learned;                /* a task was done */
     int given;
     int limit;                  /* beyond all tasks: none */
@@ -164,18 +166,43 @@ is_done(const struct model *model)
     return is_over(model);
 }
 
+/* Tasks that are left, as far as the scheduler knows. */
 static int
-who_is_next(const struct model *model)
+left(const struct model *model)
+{
+    int answered = 0;
+    if (model->scene.is_counted)
+        return model->scene.tasks - model->given;
+    for (int task = 0; task < model->given; task++)
+        answered += model->came_back[task];
+    return answered;
+}
+
+/* Chunks that a worker may hold.  Where the scheduler chooses their size, it
+   is not modelled: one, or a second one. */
+static int
+depth(const struct model *model)
+{
+    int chunksize = model->scene.chunksize;
+    int most = model->learned ? paces[model->scene.pace].depth : 1;
+    if (chunksize == 0)
+        return most < 2 ? most : 2;
+    int shares = left(model) / (2 * model->scene.workers) / chunksize;
+    return most < 1 + shares ? most : 1 + shares;
+}
+
+/* Whether the worker may be the one who gets the next chunk. */
+static int
+is_next(const struct model *model, int worker)
 {
     int last = model->last_answered;
-    int depth = model->learned ? paces[model->scene.pace].depth : 1;
-    if (model->scene.chunksize == 0 && depth > 2)
-        depth = 2;
     if (is_over(model))
-        return NOBODY;
+        return worker == NOBODY;
     if (model->idle_count > 0)
-        return model->idle[0];
-    return last != NOBODY && chunks_held(model, last) < depth ? last : NOBODY;
+        return worker == model->idle[0];
+    if (last == NOBODY || chunks_held(model, last) >= depth(model))
+        return worker == NOBODY;
+    return worker == last || (worker == NOBODY && model->scene.chunksize == 0);
 }
 
 /* Whether it may be the size of the next chunk. */
@@ -183,7 +210,9 @@ static int
 is_next_count(const struct model *model, uint64_t count)
 {
     uint64_t chunksize = (uint64_t)model->scene.chunksize;
-    uint64_t room = (uint64_t)(model->limit - model->given);
+    uint64_t room = model->limit > MOST_TASKS
+                        ? UNKNOWN
+                        : (uint64_t)(model->limit - model->given);
     if (chunksize == 0)
         return count >= 1 && count <= room;
     return count == (chunksize < room ? chunksize : room);
@@ -206,8 +235,9 @@ check_questions(const struct model *model)
 {
     struct schedule *schedule = model->schedule;
     uint64_t count = 0;
-    CHECK(schedule_next(schedule, &count) == who_is_next(model));
-    if (who_is_next(model) != NOBODY)
+    int worker = schedule_next(schedule, &count);
+    CHECK(is_next(model, worker));
+    if (worker != NOBODY)
         CHECK(is_next_count(model, count));
     CHECK(schedule_given(schedule) == (uint64_t)model->given);
     CHECK(schedule_done(schedule) == is_done(model));
@@ -257,8 +287,10 @@ do_answer(struct model *model, int worker)
         for (int i = 0; i < left_out; i++)
             model->state[first + --done] = LEFT_OUT;
     }
-    for (int i = 0; i < done; i++)
+    for (int i = 0; i < done; i++) {
         model->state[first + i] = ANSWERED;
+        model->came_back[first + i] = 1;
+    }
     if (chunks_held(model, worker) == 0)
         model->idle[model->idle_count++] = worker;
     model->last_answered = worker;
@@ -337,7 +369,8 @@ list_events(const struct model *model, struct event *events)
         if (chunk_first(model, i) != NOBODY)
             events[count++] = (struct event){do_answer, NULL, i};
     }
-    if (who_is_next(model) != NOBODY)
+    uint64_t size;
+    if (schedule_next(model->schedule, &size) != NOBODY)
         events[count++] = (struct event){NULL, do_give, 0};
     if (model->scene.limits > 0)
         events[count++] = (struct event){NULL, do_limit, 0};
@@ -371,7 +404,12 @@ run(struct scene scene)
 {
     struct model model = {
         .scene = scene, .limit = MOST_TASKS + 100, .last_answered = NOBODY};
-    model.schedule = new_schedule(scene.workers, (uint64_t)scene.chunksize);
+    struct schedule_job job = {scene.workers,
+                               (uint64_t)scene.chunksize,
+                               scene.is_counted ? (uint64_t)scene.tasks
+                                                : UNKNOWN,
+                               {0, 0}};
+    model.schedule = schedule_new(&job);
     CHECK(model.schedule != NULL);
     while (step(&model))
         ;
@@ -505,16 +543,40 @@ run_growth(void)
 {
     struct schedule *schedule =
         one_worker(1000000000, (struct schedule_pace){0});
-    for (uint64_t count = 1; count < 100; count *= 2)
-        CHECK(run_next(schedule, 1000) == count);
+    for (uint64_t count = 1; count < 10; count *= 2)
+        CHECK(run_next(schedule, 10000) == count);
     for (int i = 0; i < 1000; i++)
-        CHECK(run_next(schedule, 1000) == 100);
-    CHECK(run_next(schedule, 20000) == 100);
-    for (uint64_t count = 1; count < 50; count *= 2)
-        CHECK(run_next(schedule, 1000) == count);
+        CHECK(run_next(schedule, 10000) == 10);
+    CHECK(run_next(schedule, 200000) == 10);
+    for (uint64_t count = 1; count < 5; count *= 2)
+        CHECK(run_next(schedule, 10000) == count);
     for (int i = 0; i < 10000; i++)
-        run_next(schedule, 1000);
-    CHECK(run_next(schedule, 1000) >= 99); /* it is forgotten */
+        run_next(schedule, 10000);
+    CHECK(run_next(schedule, 10000) >= 9); /* it is forgotten */
+    schedule_free(schedule);
+}
+
+/* What was out when a late chunk came back does not count as news. */
+static void
+run_doubt(void)
+{
+    struct schedule_job job = {2, 0, 1000000000, {0, 0}};
+    struct schedule *schedule = schedule_new(&job);
+    uint64_t count, first;
+    CHECK(schedule != NULL);
+    schedule_join(schedule, 0);
+    for (int i = 0; i < 100; i++)
+        run_next(schedule, 10000);
+    schedule_join(schedule, 1);
+    CHECK(next_count(schedule, 0) == 10);
+    CHECK(schedule_give(schedule, 0, 10) > 0);
+    first = schedule_given(schedule);
+    CHECK(schedule_next(schedule, &count) == 1 && count == 10);
+    CHECK(schedule_give(schedule, 1, 10) == first);
+    CHECK(schedule_answer(schedule, 0, first - 10, 10, 20 * MILLISECOND, 0)
+          == 0);
+    CHECK(schedule_answer(schedule, 1, first, 10, 100000, 0) == 0);
+    CHECK(schedule_next(schedule, &count) == 0 && count == 1);
     schedule_free(schedule);
 }
 
@@ -566,18 +628,18 @@ run_single(void)
         uint64_t first = schedule_give(schedule, 0, 1);
         CHECK(schedule_answer(schedule, 0, first, 1, 10, 1 << 20) == 0);
     }
-    CHECK(!schedule_is_full(schedule, (1 << 20) - 1));
-    CHECK(schedule_is_full(schedule, 1 << 20));
+    CHECK(!schedule_is_full(schedule, (1 << 20) - 1, MILLISECOND - 1));
+    CHECK(schedule_is_full(schedule, 1 << 20, 0));
+    CHECK(schedule_is_full(schedule, 0, MILLISECOND));
     schedule_free(schedule);
 }
 
-/* Known tasks of 50 us: never more than half a share, and one at the end;
-   tasks of 1 us: so few are not worth being split. */
+/* Never more than half a share of those left, and few at first, where the pace
+   is another job's. */
 static void
 run_known(void)
 {
-    struct schedule_pace pace = {50000, 1};
-    struct schedule_job job = {2, 0, 16, pace};
+    struct schedule_job job = {2, 0, 16, {50000, 1}};
     struct schedule *schedule = schedule_new(&job);
     CHECK(schedule != NULL);
     schedule_join(schedule, 0);
@@ -587,11 +649,32 @@ run_known(void)
     schedule = schedule_new(&job);
     CHECK(schedule != NULL);
     schedule_join(schedule, 0);
-    CHECK(run_next(schedule, 1000) == 5); /* they may be long ones now */
-    CHECK(run_next(schedule, 1000) == 20); /* they are not */
+    CHECK(run_next(schedule, 1000) == 5);
+    CHECK(run_next(schedule, 1000) == 3);
     schedule_free(schedule);
     schedule = one_worker(1000, (struct schedule_pace){1000, 1});
-    CHECK(next_count(schedule, 0) == 32); /* it may not be so any more */
+    CHECK(run_next(schedule, 1000) == 8);
+    CHECK(run_next(schedule, 1000) == 16);
+    schedule_free(schedule);
+}
+
+/* At the end nothing waits that another could take: an explicit chunk is held
+   alone when there is less than a share for each. */
+static void
+run_end(void)
+{
+    struct schedule_job job = {2, 1, 40, {1000, 1}};
+    struct schedule *schedule = schedule_new(&job);
+    uint64_t count, out = 0;
+    CHECK(schedule != NULL);
+    schedule_join(schedule, 0);
+    schedule_join(schedule, 1);
+    while (schedule_next(schedule, &count) >= 0 && out < 2)
+        schedule_give(schedule, (int)out++, 1);
+    CHECK(schedule_answer(schedule, 0, 0, 1, 1000, 0) == 0);
+    for (; schedule_next(schedule, &count) == 0; out++)
+        schedule_give(schedule, 0, 1);
+    CHECK(out == 2 + 8);        /* 31 left: a share of 7 beside one */
     schedule_free(schedule);
 }
 
@@ -607,23 +690,18 @@ run_pace(void)
     schedule_free(schedule);
 }
 
-/* With many workers it is the master's time that counts. */
+/* With many workers it is the master's time that counts, once as many tasks
+   have come back. */
 static void
 run_many_workers(void)
 {
     struct schedule_job job = {4096, 0, 1000000000, {1e6, 1}};
     struct schedule *schedule = schedule_new(&job);
-    uint64_t count = 0;
     CHECK(schedule != NULL);
     schedule_join(schedule, 0);
-    for (int i = 0; i < 100; i++) {
-        CHECK(schedule_next(schedule, &count) == 0);
-        uint64_t first = schedule_give(schedule, 0, count);
-        CHECK(
-            schedule_answer(schedule, 0, first, count, count * MILLISECOND, 0)
-            == 0);
-    }
-    CHECK(count > 100 && count < 300);
+    for (int i = 0; i < 4096; i++)
+        CHECK(run_next(schedule, MILLISECOND) == 1);
+    CHECK(next_count(schedule, 0) > 100 && next_count(schedule, 0) < 300);
     schedule_free(schedule);
 }
 
@@ -651,16 +729,23 @@ static long
 explore_all(int workers, int tasks, int chunksize)
 {
     long runs = 0;
-    for (int s = 0; s < PACES; s++) {
-        if (workers + tasks < MOST_WORKERS + MOST_TASKS - s)
-            runs +=
-                explore((struct scene){workers, tasks, chunksize, 1, 0, s});
-        if (workers + tasks < MOST_WORKERS + MOST_TASKS - 2 * s)
-            runs +=
-                explore((struct scene){workers, tasks, chunksize, 0, 1, s});
-        if (workers + tasks <= 5 - s)
-            runs +=
-                explore((struct scene){workers, tasks, chunksize, 2, 2, s});
+    for (int s = 0; s < 2 * PACES; s++) {
+        struct scene scene = {.workers = workers,
+                              .tasks = tasks,
+                              .chunksize = chunksize,
+                              .is_counted = s % 2,
+                              .pace = s / 2};
+        int size = workers + tasks + scene.is_counted;
+        scene.limits = 1;
+        if (size < MOST_WORKERS + MOST_TASKS - scene.pace)
+            runs += explore(scene);
+        scene.limits = 0;
+        scene.partial = 1;
+        if (size < MOST_WORKERS + MOST_TASKS - 2 * scene.pace)
+            runs += explore(scene);
+        scene.limits = scene.partial = 2;
+        if (size <= 5 - scene.pace)
+            runs += explore(scene);
     }
     return runs;
 }
@@ -681,9 +766,11 @@ main(void)
     run_long_beside_short();
     run_limit_while_drawing();
     run_growth();
+    run_doubt();
     run_uncounted();
     run_single();
     run_known();
+    run_end();
     run_pace();
     run_many_workers();
     printf("%ld runs\n", runs);

@@ -51,6 +51,7 @@ CONTAINERS = [
     [[1], [2]],
     ([1], 2),
     [([1], 2), {3: [4]}],
+    (tuple(range(4000)),) * 3000,
     tuple(range(5000)),
     list(range(5000)),
     {"a": (1, [2]), "b": {"c": None}},
@@ -72,6 +73,8 @@ def arrays():
     made += [np.array(["2020-01-01"], dtype="M8[D]"), np.zeros(3, [("a", "i4")])]
     made += [np.ma.masked_array([1, 2], [True, False]), np.zeros(511), np.zeros(512)]
     made += [np.zeros(513), np.zeros(20000)]
+    made += [np.frombuffer(b"12345678"), np.frombuffer(b"12345678" * 1000)]
+    made += [np.zeros(3, np.dtype("i4", metadata={"enum": 1}))]
     scalars = [np.dtype(letter).type(1) for letter in letters]
     inside = [(1, made[0]), [made[3], "a"], (made[3], made[4]), {"a": made[3]}]
     return made + scalars + inside + [np.float64("nan")]
@@ -90,7 +93,8 @@ def describe(x):
         elif isinstance(x, dict):
             inside = ", ".join(tell(k) + ": " + tell(v) for k, v in x.items())
         elif np and isinstance(x, np.ndarray):
-            inside = "%s %s %s" % (x.dtype.str, x.shape, x.flags.writeable)
+            inside = "%s %s" % (x.dtype.str, x.dtype.metadata)
+            inside += " %s %s" % (x.shape, x.flags.writeable)
             inside += " %s" % x.ravel()[:9].tolist()
         else:
             inside = repr(x)
@@ -109,6 +113,7 @@ def check(pool, name, tasks):
     for chunksize in (None, 1, 7):
         told = pool.map(describe, tasks, chunksize=chunksize)
         back = pool.map(echo, tasks, chunksize=chunksize)
+        assert len(told) == len(back) == len(tasks)
         for one, two, three in zip(expected, told, map(describe, back)):
             assert one == two == three, (one, two, three)
 
