@@ -181,6 +181,28 @@ parcel_move_last(struct parcel *parcel, size_t index)
     parcel->buffers[index] = last;
 }
 
+int
+parcel_copy(struct parcel *parcel, const struct reader *from,
+            const struct reader *to)
+{
+    const struct parcel *source = from->parcel;
+    struct parcel_mark mark = parcel_mark(parcel);
+    size_t size = to->offset - from->offset;
+    unsigned char *room = parcel_extend(parcel, size);
+    if (room == NULL)
+        return -1;
+    memcpy(room, source->stream + from->offset, size);
+    for (size_t i = from->buffer; i < to->buffer; i++) {
+        const struct buffer *buffer = &source->buffers[i];
+        if (parcel_add(parcel, buffer->owner, buffer->base, buffer->size)
+            < 0) {
+            parcel_cut(parcel, mark);
+            return -1;
+        }
+    }
+    return 0;
+}
+
 /* ---- travelling ------------------------------------------------------- */
 
 size_t

@@ -39,6 +39,11 @@ int parcel_add_copy(struct parcel *parcel, const void *base, size_t size);
 /* Moves the last buffer before buffer index. */
 void parcel_move_last(struct parcel *parcel, size_t index);
 
+/* Appends what stands between two places of another parcel. */
+struct reader;
+int parcel_copy(struct parcel *parcel, const struct reader *from,
+                const struct reader *to);
+
 /* ---- travelling ------------------------------------------------------- */
 
 /* The parcel as a message's parts: stream first.  Valid while it lives. */

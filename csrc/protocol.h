@@ -33,7 +33,8 @@ enum verb {
     /* worker to master */
     VERB_ANSWER, /* job, first, count done, elapsed: the results; with
                            FLAG_FAILED the last item is the failure of task
-                           first + count */
+                           first + count, with FLAG_BACK the tasks from there
+                           on were not begun */
     VERB_NEED, /* callable: "I do not hold it, send it again" */
     VERB_UNBOUND, /* "I could not bind what came": it has to be sent again */
     /* both: the last word of either side */
@@ -45,6 +46,8 @@ enum flag {
     FLAG_NO_RESULTS = 2, /* TASKS: nobody wants them; ANSWER: left out */
     FLAG_FAILED = 4, /* ANSWER: a task raised */
     FLAG_BROKEN = 8, /* ANSWER: the pool's initializer raised */
+    FLAG_BACK = 16, /* TASKS: the master takes back what is not begun after
+                       elapsed nanoseconds; ANSWER: there it is */
 };
 
 #define CALLABLE_SLOTS 4 /* callables that a worker holds at once */
@@ -55,7 +58,8 @@ struct header {
     uint64_t count; /* tasks, or results */
     uint64_t callable; /* its number; never reused on a communicator */
     uint64_t pool;
-    uint64_t elapsed; /* ANSWER: nanoseconds the chunk took to come and run */
+    uint64_t elapsed; /* ANSWER: nanoseconds the chunk took to come and run;
+                         TASKS: after which it is late, 0: never */
     uint32_t flags;
     uint32_t slot;
 };

@@ -30,6 +30,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "spans.h"
+
 #define NOBODY (-1)
 #define DEPTH 9                 /* chunks that a worker holds at most */
 
@@ -71,7 +73,8 @@ struct schedule {
     uint64_t doubt; /* it grows by chunks from this task on */
     struct schedule_pace pace;
     int answers; /* that the pace was learned from */
-    uint64_t given; /* tasks 0..given-1 were handed out */
+    uint64_t given;             /* tasks 0..given-1 were handed out, ... */
+    struct spans back;          /* ... but these were not begun */
     uint64_t answered; /* so many came back */
     uint64_t limit;
     uint64_t owed; /* tasks below the limit, handed out, whose
@@ -88,6 +91,14 @@ static uint64_t
 lower(uint64_t one, uint64_t other)
 {
     return one < other ? one : other;
+}
+
+/* Are there tasks below the limit that came back and were not begun? */
+static int
+is_any_back(const struct schedule *schedule)
+{
+    return schedule->back.lowest != NULL
+           && schedule->back.lowest->first < schedule->limit;
 }
 
 static int
@@ -178,7 +189,8 @@ left(const struct schedule *schedule)
 {
     if (schedule->total == SCHEDULE_UNKNOWN)
         return schedule->answered;
-    return schedule->total - lower(schedule->given, schedule->total);
+    return schedule->total - lower(schedule->given, schedule->total)
+           + schedule->back.total;
 }
 
 /* Tasks that one worker may get at once and the others still have enough. */
@@ -289,6 +301,8 @@ schedule_new(const struct schedule_job *job)
 void
 schedule_free(struct schedule *schedule)
 {
+    if (schedule != NULL)
+        spans_clear(&schedule->back);
     free(schedule);
 }
 
@@ -302,13 +316,32 @@ schedule_join(struct schedule *schedule, int worker)
     push_idle(schedule, worker);
 }
 
-int
-schedule_next(struct schedule *schedule, uint64_t *count)
+uint64_t
+schedule_first(const struct schedule *schedule)
 {
-    if (schedule->exhausted || schedule->given >= schedule->limit)
+    return is_any_back(schedule) ? schedule->back.lowest->first
+                                 : schedule->given;
+}
+
+int
+schedule_next(const struct schedule *schedule, uint64_t *count)
+{
+    uint64_t first = schedule_first(schedule);
+    if (!is_any_back(schedule)
+        && (schedule->exhausted || first >= schedule->limit))
         return NOBODY;
-    *count = lower(chunk_size(schedule), schedule->limit - schedule->given);
+    *count = lower(chunk_size(schedule), schedule->limit - first);
+    if (is_any_back(schedule))
+        *count = lower(*count, schedule->back.lowest->count);
     return who_is_next(schedule);
+}
+
+uint64_t
+schedule_patience(const struct schedule *schedule, uint64_t count)
+{
+    if (schedule->chunksize > 0 || !is_pace_known(schedule))
+        return 0;
+    return (uint64_t)(LATE * expected(schedule, count) + LATE_TIME);
 }
 
 int
@@ -323,7 +356,7 @@ uint64_t
 schedule_give(struct schedule *schedule, int worker, uint64_t count)
 {
     assert(is_seat(schedule, worker));
-    struct chunk chunk = {schedule->given, count};
+    struct chunk chunk = {schedule_first(schedule), count};
     if (count == 0)
         return chunk.first;
     struct seat *seat = &schedule->seats[worker];
@@ -333,31 +366,50 @@ schedule_give(struct schedule *schedule, int worker, uint64_t count)
         schedule->longest_idle = seat->next;
     }
     seat->chunks[seat->held++] = chunk;
-    schedule->given += count;
+    if (is_any_back(schedule))
+        spans_take(&schedule->back, count);
+    else
+        schedule->given += count;
     schedule->owed += count_below(schedule, chunk);
     return chunk.first;
 }
 
-int
-schedule_answer(struct schedule *schedule, int worker, uint64_t first,
-                uint64_t done, uint64_t elapsed, uint64_t bytes)
+/* The chunk is no longer with the worker. */
+static void
+take_back(struct schedule *schedule, int worker)
 {
-    if (!is_seat(schedule, worker))
-        return -1;
     struct seat *seat = &schedule->seats[worker];
-    struct chunk chunk = seat->chunks[0];
-    if (seat->held == 0 || chunk.first != first || chunk.count < done)
-        return -1;
-    if (done < chunk.count)
-        schedule->missing = lower(schedule->missing, first + done);
-    schedule->owed -= count_below(schedule, chunk);
+    schedule->owed -= count_below(schedule, seat->chunks[0]);
     for (int i = 1; i < seat->held; i++)
         seat->chunks[i - 1] = seat->chunks[i];
     if (--seat->held == 0)
         push_idle(schedule, worker);
     schedule->last_answered = worker;
-    schedule->answered += done;
-    learn(schedule, first, done, (double)elapsed + BYTE_TIME * (double)bytes);
+}
+
+int
+schedule_answer(struct schedule *schedule,
+                const struct schedule_answer *answer)
+{
+    if (!is_seat(schedule, answer->worker))
+        return SCHEDULE_WRONG;
+    const struct seat *seat = &schedule->seats[answer->worker];
+    struct chunk chunk = seat->chunks[0];
+    if (seat->held == 0 || chunk.first != answer->first
+        || chunk.count < answer->done)
+        return SCHEDULE_WRONG;
+    uint64_t end = answer->first + answer->done;
+    uint64_t rest = chunk.count - answer->done;
+    if (answer->is_rest_back) {
+        if (spans_add(&schedule->back, end, rest) < 0)
+            return SCHEDULE_NO_MEMORY;
+    }
+    else if (rest > 0)
+        schedule->missing = lower(schedule->missing, end);
+    take_back(schedule, answer->worker);
+    schedule->answered += answer->done;
+    learn(schedule, answer->first, answer->done,
+          (double)answer->elapsed + BYTE_TIME * (double)answer->bytes);
     return 0;
 }
 
@@ -382,22 +434,25 @@ int
 schedule_holds_above(const struct schedule *schedule, int worker)
 {
     const struct seat *seat = &schedule->seats[worker];
-    if (seat->held == 0)
-        return 0;
-    struct chunk last = seat->chunks[seat->held - 1];
-    return count_below(schedule, last) < last.count;
+    for (int i = 0; i < seat->held; i++) {
+        if (count_below(schedule, seat->chunks[i]) < seat->chunks[i].count)
+            return 1;
+    }
+    return 0;
 }
 
-/* A task below the limit is in one of four states.  Not handed out: none is
-   left in it once the tasks are exhausted or the limit is reached.  In a
-   chunk that its worker still holds: owed counts it.  Left out of its
-   chunk's answer: then missing is at most its number, below the limit.
-   Answered.  So what is asked here leaves only the last. */
+/* A task below the limit is in one of five states.  Not handed out: none is
+   left in it once the tasks are exhausted or the limit is reached.  Come back
+   without having been begun: then it is in a span.  In a chunk that its
+   worker still holds: owed counts it.  Left out of its chunk's answer: then
+   missing is at most its number, below the limit.  Answered.  So what is
+   asked here leaves only the last. */
 int
 schedule_done(const struct schedule *schedule)
 {
     return (schedule->exhausted || schedule->given >= schedule->limit)
-           && schedule->owed == 0 && schedule->missing >= schedule->limit;
+           && !is_any_back(schedule) && schedule->owed == 0
+           && schedule->missing >= schedule->limit;
 }
 
 uint64_t

@@ -36,23 +36,41 @@ void schedule_join(struct schedule *schedule, int worker);
 
 /* The worker that should get the next chunk and, in *count, how many tasks
    at most; -1 when none should get one now. */
-int schedule_next(struct schedule *schedule, uint64_t *count);
+int schedule_next(const struct schedule *schedule, uint64_t *count);
+
+/* That chunk's first task: one that came back, or else the first that was
+   never handed out, which is schedule_given. */
+uint64_t schedule_first(const struct schedule *schedule);
 
 /* Should a chunk go as it is, that has so many bytes and took so long to be
    drawn? */
 int schedule_is_full(const struct schedule *schedule, uint64_t bytes,
                      uint64_t nanoseconds);
 
+/* Nanoseconds after which so many tasks should come back as far as they are
+   not begun, and with them all that waits at that worker; 0: never. */
+uint64_t schedule_patience(const struct schedule *schedule, uint64_t count);
+
 /* The worker was handed the next count tasks; returns the first one's
    number. */
 uint64_t schedule_give(struct schedule *schedule, int worker, uint64_t count);
 
-/* The worker's answer for its oldest chunk, which begins with task first: done
-   tasks of it came back, and it took elapsed nanoseconds to travel there and
-   to run.  -1 when that is another chunk, or has fewer tasks, or it holds
-   none: the message is wrong. */
-int schedule_answer(struct schedule *schedule, int worker, uint64_t first,
-                    uint64_t done, uint64_t elapsed, uint64_t bytes);
+/* A worker's answer for its oldest chunk. */
+struct schedule_answer {
+    int worker;
+    uint64_t first;             /* the chunk begins with this task */
+    uint64_t done; /* so many of its tasks are; the others ... */
+    int is_rest_back; /* ... were not begun, or were dropped */
+    uint64_t elapsed; /* nanoseconds, to travel there and to run */
+    uint64_t bytes; /* that came back */
+};
+
+/* Where it fails nothing has changed.  WRONG: its oldest chunk is another or
+   has fewer tasks, or it holds none. */
+#define SCHEDULE_WRONG (-1)
+#define SCHEDULE_NO_MEMORY (-2)
+int schedule_answer(struct schedule *schedule,
+                    const struct schedule_answer *answer);
 
 /* No task from index upwards matters any more: none is handed out, and
    answers for them are not waited for.  Only ever lowers the limit. */
@@ -67,7 +85,7 @@ int schedule_holds_above(const struct schedule *schedule, int worker);
 /* Is every task below the limit answered, and no more to be handed out? */
 int schedule_done(const struct schedule *schedule);
 
-/* Tasks handed out so far. */
+/* Tasks handed out so far, also those that came back. */
 uint64_t schedule_given(const struct schedule *schedule);
 
 /* What was learned, for the next job with this callable. */

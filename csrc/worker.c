@@ -50,6 +50,8 @@ struct chunk {
     struct outcome callable;    /* neither: asked for */
     PyObject *account;          /* why none of it can run, or NULL */
     uint32_t broken;            /* FLAG_BROKEN: the initializer is why */
+    int64_t began;              /* to run */
+    int is_back;                /* what is not begun goes back */
     const char *doing;          /* what a failure is raised by */
     struct chunk *next;
 };
@@ -470,16 +472,37 @@ poll(struct crew *crew, struct worker *worker, int64_t now)
     return came;
 }
 
+static int
+is_late(const struct chunk *chunk, int64_t now)
+{
+    return chunk->header.elapsed > 0
+           && now - chunk->began > (int64_t)chunk->header.elapsed;
+}
+
 /* Between two tasks of a chunk. */
 static int
-look_around(struct crew *crew, struct worker *worker)
+look_around(struct crew *crew, struct worker *worker, struct chunk *chunk)
 {
     end_if_forked(worker);
-    int64_t now = crew_coarse_clock();
-    if (now == worker->looked)
+    int64_t coarse = crew_coarse_clock();
+    if (coarse == worker->looked)
         return 0;
-    worker->looked = now;
-    return poll(crew, worker, crew_clock());
+    worker->looked = coarse;
+    int64_t now = crew_clock();
+    chunk->is_back = chunk->header.flags & FLAG_BACK && is_late(chunk, now);
+    return poll(crew, worker, now);
+}
+
+/* What was to run soon behind the first chunk would not: others may be idle
+   meanwhile. */
+static void
+give_back_others(struct worker *worker)
+{
+    struct chunk *first = worker->first, *chunk;
+    for (chunk = first->next; chunk != NULL; chunk = chunk->next) {
+        if (chunk->header.job == first->header.job)
+            chunk->is_back = (chunk->header.flags & FLAG_BACK) != 0;
+    }
 }
 
 /* Calls one task; its result is dumped at once, as it was when returned.
@@ -516,13 +539,13 @@ run_tasks(struct crew *crew, struct worker *worker, struct chunk *chunk,
     struct codec *codec = codec_for(worker, header->flags);
     int status = codec == NULL ? -1 : 0;
     *done = 0;
-    while (status == 0 && *done < header->count
+    while (status == 0 && *done < header->count && !chunk->is_back
            && !is_abandoned(worker, header, header->first + *done)) {
         status =
             call(codec, chunk, &reader, results, *done + 1 == header->count);
         if (status < 0 || ++*done == header->count)
             break;
-        status = look_around(crew, worker);
+        status = look_around(crew, worker, chunk);
         *fatal = status < 0;
     }
     codec_end(&reader);
@@ -561,7 +584,7 @@ fill_answer(struct crew *crew, struct worker *worker, struct chunk *chunk,
     PyObject *account =
         chunk->account ? chunk->account : chunk->callable.account;
     int fatal = 0;
-    if (is_dropped(worker, chunk))
+    if (is_dropped(worker, chunk) || chunk->is_back)
         return 0;
     if (account != NULL) {
         answer->flags |= FLAG_FAILED | chunk->broken;
@@ -593,14 +616,18 @@ work(struct crew *crew, struct worker *worker)
                             .first = chunk->header.first,
                             .callable = chunk->header.callable,
                             .flags = chunk->header.flags & FLAG_NO_RESULTS};
-    int64_t started = crew_clock();
+    chunk->began = crew_clock();
     if (fill_answer(crew, worker, chunk, results, &answer) < 0)
         goto done;
     int64_t ended = crew_clock();
     end_if_forked(worker);
-    answer.elapsed = (uint64_t)(chunk->took + ended - started);
+    answer.elapsed = (uint64_t)(chunk->took + ended - chunk->began);
+    if (chunk->is_back)
+        answer.flags |= FLAG_BACK;
     if (poll(crew, worker, ended) < 0)
         goto done;
+    if (is_late(chunk, ended))
+        give_back_others(worker);
     if (is_dropped(worker, chunk)) { /* gigabytes that nobody waits for */
         answer.count = 0;
         answer.flags = FLAG_NO_RESULTS;
@@ -622,7 +649,8 @@ is_ready(const struct worker *worker, const struct chunk *chunk)
 {
     return chunk != NULL
            && (chunk->callable.value != NULL || chunk->callable.account != NULL
-               || chunk->account != NULL || is_dropped(worker, chunk));
+               || chunk->account != NULL || chunk->is_back
+               || is_dropped(worker, chunk));
 }
 
 /* A large answer moves only while this rank makes progress on it, which user

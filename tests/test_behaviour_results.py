@@ -23,6 +23,11 @@ def test_what_travels_without_pickle(ranks):
 
 
 @RANKS
+def test_who_waits_behind_a_long_task_is_called_elsewhere(ranks):
+    check("late.py", ranks)
+
+
+@RANKS
 def test_callback(ranks):
     check("callback.py", ranks)
 

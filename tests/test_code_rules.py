@@ -39,7 +39,8 @@ ARROWS = {
     # the engine: Python, no MPI
     "compat": "",
     "protocol": "",
-    "schedule": "",
+    "schedule": "spans",
+    "spans": "",
     "forked": "",
     "errors": "compat transport",
     "parcel": "compat transport",  # for struct transport_part, a byte range

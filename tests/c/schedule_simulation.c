@@ -4,6 +4,7 @@
    workers, tasks of a given distribution; who gets which tasks is decided by
    schedule.c.  The master pays for each message and, for each task, for
    pickling it and unpickling its result; a message takes a while to arrive.
+   A chunk that is late comes back as far as it was not begun.
 
    Prints, for each distribution, duration and number of workers, the share of
    the ideal: of the time that no scheduler could beat,
@@ -14,8 +15,8 @@
    Where the master's part is the largest of the three, the figure has an "m":
    more workers would not help, larger tasks would.
 
-   schedule_simulation [tasks per worker [chunksize [distribution ...]]]
-   A chunksize of 0 leaves it to the scheduler. */
+   schedule_simulation [tasks per worker [chunksize [workers [distribution ...
+   A chunksize of 0 leaves it to the scheduler; no more workers than that. */
 
 #include "schedule.h"
 
@@ -177,6 +178,11 @@ pop(struct heap *heap)
 
 /* ---- the machine ------------------------------------------------------ */
 
+struct desk {                   /* a worker's place */
+    double free;                /* when its last chunk ends */
+    double late;                /* when one ends that is late */
+};
+
 struct machine {
     const struct distribution *distribution;
     double mean; /* seconds that a task takes */
@@ -187,22 +193,54 @@ struct machine {
     struct schedule *schedule;
     struct heap heap;
     double now; /* the master's time */
-    double *free; /* [workers] when its last chunk ends */
+    struct desk *desks;         /* [workers] */
     double total, longest; /* of all tasks */
 };
 
-static double
-run_chunk(struct machine *machine, uint64_t first, uint64_t count)
+/* The chunk is run from begins on, until it is late.  Tasks done, and in
+   *elapsed how long they took. */
+static uint64_t
+run_chunk(struct machine *machine, uint64_t first, uint64_t count,
+          double *elapsed)
 {
-    double sum = 0;
-    for (uint64_t i = first; i < first + count; i++) {
+    double patience =
+        1e-9 * (double)schedule_patience(machine->schedule, count);
+    uint64_t done;
+    *elapsed = 0;
+    for (done = 0; done < count; done++) {
+        if (done > 0 && patience > 0 && *elapsed > patience)
+            break;
         double duration =
-            machine->mean * machine->distribution->duration(i, machine->tasks);
+            machine->mean
+            * machine->distribution->duration(first + done, machine->tasks);
         machine->longest = fmax(machine->longest, duration);
-        sum += duration;
+        *elapsed += duration;
     }
-    machine->total += sum;
-    return sum;
+    machine->total += *elapsed;
+    return done;
+}
+
+/* A chunk that was sent while the worker was busy with one that is late comes
+   back as it is. */
+static void
+give(struct machine *machine, int worker, uint64_t count)
+{
+    struct desk *desk = &machine->desks[worker];
+    uint64_t first = schedule_first(machine->schedule), done = 0;
+    double patience =
+        1e-9 * (double)schedule_patience(machine->schedule, count);
+    double arrives, begins, elapsed = MESSAGE;
+    machine->now += MESSAGE + (double)count * TASK;
+    arrives = machine->now + LATENCY;
+    begins = fmax(desk->free, arrives);
+    if (patience == 0 || arrives > desk->late)
+        done = run_chunk(machine, first, count, &elapsed);
+    schedule_give(machine->schedule, worker, count);
+    desk->free = begins + elapsed;
+    if (patience > 0 && elapsed > patience)
+        desk->late = desk->free;
+    push(&machine->heap,
+         (struct answer){desk->free + LATENCY, worker, first, done, elapsed});
 }
 
 static void
@@ -211,20 +249,15 @@ hand_out(struct machine *machine)
     uint64_t count;
     int worker;
     while ((worker = schedule_next(machine->schedule, &count)) >= 0) {
-        uint64_t left = machine->tasks - schedule_given(machine->schedule);
-        if (count > left)
+        uint64_t given = schedule_given(machine->schedule);
+        uint64_t left = machine->tasks - given;
+        if (schedule_first(machine->schedule) == given && count > left)
             count = left;
         if (count == 0) {
             schedule_exhausted(machine->schedule);
             return;
         }
-        machine->now += MESSAGE + (double)count * TASK;
-        uint64_t first = schedule_give(machine->schedule, worker, count);
-        double begins = fmax(machine->free[worker], machine->now + LATENCY);
-        double elapsed = run_chunk(machine, first, count);
-        machine->free[worker] = begins + elapsed;
-        push(&machine->heap, (struct answer){begins + elapsed + LATENCY,
-                                             worker, first, count, elapsed});
+        give(machine, worker, count);
     }
 }
 
@@ -232,11 +265,16 @@ static void
 take_in(struct machine *machine)
 {
     struct answer answer = pop(&machine->heap);
+    struct schedule_answer all = {
+        .worker = answer.worker,
+        .first = answer.first,
+        .done = answer.count,
+        .is_rest_back = 1,
+        .elapsed = (uint64_t)(answer.elapsed * 1e9),
+    };
     machine->now = fmax(machine->now, answer.time) + MESSAGE
                    + (double)answer.count * TASK;
-    if (schedule_answer(machine->schedule, answer.worker, answer.first,
-                        answer.count, (uint64_t)(answer.elapsed * 1e9), 0)
-        < 0)
+    if (schedule_answer(machine->schedule, &all) < 0)
         abort();
 }
 
@@ -247,8 +285,8 @@ share_of_ideal(struct machine *machine, int *is_master)
     struct schedule_job job = {
         machine->workers, machine->chunksize, machine->tasks, {0, 0}};
     machine->schedule = schedule_new(&job);
-    machine->free = calloc((size_t)machine->workers, sizeof(double));
-    if (machine->schedule == NULL || machine->free == NULL)
+    machine->desks = calloc((size_t)machine->workers, sizeof *machine->desks);
+    if (machine->schedule == NULL || machine->desks == NULL)
         abort();
     for (int worker = 0; worker < machine->workers; worker++)
         schedule_join(machine->schedule, worker);
@@ -262,7 +300,7 @@ share_of_ideal(struct machine *machine, int *is_master)
     *is_master = master > ideal;
     ideal = fmax(ideal, master) + 2 * (MESSAGE + LATENCY);
     schedule_free(machine->schedule);
-    free(machine->free);
+    free(machine->desks);
     free(machine->heap.answers);
     return ideal / machine->now;
 }
@@ -276,51 +314,81 @@ static const char *const mean_names[] = {"10 us", "100 us", "1 ms",
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
+struct plan {
+    uint64_t per_worker;        /* tasks */
+    uint64_t chunksize;
+    int most_workers;
+};
+
 static void
-print_row(const struct distribution *distribution, size_t mean,
-          uint64_t per_worker, uint64_t chunksize)
+print_cell(const struct distribution *distribution, double mean, int workers,
+           const struct plan *plan)
 {
-    printf("| %s | %s |", distribution->name, mean_names[mean]);
-    for (size_t w = 0; w < COUNT(worker_counts); w++) {
-        int is_master;
-        uint64_t tasks = per_worker * (uint64_t)worker_counts[w];
-        struct machine machine = {
-            .distribution = distribution,
-            .mean = means[mean],
-            .tasks = tasks < MOST_TASKS ? tasks : MOST_TASKS,
-            .workers = worker_counts[w],
-            .chunksize = chunksize,
-        };
-        double share = share_of_ideal(&machine, &is_master);
-        printf(" %.3f%s |", share, is_master ? " m" : "");
+    int is_master;
+    uint64_t tasks = plan->per_worker * (uint64_t)workers;
+    struct machine machine = {
+        .distribution = distribution,
+        .mean = mean,
+        .tasks = tasks < MOST_TASKS ? tasks : MOST_TASKS,
+        .workers = workers,
+        .chunksize = plan->chunksize,
+    };
+    double share = share_of_ideal(&machine, &is_master);
+    printf(" %.3f%s |", share, is_master ? " m" : "");
+}
+
+static void
+print_rows(const struct distribution *distribution, const struct plan *plan)
+{
+    for (size_t mean = 0; mean < COUNT(means); mean++) {
+        printf("| %s | %s |", distribution->name, mean_names[mean]);
+        for (size_t w = 0; w < COUNT(worker_counts); w++) {
+            if (worker_counts[w] <= plan->most_workers)
+                print_cell(distribution, means[mean], worker_counts[w], plan);
+        }
+        printf("\n");
     }
+}
+
+static void
+print_head(const struct plan *plan)
+{
+    int columns = 2;
+    printf("| tasks | mean |");
+    for (size_t w = 0; w < COUNT(worker_counts); w++) {
+        if (worker_counts[w] <= plan->most_workers) {
+            printf(" %d |", worker_counts[w]);
+            columns++;
+        }
+    }
+    printf("\n|");
+    while (columns-- > 0)
+        printf(" --- |");
     printf("\n");
 }
 
 static int
 is_wanted(const char *name, int argc, char **argv)
 {
-    for (int i = 3; i < argc; i++) {
+    for (int i = 4; i < argc; i++) {
         if (strcmp(argv[i], name) == 0)
             return 1;
     }
-    return argc <= 3;
+    return argc <= 4;
 }
 
 int
 main(int argc, char **argv)
 {
-    uint64_t per_worker = argc > 1 ? strtoull(argv[1], NULL, 10) : 100;
-    uint64_t chunksize = argc > 2 ? strtoull(argv[2], NULL, 10) : 0;
-    printf("| tasks | mean |");
-    for (size_t w = 0; w < COUNT(worker_counts); w++)
-        printf(" %d |", worker_counts[w]);
-    printf("\n| --- | --- | --- | --- | --- | --- | --- |\n");
+    struct plan plan = {
+        .per_worker = argc > 1 ? strtoull(argv[1], NULL, 10) : 100,
+        .chunksize = argc > 2 ? strtoull(argv[2], NULL, 10) : 0,
+        .most_workers = argc > 3 ? atoi(argv[3]) : 100000,
+    };
+    print_head(&plan);
     for (size_t d = 0; d < COUNT(distributions); d++) {
-        for (size_t mean = 0; mean < COUNT(means); mean++) {
-            if (is_wanted(distributions[d].name, argc, argv))
-                print_row(&distributions[d], mean, per_worker, chunksize);
-        }
+        if (is_wanted(distributions[d].name, argc, argv))
+            print_rows(&distributions[d], &plan);
     }
     return 0;
 }

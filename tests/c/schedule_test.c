@@ -31,6 +31,15 @@ new_schedule(int workers, uint64_t chunksize)
     return schedule_new(&job);
 }
 
+static int
+answer(struct schedule *schedule, int worker, uint64_t first, uint64_t done,
+       uint64_t elapsed)
+{
+    struct schedule_answer all = {
+        .worker = worker, .first = first, .done = done, .elapsed = elapsed};
+    return schedule_answer(schedule, &all);
+}
+
 /* ---- choices ---------------------------------------------------------- */
 
 static struct {
@@ -82,7 +91,7 @@ check(int holds, const char *what, int line)
 
 /* ---- the model -------------------------------------------------------- */
 
-enum state { WAITING, HELD, ANSWERED, LEFT_OUT };
+enum state { WAITING, HELD, ANSWERED, LEFT_OUT, BACK };
 
 struct scene {                  /* what is the same in all runs of a set */
     int workers;
@@ -90,6 +99,7 @@ struct scene {                  /* what is the same in all runs of a set */
     int chunksize;              /* as the caller gave it */
     int limits;                 /* how often the limit may be lowered, */
     int partial;                /* an answer or a chunk be cut short */
+    int is_back;                /* what an answer leaves out came back */
     int is_counted;             /* the scheduler knows how many tasks */
     int pace;                   /* which of these: what a task takes */
 };
@@ -108,6 +118,8 @@ struct model {
     enum state state[MOST_TASKS];
     int holder[MOST_TASKS];
     int chunk[MOST_TASKS];      /* the first task of its chunk */
+    int moment[MOST_TASKS];     /* at which it was given, or came back */
+    int moments;
     int joined[MOST_WORKERS];
     int idle[MOST_WORKERS];     /* longest first */
     int idle_count;
@@ -123,11 +135,13 @@ struct model {
 static int
 chunk_first(const struct model *model, int worker)
 {
+    int first = NOBODY;
     for (int task = 0; task < model->given; task++) {
-        if (model->state[task] == HELD && model->holder[task] == worker)
-            return task;
+        if (model->state[task] == HELD && model->holder[task] == worker
+            && (first == NOBODY || model->moment[task] < model->moment[first]))
+            first = task;
     }
-    return NOBODY;
+    return first;
 }
 
 static int
@@ -135,7 +149,8 @@ chunk_count(const struct model *model, int worker)
 {
     int first = chunk_first(model, worker), count = 0;
     for (int task = 0; task < model->given; task++)
-        count += first != NOBODY && model->chunk[task] == first;
+        count += first != NOBODY && model->state[task] == HELD
+                 && model->chunk[task] == first;
     return count;
 }
 
@@ -150,10 +165,34 @@ chunks_held(const struct model *model, int worker)
     return count;
 }
 
+/* The first task that came back and matters, or else the first that was never
+   given. */
+static int
+first_to_give(const struct model *model)
+{
+    for (int task = 0; task < model->given && task < model->limit; task++) {
+        if (model->state[task] == BACK)
+            return task;
+    }
+    return model->given;
+}
+
+/* How many came back with it and have not been given since. */
+static int
+back_count(const struct model *model, int first)
+{
+    int count = 0;
+    for (int task = first; task < model->given; task++)
+        count += model->state[task] == BACK
+                 && model->moment[task] == model->moment[first];
+    return count;
+}
+
 static int
 is_over(const struct model *model)
 {
-    return model->exhausted || model->given >= model->limit;
+    return first_to_give(model) == model->given
+           && (model->exhausted || model->given >= model->limit);
 }
 
 static int
@@ -170,12 +209,13 @@ is_done(const struct model *model)
 static int
 left(const struct model *model)
 {
-    int answered = 0;
-    if (model->scene.is_counted)
-        return model->scene.tasks - model->given;
-    for (int task = 0; task < model->given; task++)
-        answered += model->came_back[task];
-    return answered;
+    int answered = 0, back = 0;
+    for (int task = 0; task < model->given; task++) {
+        answered += model->state[task] == ANSWERED || model->came_back[task];
+        back += model->state[task] == BACK;
+    }
+    return model->scene.is_counted ? model->scene.tasks - model->given + back
+                                   : answered;
 }
 
 /* Chunks that a worker may hold.  Where the scheduler chooses their size, it
@@ -210,9 +250,11 @@ static int
 is_next_count(const struct model *model, uint64_t count)
 {
     uint64_t chunksize = (uint64_t)model->scene.chunksize;
-    uint64_t room = model->limit > MOST_TASKS
-                        ? UNKNOWN
-                        : (uint64_t)(model->limit - model->given);
+    int first = first_to_give(model);
+    uint64_t room =
+        model->limit > MOST_TASKS ? UNKNOWN : (uint64_t)(model->limit - first);
+    if (first < model->given && (uint64_t)back_count(model, first) < room)
+        room = (uint64_t)back_count(model, first);
     if (chunksize == 0)
         return count >= 1 && count <= room;
     return count == (chunksize < room ? chunksize : room);
@@ -240,6 +282,8 @@ check_questions(const struct model *model)
     if (worker != NOBODY)
         CHECK(is_next_count(model, count));
     CHECK(schedule_given(schedule) == (uint64_t)model->given);
+    if (!is_over(model))
+        CHECK(schedule_first(schedule) == (uint64_t)first_to_give(model));
     CHECK(schedule_done(schedule) == is_done(model));
     for (int i = 0; i < model->scene.workers; i++)
         CHECK(schedule_holds_above(schedule, i) == holds_above(model, i));
@@ -256,13 +300,13 @@ check_refusals(const struct model *model)
         for (int first = 0; first <= MOST_TASKS; first++) {
             for (int done = 0; done <= MOST_TASKS + 1; done++) {
                 if (mine == NOBODY || first != mine || done > most)
-                    CHECK(schedule_answer(schedule, worker, (uint64_t)first,
-                                          (uint64_t)done, 0, 0)
-                          == -1);
+                    CHECK(answer(schedule, worker, (uint64_t)first,
+                                 (uint64_t)done, 0)
+                          == SCHEDULE_WRONG);
             }
         }
-        CHECK(schedule_answer(schedule, worker, UINT64_MAX, UINT64_MAX, 0, 0)
-              == -1);
+        CHECK(answer(schedule, worker, UINT64_MAX, UINT64_MAX, 0)
+              == SCHEDULE_WRONG);
     }
 }
 
@@ -281,11 +325,15 @@ do_answer(struct model *model, int worker)
 {
     int first = chunk_first(model, worker);
     int done = chunk_count(model, worker);
+    int is_back = model->scene.is_back;
     if (model->scene.partial > 0) {
         int left_out = choose(done + 1);
         model->scene.partial -= left_out > 0;
-        for (int i = 0; i < left_out; i++)
-            model->state[first + --done] = LEFT_OUT;
+        model->moments++;
+        for (int i = 0; i < left_out; i++) {
+            model->state[first + --done] = is_back ? BACK : LEFT_OUT;
+            model->moment[first + done] = model->moments;
+        }
     }
     for (int i = 0; i < done; i++) {
         model->state[first + i] = ANSWERED;
@@ -295,10 +343,14 @@ do_answer(struct model *model, int worker)
         model->idle[model->idle_count++] = worker;
     model->last_answered = worker;
     model->learned |= done > 0;
-    CHECK(schedule_answer(model->schedule, worker, (uint64_t)first,
-                          (uint64_t)done,
-                          (uint64_t)done * paces[model->scene.pace].task, 0)
-          == 0);
+    struct schedule_answer all = {
+        .worker = worker,
+        .first = (uint64_t)first,
+        .done = (uint64_t)done,
+        .is_rest_back = is_back,
+        .elapsed = (uint64_t)done * paces[model->scene.pace].task,
+    };
+    CHECK(schedule_answer(model->schedule, &all) == 0);
 }
 
 /* Below the one in force, at it, or above: the last two change nothing. */
@@ -323,11 +375,12 @@ do_exhaust(struct model *model)
 static void
 do_give(struct model *model)
 {
-    int first = model->given, left = model->scene.tasks - model->given;
+    int first = first_to_give(model);
+    int left = model->scene.tasks - model->given;
     uint64_t next_count;
     int worker = schedule_next(model->schedule, &next_count);
     int count = (int)next_count;
-    if (left < count) {
+    if (first == model->given && left < count) {
         do_exhaust(model);
         count = left;
     }
@@ -337,12 +390,15 @@ do_give(struct model *model)
         count -= kept_back;
     }
     CHECK(schedule_give(model->schedule, worker, (uint64_t)count)
-          == (uint64_t)model->given);
-    for (int i = 0; i < count; i++) {
-        CHECK(model->given < model->limit);
-        model->state[model->given] = HELD;
-        model->chunk[model->given] = first;
-        model->holder[model->given++] = worker;
+          == (uint64_t)first);
+    model->moments++;
+    for (int task = first; task < first + count; task++) {
+        CHECK(task < model->limit);
+        model->state[task] = HELD;
+        model->chunk[task] = first;
+        model->moment[task] = model->moments;
+        model->holder[task] = worker;
+        model->given += task == model->given;
     }
     if (count > 0 && model->idle_count > 0 && model->idle[0] == worker) {
         model->idle_count--;
@@ -445,7 +501,7 @@ run_large(void)
         uint64_t first = 3 * (uint64_t)i;
         CHECK(schedule_next(schedule, &count) == worker && count == 3);
         CHECK(schedule_give(schedule, worker, count) == first);
-        CHECK(schedule_answer(schedule, worker, first, 3, 1, 0) == 0);
+        CHECK(answer(schedule, worker, first, 3, 1) == 0);
         CHECK(!schedule_done(schedule));
     }
     schedule_exhausted(schedule);
@@ -463,7 +519,7 @@ run_huge_chunk(void)
     schedule_join(schedule, 0);
     CHECK(schedule_next(schedule, &count) == 0 && count == UINT64_MAX);
     CHECK(schedule_give(schedule, 0, 7) == 0);
-    CHECK(schedule_answer(schedule, 0, 0, 7, 1, 0) == 0);
+    CHECK(answer(schedule, 0, 0, 7, 1) == 0);
     CHECK(schedule_next(schedule, &count) == 0 && count == UINT64_MAX - 7);
     schedule_free(schedule);
 }
@@ -494,7 +550,7 @@ run_long_beside_short(void)
     CHECK(schedule_give(schedule, 0, 1) == 0);
     CHECK(schedule_give(schedule, 1, 1) == 1);
     for (uint64_t task = 1; task < 100; task++) {
-        CHECK(schedule_answer(schedule, 1, task, 1, 1, 0) == 0);
+        CHECK(answer(schedule, 1, task, 1, 1) == 0);
         while (schedule_next(schedule, &count) != NOBODY) {
             CHECK(schedule_next(schedule, &count) == 1);
             schedule_give(schedule, 1, 1);
@@ -521,8 +577,7 @@ run_next(struct schedule *schedule, uint64_t nanoseconds)
 {
     uint64_t count = next_count(schedule, 0);
     uint64_t first = schedule_give(schedule, 0, count);
-    CHECK(schedule_answer(schedule, 0, first, count, count * nanoseconds, 0)
-          == 0);
+    CHECK(answer(schedule, 0, first, count, count * nanoseconds) == 0);
     return count;
 }
 
@@ -573,9 +628,8 @@ run_doubt(void)
     first = schedule_given(schedule);
     CHECK(schedule_next(schedule, &count) == 1 && count == 10);
     CHECK(schedule_give(schedule, 1, 10) == first);
-    CHECK(schedule_answer(schedule, 0, first - 10, 10, 20 * MILLISECOND, 0)
-          == 0);
-    CHECK(schedule_answer(schedule, 1, first, 10, 100000, 0) == 0);
+    CHECK(answer(schedule, 0, first - 10, 10, 20 * MILLISECOND) == 0);
+    CHECK(answer(schedule, 1, first, 10, 100000) == 0);
     CHECK(schedule_next(schedule, &count) == 0 && count == 1);
     schedule_free(schedule);
 }
@@ -604,8 +658,8 @@ run_uncounted(void)
         }
         CHECK(schedule_given(schedule) - answered <= answered / 2 + 4);
         answered += oldest->count;
-        CHECK(schedule_answer(schedule, oldest->worker, oldest->first,
-                              oldest->count, oldest->count, 0)
+        CHECK(answer(schedule, oldest->worker, oldest->first, oldest->count,
+                     oldest->count)
               == 0);
         chunks--;
         for (int i = 0; i < chunks; i++)
@@ -626,7 +680,9 @@ run_single(void)
     for (int i = 0; i < 100; i++) {
         CHECK(next_count(schedule, 0) == 1);
         uint64_t first = schedule_give(schedule, 0, 1);
-        CHECK(schedule_answer(schedule, 0, first, 1, 10, 1 << 20) == 0);
+        struct schedule_answer large = {
+            .first = first, .done = 1, .bytes = 1 << 20};
+        CHECK(schedule_answer(schedule, &large) == 0);
     }
     CHECK(!schedule_is_full(schedule, (1 << 20) - 1, MILLISECOND - 1));
     CHECK(schedule_is_full(schedule, 1 << 20, 0));
@@ -671,7 +727,7 @@ run_end(void)
     schedule_join(schedule, 1);
     while (schedule_next(schedule, &count) >= 0 && out < 2)
         schedule_give(schedule, (int)out++, 1);
-    CHECK(schedule_answer(schedule, 0, 0, 1, 1000, 0) == 0);
+    CHECK(answer(schedule, 0, 0, 1, 1000) == 0);
     for (; schedule_next(schedule, &count) == 0; out++)
         schedule_give(schedule, 0, 1);
     CHECK(out == 2 + 8);        /* 31 left: a share of 7 beside one */
@@ -705,6 +761,23 @@ run_many_workers(void)
     schedule_free(schedule);
 }
 
+/* A chunk is late after eight times what was expected and a millisecond; an
+   explicit one never. */
+static void
+run_patience(void)
+{
+    struct schedule_job job = {1, 1, UNKNOWN, {1000, 1}};
+    struct schedule *schedule = schedule_new(&job);
+    CHECK(schedule != NULL && schedule_patience(schedule, 1) == 0);
+    schedule_free(schedule);
+    schedule = one_worker(UNKNOWN, (struct schedule_pace){0});
+    CHECK(schedule_patience(schedule, 1) == 0);
+    schedule_free(schedule);
+    schedule = one_worker(UNKNOWN, (struct schedule_pace){1000, 1});
+    CHECK(schedule_patience(schedule, 10) == 80000 + MILLISECOND);
+    schedule_free(schedule);
+}
+
 /* The limit may fall into a chunk between next and give: a task that was
    drawn made it fall.  Only the part below it is waited for. */
 static void
@@ -718,7 +791,7 @@ run_limit_while_drawing(void)
     schedule_limit(schedule, 2);
     CHECK(schedule_give(schedule, 0, 5) == 0);
     CHECK(schedule_holds_above(schedule, 0) && !schedule_done(schedule));
-    CHECK(schedule_answer(schedule, 0, 0, 2, 1, 0) == 0);
+    CHECK(answer(schedule, 0, 0, 2, 1) == 0);
     CHECK(schedule_done(schedule));
     schedule_free(schedule);
 }
@@ -729,19 +802,20 @@ static long
 explore_all(int workers, int tasks, int chunksize)
 {
     long runs = 0;
-    for (int s = 0; s < 2 * PACES; s++) {
+    for (int s = 0; s < 3 * PACES; s++) {
         struct scene scene = {.workers = workers,
                               .tasks = tasks,
                               .chunksize = chunksize,
-                              .is_counted = s % 2,
-                              .pace = s / 2};
-        int size = workers + tasks + scene.is_counted;
+                              .is_back = s % 3 == 1,
+                              .is_counted = s % 3 == 2,
+                              .pace = s / 3};
+        int size = workers + tasks + scene.is_counted + scene.is_back;
         scene.limits = 1;
-        if (size < MOST_WORKERS + MOST_TASKS - scene.pace)
+        if (size < MOST_WORKERS + MOST_TASKS - scene.pace && !scene.is_back)
             runs += explore(scene);
         scene.limits = 0;
         scene.partial = 1;
-        if (size < MOST_WORKERS + MOST_TASKS - 2 * scene.pace)
+        if (size < MOST_WORKERS + MOST_TASKS - 1 - 2 * scene.pace)
             runs += explore(scene);
         scene.limits = scene.partial = 2;
         if (size <= 5 - scene.pace)
@@ -772,6 +846,7 @@ main(void)
     run_known();
     run_end();
     run_pace();
+    run_patience();
     run_many_workers();
     printf("%ld runs\n", runs);
     return 0;

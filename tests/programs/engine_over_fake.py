@@ -281,6 +281,18 @@ def plain(job, pool):
     job.gives(None, pool.map, double, range(5), return_results=False)
 
 
+def doze(x):
+    if x >= 28:
+        time.sleep(0.01)
+    return x
+
+
+@scenario()
+def late(job, pool):
+    """Chunks that take far longer than others: what is not begun comes back."""
+    job.gives(list(range(30)), pool.map, doze, range(30))
+
+
 @scenario()
 def large(job, pool):
     blocks = [Block(bytes([i]) * LARGE) for i in range(4)]

@@ -51,7 +51,7 @@ CONTAINERS = [
     [[1], [2]],
     ([1], 2),
     [([1], 2), {3: [4]}],
-    (tuple(range(4000)),) * 3000,
+    (tuple(range(200)),) * 200,
     tuple(range(5000)),
     list(range(5000)),
     {"a": (1, [2]), "b": {"c": None}},
