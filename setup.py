@@ -18,7 +18,7 @@ from setuptools.command.build_ext import build_ext
 sys.path.insert(0, "csrc")
 from build_backend import mpi_compilers  # noqa: E402
 
-ENGINE = "module pool master worker crew codec plain rows array parcel snapshot"
+ENGINE = "module pool master worker crew codec lots plain rows array parcel snapshot"
 ENGINE += " errors forked schedule spans protocol"
 TRANSPORT = "transport_mpi mailbox inbox outbox frame patience"
 

@@ -10,18 +10,11 @@
 #include "master.h"
 
 #include "errors.h"
+#include "lots.h"
 #include "rows.h"
 #include "schedule.h"
 
 #define ENDING_SECONDS 5.0      /* what busy workers get when we end */
-
-/* Tasks of a chunk that may come back. */
-struct lot {
-    uint64_t first, count;
-    struct parcel *parcel;      /* NULL: they are rows */
-    struct reader reader;       /* at the first one */
-    struct lot *next;
-};
 
 struct job {
     struct crew *crew;
@@ -30,9 +23,7 @@ struct job {
     struct schedule *schedule;
     PyObject *iterator;         /* of the tasks; NULL: they are rows */
     struct rows *rows;
-    struct lot **out;           /* [workers] what each holds of such chunks,
-                                   oldest first */
-    struct lot *back;           /* what came back, lowest first */
+    struct lots *lots;          /* of chunks that may come back */
     PyObject *results;          /* list, or NULL when nobody wants them */
     PyObject *failure;          /* exception of the task `failed` */
     uint64_t failed;            /* lowest failed task; UINT64_MAX: none */
@@ -104,75 +95,6 @@ abandon(struct job *job)
             PyErr_Clear();      /* the first exception is the one to raise */
     }
     PyErr_SetRaisedException(exception);
-}
-
-/* ---- what may come back ----------------------------------------------- */
-
-static void
-lot_free(struct lot *lot)
-{
-    parcel_free(lot->parcel);
-    PyMem_RawFree(lot);
-}
-
-static void
-lots_free(struct lot *lot)
-{
-    while (lot != NULL) {
-        struct lot *next = lot->next;
-        lot_free(lot);
-        lot = next;
-    }
-}
-
-/* Keeps what the chunk holds, until the worker has answered for it. */
-static int
-keep_lot(struct job *job, int worker, const struct header *header,
-         struct parcel *parcel)
-{
-    struct lot *lot = PyMem_RawCalloc(1, sizeof *lot), **link;
-    if (lot == NULL)
-        return PyErr_NoMemory(), -1;
-    lot->first = header->first;
-    lot->count = header->count;
-    if (job->rows == NULL)
-        lot->reader.parcel = lot->parcel = parcel_keep(parcel);
-    for (link = &job->out[worker]; *link != NULL; link = &(*link)->next)
-        ;
-    *link = lot;
-    return 0;
-}
-
-/* The worker has answered for its oldest chunk: what was kept of it, or NULL
-   if nothing was. */
-static struct lot *
-take_lot(struct job *job, int worker, uint64_t first)
-{
-    struct lot *lot = job->out[worker];
-    if (lot == NULL || lot->first != first)
-        return NULL;
-    job->out[worker] = lot->next;
-    return lot;
-}
-
-/* From its task done on the lot is to be handed out again.  Steals lot. */
-static int
-put_back(struct job *job, struct lot *lot, uint64_t done)
-{
-    struct lot **link = &job->back;
-    for (uint64_t i = 0; i < done && lot->parcel != NULL; i++) {
-        if (codec_skip(&lot->reader) < 0) {
-            lot_free(lot);
-            return -1;
-        }
-    }
-    lot->first += done;
-    lot->count -= done;
-    while (*link != NULL && (*link)->first < lot->first)
-        link = &(*link)->next;
-    lot->next = *link;
-    *link = lot;
-    return 0;
 }
 
 /* ---- handing out ------------------------------------------------------ */
@@ -277,30 +199,12 @@ draw_rows(struct job *job, struct parcel *parcel, uint64_t count,
 
 /* Tasks that came back: they were drawn before. */
 static int
-draw_again(struct job *job, struct parcel *parcel, uint64_t count,
-           uint64_t *drawn)
+draw_again(struct job *job, struct parcel *parcel, uint64_t count)
 {
-    struct lot *lot = job->back;
-    *drawn = count;
-    if (job->rows != NULL
-        && rows_dump(job->rows, parcel, lot->first, count) < 0)
+    uint64_t first = schedule_first(job->schedule);
+    if (job->rows != NULL && rows_dump(job->rows, parcel, first, count) < 0)
         return -1;
-    if (job->rows == NULL) {
-        struct reader start = lot->reader;
-        for (uint64_t i = 0; i < count; i++) {
-            if (codec_skip(&lot->reader) < 0)
-                return -1;
-        }
-        if (parcel_copy(parcel, &start, &lot->reader) < 0)
-            return -1;
-    }
-    lot->first += count;
-    lot->count -= count;
-    if (lot->count == 0) {
-        job->back = lot->next;
-        lot_free(lot);
-    }
-    return 0;
+    return lots_draw(job->lots, parcel, count);
 }
 
 /* Draws at most count tasks into the parcel; fewer where they end, one fails
@@ -309,7 +213,7 @@ static int
 draw(struct job *job, struct parcel *parcel, uint64_t count, uint64_t *drawn)
 {
     if (schedule_first(job->schedule) < schedule_given(job->schedule))
-        return draw_again(job, parcel, count, drawn);
+        return draw_again(job, parcel, *drawn = count);
     return job->rows ? draw_rows(job, parcel, count, drawn)
                      : draw_objects(job, parcel, count, drawn);
 }
@@ -373,7 +277,9 @@ give(struct job *job, int worker, struct parcel *parcel, uint64_t count)
     /* A single task that is begun at once need not be kept. */
     if (header.elapsed > 0 && (count > 1 || member->owed > 0)) {
         header.flags |= FLAG_BACK;
-        if (keep_lot(job, worker, &header, parcel) < 0)
+        if (lots_keep(job->lots, worker, header.first, count,
+                      job->rows ? NULL : parcel)
+            < 0)
             return -1;
     }
     if (crew_send(job->crew, worker + 1, VERB_TASKS, &header, parcel) < 0)
@@ -480,7 +386,7 @@ static int
 note_answer(struct job *job, const struct letter *letter)
 {
     const struct header *header = &letter->header;
-    struct lot *lot = take_lot(job, letter->source - 1, header->first);
+    struct lot *lot = lots_take(job->lots, letter->source - 1, header->first);
     int is_back = header->flags & FLAG_BACK && lot != NULL;
     struct schedule_answer answer = {
         .worker = letter->source - 1,
@@ -493,9 +399,8 @@ note_answer(struct job *job, const struct letter *letter)
     };
     int status = schedule_answer(job->schedule, &answer);
     if (status == 0 && is_back)
-        return put_back(job, lot, answer.done);
-    if (lot != NULL)
-        lot_free(lot);
+        return lots_return(job->lots, lot, answer.done);
+    lot_free(lot);
     if (status == SCHEDULE_NO_MEMORY)
         return PyErr_NoMemory(), -1;
     return status < 0 ? raise_wrong(letter) : 0;
@@ -630,8 +535,10 @@ open_schedule(struct job *job)
         .total = count_tasks(job),
         .pace = crew->held[job->slot].pace,
     };
-    job->out = PyMem_RawCalloc((size_t)crew->workers + 1, sizeof *job->out);
-    job->schedule = job->out ? schedule_new(&plan) : NULL;
+    job->lots = lots_new(crew->workers);
+    if (job->lots == NULL)
+        return -1;
+    job->schedule = schedule_new(&plan);
     if (job->schedule == NULL)
         return PyErr_NoMemory(), -1;
     for (int worker = 0; worker < crew->workers; worker++) {
@@ -687,10 +594,7 @@ job_fini(struct job *job)
     if (job->schedule != NULL && job->failure == NULL)
         job->crew->held[job->slot].pace = schedule_pace(job->schedule);
     schedule_free(job->schedule);
-    for (int i = 0; job->out != NULL && i < job->crew->workers; i++)
-        lots_free(job->out[i]);
-    PyMem_RawFree(job->out);
-    lots_free(job->back);
+    lots_free(job->lots);
     rows_close(job->rows);
     Py_XDECREF(job->iterator);
     Py_XDECREF(job->results);

@@ -49,17 +49,18 @@ ARROWS = {
     "rows": "array parcel tag",
     "plain": "array parcel tag",
     "codec": "parcel plain rows",
+    "lots": "codec parcel",
     "snapshot": "compat",
     "crew": "codec errors protocol schedule snapshot transport",
-    "master": "codec crew errors protocol rows schedule transport",
+    "master": "codec crew errors lots protocol rows schedule transport",
     "worker": "codec crew errors forked protocol transport",
     "pool": "codec compat crew errors master worker",
     "module": "compat errors pool transport",
 }
 # Who may see what, through other headers or not.
 SEES_MPI = {"transport_mpi"}
-SEES_PYTHON = {"array", "codec", "compat", "crew", "errors", "master", "module"}
-SEES_PYTHON |= {"parcel", "plain", "pool", "rows", "snapshot", "worker"}
+SEES_PYTHON = {"array", "codec", "compat", "crew", "errors", "lots", "master"}
+SEES_PYTHON |= {"module", "parcel", "plain", "pool", "rows", "snapshot", "worker"}
 PYTHON_HEADERS = {"Python.h", "structmember.h"}
 
 # Variables that may change, and why.
