@@ -2,13 +2,25 @@
 
 `command` starts cell.py; `open` makes the pool in there, as its documentation says, and
 gives a map of the form ``map(function, tasks) -> list``.
+
+Pools with `requirements` get an environment of their own. They are what users on several
+hosts pick today, and are measured for the record.
 """
 
 # A pool is imported in its own runs only.
 # ruff: noqa: PLC0415
 
 from contextlib import contextmanager
-from typing import Any, Callable, ContextManager, Dict, Iterator, NamedTuple, Optional
+from typing import (
+    Any,
+    Callable,
+    ContextManager,
+    Dict,
+    Iterator,
+    NamedTuple,
+    Optional,
+    Sequence,
+)
 
 from rows import Map, Row
 
@@ -24,6 +36,7 @@ class Pool(NamedTuple):
     package: str = ""  # where its version is found
     open: Optional[Opener] = None  # None: not Python
     pinned: str = ""  # this version, installed in a directory of its own
+    requirements: Sequence[str] = ()
 
 
 def _with_chunksize(map: Callable[..., Any], row: Row) -> Map:
@@ -89,6 +102,25 @@ def _multiprocessing(row: Row) -> Iterator[Map]:
         yield _with_chunksize(pool.map, row)
 
 
+@contextmanager
+def _dragon(row: Row) -> Iterator[Map]:
+    import multiprocessing
+
+    import dragon  # noqa: F401  brings the start method
+
+    multiprocessing.set_start_method("dragon")
+    with multiprocessing.Pool(row.workers) as pool:
+        yield _with_chunksize(pool.map, row)
+
+
+@contextmanager
+def _ray(row: Row) -> Iterator[Map]:
+    from ray.util.multiprocessing import Pool
+
+    with Pool(row.workers) as pool:
+        yield _with_chunksize(pool.map, row)
+
+
 OURS, REFERENCE, FLOOR = "ezmpi", "schwimmbad", "floor"
 
 POOLS: Dict[str, Pool] = {
@@ -104,4 +136,17 @@ POOLS: Dict[str, Pool] = {
     "mpi4py.util.pool": Pool(MPI4PY_FUTURES, "mpi4py", _mpi4py_pool),
     "multiprocessing": Pool("{python} cell.py", "", _multiprocessing),
     "serial": Pool("{python} cell.py", "", _serial),
+    "dragonhpc": Pool(
+        # It hangs as the leader of a session.
+        "sh -c 'dragon cell.py \"$@\"; exit $?' dragon",
+        "dragon",
+        _dragon,
+        requirements=["dragonhpc==0.15.0", "numpy", "emcee"],
+    ),
+    "ray": Pool(
+        "env RAY_AUTH_MODE=disabled {python} cell.py",
+        "ray",
+        _ray,
+        requirements=["ray==2.60.0", "numpy", "emcee"],
+    ),
 }

@@ -59,6 +59,19 @@ def pinned_place(pool: Pool) -> Path:
     return BUILD / f"{pool.package}-{pool.pinned}"
 
 
+def own_environment(pool: Pool) -> Path:
+    return BUILD / f"environment-{pool.package}"
+
+
+def make_environment(pool: Pool) -> None:
+    place = own_environment(pool)
+    if not pool.requirements or place.exists():
+        return
+    subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
+    pip = [str(place / "bin" / "pip"), "install", "--quiet"]
+    subprocess.run([*pip, *pool.requirements], check=True)
+
+
 def install(pool: Pool) -> None:
     place = pinned_place(pool)
     if not pool.pinned or place.exists():
@@ -73,10 +86,12 @@ def install(pool: Pool) -> None:
 
 def command(plan: Plan, row_name: str, pool_name: str) -> List[str]:
     row, pool, n = ROWS[row_name], POOLS[pool_name], plan.n(row_name)
+    own = own_environment(pool) / "bin" / "python"
+    python = str(own) if pool.requirements else sys.executable
     program = pool.command.format(
         mpiexec=plan.mpiexec,
         ranks=row.workers + 1,
-        python=shlex.quote(sys.executable),
+        python=shlex.quote(python),
         floor=shlex.quote(str(BUILD / "floor")),
     )
     arguments = [row_name, pool_name, n, plan.budget]
@@ -89,9 +104,13 @@ def command(plan: Plan, row_name: str, pool_name: str) -> List[str]:
 
 def environment(pool: Pool) -> Dict[str, str]:
     paths = [os.environ.get("PYTHONPATH", "")]
+    programs = os.environ.get("PATH", "")
     if pool.pinned:
         paths.insert(0, str(pinned_place(pool)))
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    if pool.requirements:
+        programs = f"{own_environment(pool) / 'bin'}{os.pathsep}{programs}"
+    found = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PATH": programs}
+    return {**os.environ, **found}
 
 
 def kill(process: "subprocess.Popen[str]") -> None:
@@ -168,7 +187,7 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
     add("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW")
-    add("--pools", nargs="+", choices=POOLS, default=list(POOLS), metavar="POOL")
+    add("--pools", nargs="+", choices=POOLS, metavar="POOL")
     add("--quick", action="store_true", help="a smoke run: few tasks, once")
     add("--check", action="store_true", help="exit with 1 if a target is missed")
     add("--repeat", type=int, help="runs of each cell (5)")
@@ -180,6 +199,9 @@ def parse_options() -> argparse.Namespace:
     options = parser.parse_args()
     if options.check and options.quick:
         parser.error("--check: the figures of a smoke run (--quick) say nothing")
+    # A smoke run is not worth large environments.
+    usual = [name for name, pool in POOLS.items() if not pool.requirements]
+    options.pools = options.pools or (usual if options.quick else list(POOLS))
     return options
 
 
@@ -217,6 +239,7 @@ def main() -> int:
         compile_floor()
     for pool in results.pools:
         install(POOLS[pool])
+        make_environment(POOLS[pool])
     measure(results)
     text = report(results)
     print(text)
