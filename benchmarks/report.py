@@ -7,8 +7,9 @@ import statistics
 from pathlib import Path
 from typing import Dict, Iterable, Iterator, List, Sequence, Tuple
 
+from limits import LIMITS
 from pools import FLOOR, OURS, REFERENCE
-from results import Results
+from results import Results, Run
 from rows import ROWS, UNITS
 
 ERROR_WIDTH = 70
@@ -130,7 +131,19 @@ def bad_ends(results: Results) -> str:
     return "\n".join(lines)
 
 
-def report(results: Results) -> str:
+def limits_table(limits: Dict[str, Run]) -> str:
+    lines = []
+    for name, done in limits.items():
+        limit = LIMITS[name]
+        target = f"{'at least' if limit.at_least else 'at most'} {limit.target:,g}"
+        value = done.get("value")
+        found = done.get("error", "")[:ERROR_WIDTH] if value is None else f"{value:,.3g}"
+        verdict = "met" if value is not None and limit.is_met(value) else "missed"
+        lines.append([limit.title, limit.unit, target, found, verdict])
+    return table(["", "unit", "target", "reached", ""], lines)
+
+
+def report(results: Results, limits: Dict[str, Run]) -> str:
     found = versions(results).items()
     parts: List[str] = [
         f"- Machine: {machine()}; load average before: {results.plan.load:.1f}\n"
@@ -150,4 +163,5 @@ def report(results: Results) -> str:
         parts.append("A smoke run: the figures show that it works, and nothing else.")
     elif {OURS, REFERENCE} <= set(results.pools):
         parts += [f"Speed of {OURS} over others.", targets(results)]
+        parts += [limits_table(limits) if limits else ""]
     return "\n\n".join(filter(None, [*parts, bad_ends(results)]))

@@ -1,4 +1,4 @@
-"""Measures every row with every pool, side by side, and prints Markdown tables.
+"""Measures every row with every pool, side by side, and every limit; prints Markdown.
 
 Each (row, pool) is measured in processes of its own, with a time limit, and the pools
 take turns in every repetition, so that a drift of the machine hits all alike. Needs
@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import itertools
 import json
+import math
 import os
 import shlex
 import shutil
@@ -19,6 +20,7 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
 
+from limits import LIMITS
 from pools import FLOOR, OURS, POOLS, REFERENCE, Pool
 from report import machine, number, report, verdicts, versions
 from results import Plan, Results, Run
@@ -33,6 +35,8 @@ QUICK: Dict[str, Any] = {
     "limit": 15.0,
     "in_turn": True,
 }
+QUICK_LIMIT = 0.02  # how much of a limit's time a smoke run takes
+LIMIT_SECONDS = 60  # that a limit may take longer than a row
 END_SECONDS = 5  # what a launcher gets to end its ranks
 PATIENCE = 2  # a cell that hung so often is not run again
 
@@ -131,11 +135,12 @@ def outcome(process: "subprocess.Popen[str]", limit: float) -> Tuple[bool, str, 
         return (False, *process.communicate())
 
 
-def run(plan: Plan, row: str, pool: str) -> Run:
+def run_command(words: List[str], environ: Dict[str, str], limit: float) -> Run:
+    """What the program printed, or why it printed nothing."""
     process = subprocess.Popen(
-        command(plan, row, pool),
+        words,
         cwd=HERE,
-        env=environment(POOLS[pool]),
+        env=environ,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -143,18 +148,24 @@ def run(plan: Plan, row: str, pool: str) -> Run:
         universal_newlines=True,
     )
     try:
-        ended, out, err = outcome(process, plan.limit)
+        ended, out, err = outcome(process, limit)
     finally:
         kill(process)  # what it may have left behind
     code = process.returncode if ended else "no end"
     start = out.find("{")
     if start >= 0:  # where all ranks fail each prints an object: the first is enough
         found: Run = json.JSONDecoder().raw_decode(out, start)[0]
-        return {"n": plan.n(row), **found, "exit": code}
+        return {**found, "exit": code}
     if not ended:
-        return {"error": f"hangs: no result within {plan.limit:g} s", "exit": code}
+        return {"error": f"hangs: no result within {limit:g} s", "exit": code}
     last = err.strip().rpartition("\n")[2]
     return {"error": f"exit code {code}: {last}", "exit": code}
+
+
+def run(plan: Plan, row: str, pool: str) -> Run:
+    words = command(plan, row, pool)
+    done = run_command(words, environment(POOLS[pool]), plan.limit)
+    return done if "error" in done else {"n": plan.n(row), **done}
 
 
 def cells(results: Results) -> Iterator[Tuple[str, str]]:
@@ -180,6 +191,19 @@ def measure(results: Results) -> None:
         print(f"{row}, {pool}: {told}", file=sys.stderr)
 
 
+# ---- what is not a speed ----
+
+
+def measure_limit(plan: Plan, name: str) -> Run:
+    ranks = str(LIMITS[name].ranks)
+    scale = str(1.0 if plan.scale == 1 else QUICK_LIMIT)
+    program = [*shlex.split(plan.mpiexec), "-n", ranks, sys.executable, "limits.py"]
+    limit = plan.limit + LIMIT_SECONDS
+    done = run_command([*program, name, scale], dict(os.environ), limit)
+    print(f"{name}: {done.get('value', done)}", file=sys.stderr)
+    return done
+
+
 # ---- the command line ----
 
 
@@ -188,6 +212,7 @@ def parse_options() -> argparse.Namespace:
     add = parser.add_argument
     add("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW")
     add("--pools", nargs="+", choices=POOLS, metavar="POOL")
+    add("--limits", nargs="*", choices=LIMITS, default=list(LIMITS), metavar="LIMIT")
     add("--quick", action="store_true", help="a smoke run: few tasks, once")
     add("--check", action="store_true", help="exit with 1 if a target is missed")
     add("--repeat", type=int, help="runs of each cell (5)")
@@ -228,8 +253,10 @@ def works(results: Results) -> bool:
     )
 
 
-def all_targets_met(results: Results) -> bool:
-    return all(verdict == "met" for _, _, _, verdict in verdicts(results))
+def all_targets_met(results: Results, limits: Dict[str, Run]) -> bool:
+    return all(verdict == "met" for _, _, _, verdict in verdicts(results)) and all(
+        LIMITS[name].is_met(done.get("value", math.nan)) for name, done in limits.items()
+    )
 
 
 def main() -> int:
@@ -241,7 +268,8 @@ def main() -> int:
         install(POOLS[pool])
         make_environment(POOLS[pool])
     measure(results)
-    text = report(results)
+    limits = {name: measure_limit(results.plan, name) for name in options.limits}
+    text = report(results, limits)
     print(text)
     if options.write:
         options.write.write_text(text + "\n")
@@ -250,9 +278,12 @@ def main() -> int:
             "machine": machine(),
             "versions": versions(results),
             "plan": results.plan._asdict(),
+            "limits": limits,
         }
         options.json.write_text(json.dumps({**about, "runs": results.runs}, indent=1))
-    return int(not works(results) or (options.check and not all_targets_met(results)))
+    fails = not works(results) or any("error" in done for done in limits.values())
+    missed = options.check and not all_targets_met(results, limits)
+    return int(fails or missed)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,178 @@
+"""What is measured in other units than speed: an entry each, with its limit.
+
+``limits.py NAME SCALE`` measures one under mpiexec and prints a JSON object. SCALE is 1; less
+is for a smoke run.
+"""
+
+import json
+import math
+import random
+import resource
+import statistics
+import sys
+import time
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple
+
+from ezmpi import MPIPool
+
+CORES = 2  # that the crowded ranks share
+COMPUTING = 200e-6  # seconds
+GENERATED = 10_000_000  # tasks
+PAUSE = 60.0  # seconds
+
+
+class Limit(NamedTuple):
+    title: str
+    unit: str
+    ranks: int
+    measure: Callable[[MPIPool, float], float]
+    target: float
+    at_least: bool = False  # else at most
+
+    def is_met(self, value: float) -> bool:
+        return value >= self.target if self.at_least else value <= self.target
+
+
+# ---- tasks ----
+
+
+def compute(seconds: float) -> None:
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
+def doze(seconds: float) -> float:
+    """How long it really slept."""
+    start = time.perf_counter()
+    time.sleep(seconds)
+    return time.perf_counter() - start
+
+
+def identity(x: int) -> int:
+    return x
+
+
+def processor_seconds(x: object) -> float:
+    return time.process_time()
+
+
+def peak_memory(x: object) -> float:
+    """Largest resident memory so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+
+
+# ---- measurements ----
+
+
+def crowded(pool: MPIPool, scale: float) -> float:
+    """Tasks a second."""
+    tasks = [COMPUTING] * int(10000 * scale)
+    pool.map(compute, tasks[:500])
+    start = time.perf_counter()
+    pool.map(compute, tasks)
+    return len(tasks) / (time.perf_counter() - start)
+
+
+def lognormal(pool: MPIPool, scale: float) -> float:
+    """Makespan over the lower bound, median of five seeds."""
+    found: List[float] = []
+    for seed in range(5):
+        draw = random.Random(seed)
+        mu = math.log(2e-3) - 1.5**2 / 2
+        tasks = [draw.lognormvariate(mu, 1.5) for _ in range(int(3000 * scale))]
+        start = time.perf_counter()
+        slept = pool.map(doze, tasks)
+        makespan = time.perf_counter() - start
+        assert slept is not None
+        found.append(makespan / max(sum(slept) / pool.size, *slept))
+    return statistics.median(found)
+
+
+def idle_worker(pool: MPIPool, scale: float) -> float:
+    """Share of a core, in per cent."""
+    (before,) = pool.map(processor_seconds, [0]) or [0.0]
+    time.sleep(10 * scale)
+    (after,) = pool.map(processor_seconds, [0]) or [0.0]
+    return (after - before) * 10 / scale
+
+
+def waiting_master(pool: MPIPool, scale: float) -> float:
+    before = time.process_time()
+    pool.map(time.sleep, [10 * scale])
+    return (time.process_time() - before) * 10 / scale
+
+
+def after_pause(pool: MPIPool, scale: float) -> float:
+    """Milliseconds of a map of one task."""
+    pool.map(identity, [0])
+    time.sleep(PAUSE * scale)
+    start = time.perf_counter()
+    pool.map(identity, [0])
+    return (time.perf_counter() - start) * 1e3
+
+
+def generated(count: int) -> Iterator[int]:
+    yield from range(count)
+
+
+def generator_memory(pool: MPIPool, scale: float) -> float:
+    """By how many MB the larger of master and worker grew."""
+    pool.map(identity, generated(int(GENERATED * scale / 100)), return_results=False)
+    (before,) = pool.map(peak_memory, [0]) or [0.0]
+    own = peak_memory(0)
+    pool.map(identity, generated(int(GENERATED * scale)), return_results=False)
+    (after,) = pool.map(peak_memory, [0]) or [0.0]
+    return max(after - before, peak_memory(0) - own)
+
+
+def generator_rate(pool: MPIPool, scale: float) -> float:
+    """Its rate over that of a range whose results are kept."""
+    times: List[float] = []
+    few = int(GENERATED * scale / 10)
+    pool.map(identity, range(few))
+    for keeps, tasks in ((True, range(few)), (False, generated(few))):
+        start = time.perf_counter()
+        pool.map(identity, tasks, return_results=keeps)
+        times.append(time.perf_counter() - start)
+    return times[0] / times[1]
+
+
+LIMITS: Dict[str, Limit] = {
+    "crowded": Limit(
+        "8 ranks on 2 cores, tasks of 200 µs of computing",
+        "tasks/s",
+        8,
+        crowded,
+        0.85 * CORES / COMPUTING,
+        at_least=True,
+    ),
+    "lognormal": Limit(
+        "3000 lognormal sleeps, 2 workers", "of the lower bound", 3, lognormal, 1.05
+    ),
+    "idle-worker": Limit("idle worker", "% of a core", 2, idle_worker, 2),
+    "waiting-master": Limit("waiting master", "% of a core", 2, waiting_master, 2),
+    "after-pause": Limit("map of 1 task after a minute", "ms", 2, after_pause, 3),
+    "generator-memory": Limit(
+        "generator of 10^7 tasks, results not kept", "MB more", 2, generator_memory, 20
+    ),
+    "generator-rate": Limit(
+        "generator, over a range with its results",
+        "times the rate",
+        2,
+        generator_rate,
+        0.5,
+        at_least=True,
+    ),
+}
+
+
+def main() -> None:
+    name, scale = sys.argv[1:]
+    with MPIPool() as pool:
+        value: Any = LIMITS[name].measure(pool, float(scale))
+        print(json.dumps({"value": value}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
