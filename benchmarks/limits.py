@@ -1,7 +1,7 @@
 """What is measured in other units than speed: an entry each, with its limit.
 
-``limits.py NAME SCALE`` measures one under mpiexec and prints a JSON object. SCALE is 1; less
-is for a smoke run.
+``limits.py NAME SCALE`` measures one under mpiexec and prints a JSON object. SCALE is 1;
+less is for a smoke run.
 """
 
 import json

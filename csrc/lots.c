@@ -16,6 +16,7 @@ struct lot {
 
 struct lots {
     struct lot *back;           /* what came back, lowest first */
+    struct lot *latest;         /* of these; most come in order */
     int workers;
     struct lot *out[];          /* [workers] what each holds, oldest first */
 };
@@ -115,10 +116,12 @@ lots_return(struct lots *lots, struct lot *lot, uint64_t done)
         lot_free(lot);
         return status;
     }
+    if (lots->latest != NULL && lots->latest->first < lot->first)
+        link = &lots->latest->next;
     while (*link != NULL && (*link)->first < lot->first)
         link = &(*link)->next;
     lot->next = *link;
-    *link = lot;
+    *link = lots->latest = lot;
     return 0;
 }
 
@@ -133,6 +136,8 @@ lots_draw(struct lots *lots, struct parcel *parcel, uint64_t count)
         return -1;
     if (lot->count == 0) {
         lots->back = lot->next;
+        if (lots->latest == lot)
+            lots->latest = NULL;
         lot_free(lot);
     }
     return 0;

@@ -154,12 +154,16 @@ draw_object(struct job *job, struct parcel *parcel, uint64_t index)
     return expect_results(job, 1) < 0 ? -1 : 1;
 }
 
-/* Asked after 1, 2, 4, 8 ... tasks: the answer costs more than a task. */
+/* The answer costs more than a small task: it is looked for after 1, 2, 4, 8
+   ... tasks, or when there is a reason to. */
 static int
 is_full(const struct job *job, const struct parcel *parcel, uint64_t drawn,
-        int64_t began)
+        int64_t began, int64_t began_coarse)
 {
-    return (drawn & (drawn - 1)) == 0
+    int is_worth_it = (drawn & (drawn - 1)) == 0
+                      || parcel_mark(parcel).count > 0
+                      || (job->copy && crew_coarse_clock() != began_coarse);
+    return is_worth_it
            && schedule_is_full(job->schedule, parcel_size(parcel),
                                (uint64_t)(crew_clock() - began));
 }
@@ -169,13 +173,13 @@ draw_objects(struct job *job, struct parcel *parcel, uint64_t count,
              uint64_t *drawn)
 {
     uint64_t first = schedule_given(job->schedule);
-    int64_t began = crew_clock();
+    int64_t began = crew_clock(), began_coarse = crew_coarse_clock();
     int status;
     *drawn = 0;
     do
         status = draw_object(job, parcel, first + *drawn);
     while (status > 0 && ++*drawn < count
-           && !is_full(job, parcel, *drawn, began));
+           && !is_full(job, parcel, *drawn, began, began_coarse));
     return status < 0 ? -1 : 0;
 }
 
@@ -213,7 +217,7 @@ static int
 draw(struct job *job, struct parcel *parcel, uint64_t count, uint64_t *drawn)
 {
     if (schedule_first(job->schedule) < schedule_given(job->schedule))
-        return draw_again(job, parcel, *drawn = count);
+        return *drawn = count, draw_again(job, parcel, count);
     return job->rows ? draw_rows(job, parcel, count, drawn)
                      : draw_objects(job, parcel, count, drawn);
 }
@@ -387,7 +391,7 @@ note_answer(struct job *job, const struct letter *letter)
 {
     const struct header *header = &letter->header;
     struct lot *lot = lots_take(job->lots, letter->source - 1, header->first);
-    int is_back = header->flags & FLAG_BACK && lot != NULL;
+    int is_back = (header->flags & FLAG_BACK) != 0;
     struct schedule_answer answer = {
         .worker = letter->source - 1,
         .first = header->first,
@@ -397,6 +401,10 @@ note_answer(struct job *job, const struct letter *letter)
         .elapsed = header->elapsed,
         .bytes = letter->parcel ? parcel_size(letter->parcel) : 0,
     };
+    if (is_back && (lot == NULL || header->flags & FLAG_FAILED)) {
+        lot_free(lot);
+        return raise_wrong(letter);
+    }
     int status = schedule_answer(job->schedule, &answer);
     if (status == 0 && is_back)
         return lots_return(job->lots, lot, answer.done);

@@ -26,7 +26,8 @@ enum verb {
     VERB_BIND = 1,      /* names to bind in __main__: stream */
     VERB_INITIALIZE,    /* pool: (initializer, initargs), run once a pool */
     VERB_CALLABLE,      /* slot, callable: stream and buffers */
-    VERB_TASKS,         /* job, pool, callable, first, count: the tasks */
+    VERB_TASKS,         /* job, pool, callable, first, count, elapsed: the
+                           tasks */
     VERB_ABANDON,       /* job, first: drop its tasks from first upwards */
     VERB_FORGET, /* pool: it is closed, drop what it used; 0: all are */
     VERB_RELEASE, /* one credit: one wait of a test_mode worker ends */
@@ -46,8 +47,8 @@ enum flag {
     FLAG_NO_RESULTS = 2, /* TASKS: nobody wants them; ANSWER: left out */
     FLAG_FAILED = 4, /* ANSWER: a task raised */
     FLAG_BROKEN = 8, /* ANSWER: the pool's initializer raised */
-    FLAG_BACK = 16, /* TASKS: the master takes back what is not begun after
-                       elapsed nanoseconds; ANSWER: there it is */
+    FLAG_BACK = 16, /* TASKS: the master takes back what is not begun when
+                       the chunk is late; ANSWER: there it is */
 };
 
 #define CALLABLE_SLOTS 4 /* callables that a worker holds at once */

@@ -23,6 +23,11 @@
      back.
    What waits at a worker keeps to the same share.
 
+   A chunk that takes far longer than expected is late.  What of it is not
+   begun when the task that runs has ended comes back, with all that waits
+   behind it, and is handed out before any later task, as is any that comes
+   back: so a pace learned from short tasks costs one long task more, at most.
+
    Must not know what a task is or how it travels. */
 
 #include "schedule.h"
@@ -95,7 +100,7 @@ lower(uint64_t one, uint64_t other)
 
 /* Are there tasks below the limit that came back and were not begun? */
 static int
-is_any_back(const struct schedule *schedule)
+is_any_to_give_again(const struct schedule *schedule)
 {
     return schedule->back.lowest != NULL
            && schedule->back.lowest->first < schedule->limit;
@@ -183,10 +188,12 @@ masters_size(const struct schedule *schedule)
 }
 
 /* Tasks that are left to be handed out; where nobody knows, as many as have
-   come back. */
+   been done.  After a failure what lies below it goes one by one. */
 static uint64_t
 left(const struct schedule *schedule)
 {
+    if (schedule->limit < schedule->total)
+        return 0;
     if (schedule->total == SCHEDULE_UNKNOWN)
         return schedule->answered;
     return schedule->total - lower(schedule->given, schedule->total)
@@ -253,6 +260,8 @@ learn(struct schedule *schedule, uint64_t first, uint64_t tasks,
     if (nanoseconds > LATE * hoped + LATE_TIME) {
         schedule->trust = 1;
         schedule->doubt = schedule->given;
+        /* What waits behind it comes back now: no later task before that. */
+        schedule->last_answered = NOBODY;
     }
     else if (first >= schedule->doubt)
         schedule->trust = higher(schedule->trust, 2 * tasks);
@@ -319,19 +328,19 @@ schedule_join(struct schedule *schedule, int worker)
 uint64_t
 schedule_first(const struct schedule *schedule)
 {
-    return is_any_back(schedule) ? schedule->back.lowest->first
-                                 : schedule->given;
+    return is_any_to_give_again(schedule) ? schedule->back.lowest->first
+                                          : schedule->given;
 }
 
 int
 schedule_next(const struct schedule *schedule, uint64_t *count)
 {
     uint64_t first = schedule_first(schedule);
-    if (!is_any_back(schedule)
+    if (!is_any_to_give_again(schedule)
         && (schedule->exhausted || first >= schedule->limit))
         return NOBODY;
     *count = lower(chunk_size(schedule), schedule->limit - first);
-    if (is_any_back(schedule))
+    if (is_any_to_give_again(schedule))
         *count = lower(*count, schedule->back.lowest->count);
     return who_is_next(schedule);
 }
@@ -339,7 +348,8 @@ schedule_next(const struct schedule *schedule, uint64_t *count)
 uint64_t
 schedule_patience(const struct schedule *schedule, uint64_t count)
 {
-    if (schedule->chunksize > 0 || !is_pace_known(schedule))
+    if (schedule->chunksize > 0 || !is_pace_known(schedule)
+        || schedule->workers == 1)
         return 0;
     return (uint64_t)(LATE * expected(schedule, count) + LATE_TIME);
 }
@@ -366,7 +376,7 @@ schedule_give(struct schedule *schedule, int worker, uint64_t count)
         schedule->longest_idle = seat->next;
     }
     seat->chunks[seat->held++] = chunk;
-    if (is_any_back(schedule))
+    if (is_any_to_give_again(schedule))
         spans_take(&schedule->back, count);
     else
         schedule->given += count;
@@ -374,9 +384,9 @@ schedule_give(struct schedule *schedule, int worker, uint64_t count)
     return chunk.first;
 }
 
-/* The chunk is no longer with the worker. */
+/* The worker holds its oldest chunk no longer. */
 static void
-take_back(struct schedule *schedule, int worker)
+end_chunk(struct schedule *schedule, int worker)
 {
     struct seat *seat = &schedule->seats[worker];
     schedule->owed -= count_below(schedule, seat->chunks[0]);
@@ -406,7 +416,7 @@ schedule_answer(struct schedule *schedule,
     }
     else if (rest > 0)
         schedule->missing = lower(schedule->missing, end);
-    take_back(schedule, answer->worker);
+    end_chunk(schedule, answer->worker);
     schedule->answered += answer->done;
     learn(schedule, answer->first, answer->done,
           (double)answer->elapsed + BYTE_TIME * (double)answer->bytes);
@@ -451,7 +461,7 @@ int
 schedule_done(const struct schedule *schedule)
 {
     return (schedule->exhausted || schedule->given >= schedule->limit)
-           && !is_any_back(schedule) && schedule->owed == 0
+           && !is_any_to_give_again(schedule) && schedule->owed == 0
            && schedule->missing >= schedule->limit;
 }
 

@@ -2,7 +2,7 @@
 
    Plain C: no MPI, no Python, no clock, no message.  Knows workers
    0..workers-1 and tasks 0, 1, 2, ... of one job, which are handed out in
-   order.  All policy lives here. */
+   order, but for those that came back.  All policy lives here. */
 
 #ifndef EZMPI_SCHEDULE_H
 #define EZMPI_SCHEDULE_H
@@ -47,8 +47,9 @@ uint64_t schedule_first(const struct schedule *schedule);
 int schedule_is_full(const struct schedule *schedule, uint64_t bytes,
                      uint64_t nanoseconds);
 
-/* Nanoseconds after which so many tasks should come back as far as they are
-   not begun, and with them all that waits at that worker; 0: never. */
+/* Nanoseconds after which such a chunk is late: when the task that runs then
+   has ended, what is not begun should come back, and with it all that waits at
+   that worker; 0: never. */
 uint64_t schedule_patience(const struct schedule *schedule, uint64_t count);
 
 /* The worker was handed the next count tasks; returns the first one's
@@ -59,8 +60,8 @@ uint64_t schedule_give(struct schedule *schedule, int worker, uint64_t count);
 struct schedule_answer {
     int worker;
     uint64_t first;             /* the chunk begins with this task */
-    uint64_t done; /* so many of its tasks are; the others ... */
-    int is_rest_back; /* ... were not begun, or were dropped */
+    uint64_t done;              /* so many of its tasks are */
+    int is_rest_back; /* the rest was not begun; 0: it was dropped */
     uint64_t elapsed; /* nanoseconds, to travel there and to run */
     uint64_t bytes; /* that came back */
 };

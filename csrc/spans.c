@@ -12,10 +12,12 @@ spans_add(struct spans *spans, uint64_t first, uint64_t count)
         return 0;
     if ((span = malloc(sizeof *span)) == NULL)
         return -1;
+    if (spans->latest != NULL && spans->latest->first < first)
+        link = &spans->latest->next;
     while (*link != NULL && (*link)->first < first)
         link = &(*link)->next;
     *span = (struct span){first, count, *link};
-    *link = span;
+    *link = spans->latest = span;
     spans->total += count;
     return 0;
 }
@@ -30,6 +32,8 @@ spans_take(struct spans *spans, uint64_t count)
     if (lowest->count > 0)
         return;
     spans->lowest = lowest->next;
+    if (spans->latest == lowest)
+        spans->latest = NULL;
     free(lowest);
 }
 

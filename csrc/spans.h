@@ -12,6 +12,7 @@ struct span {
 
 struct spans {
     struct span *lowest;        /* NULL: there is none */
+    struct span *latest;        /* added; most come in order */
     uint64_t total;             /* tasks in all of them */
 };
 

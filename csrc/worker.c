@@ -2,8 +2,8 @@
 
    Messages are read in the order in which they came, also between the tasks
    of a chunk, so that a job that was abandoned ends soon; chunks wait in a
-   queue and are run in that order.  Whatever goes wrong with a chunk, it is
-   answered exactly once.
+   queue and are run in that order, or go back.  Whatever goes wrong with a
+   chunk, it is answered exactly once.
 
    Must not know how bytes travel, nor who else works. */
 

@@ -204,8 +204,9 @@ class MPIPool(_ezmpi.MPIPool):
         Without a `chunksize`, chunks double from one task until they run for 0.1 ms, or
         longer where hundreds of workers keep the master busy. They are at most half of
         a worker's share of the tasks that are left [1]_, or a few microseconds' worth,
-        and one task again after a chunk that took far longer than expected. What was
-        learned of a callable is used by the next `map` with it.
+        and one task again after a chunk that took far longer than expected: what of it
+        was not begun by then goes to other workers. What was learned of a callable is
+        used by the next `map` with it.
 
         References
         ----------

@@ -210,6 +210,9 @@ static int
 left(const struct model *model)
 {
     int answered = 0, back = 0;
+    int total = model->scene.is_counted ? model->scene.tasks : MOST_TASKS + 1;
+    if (model->limit < total)
+        return 0;
     for (int task = 0; task < model->given; task++) {
         answered += model->state[task] == ANSWERED || model->came_back[task];
         back += model->state[task] == BACK;
@@ -563,9 +566,8 @@ run_long_beside_short(void)
 /* ---- chunks that the scheduler chooses -------------------------------- */
 
 static uint64_t
-next_count(const struct schedule *schedule_, int worker)
+next_count(const struct schedule *schedule, int worker)
 {
-    struct schedule *schedule = (struct schedule *)schedule_;
     uint64_t count = 0;
     CHECK(schedule_next(schedule, &count) == worker);
     return count;
@@ -774,7 +776,39 @@ run_patience(void)
     CHECK(schedule_patience(schedule, 1) == 0);
     schedule_free(schedule);
     schedule = one_worker(UNKNOWN, (struct schedule_pace){1000, 1});
+    CHECK(schedule_patience(schedule, 10) == 0); /* there is nobody else */
+    schedule_free(schedule);
+    job = (struct schedule_job){2, 0, UNKNOWN, {1000, 1}};
+    schedule = schedule_new(&job);
+    CHECK(schedule != NULL);
     CHECK(schedule_patience(schedule, 10) == 80000 + MILLISECOND);
+    schedule_free(schedule);
+}
+
+/* What waits behind a late chunk is not overtaken by later tasks. */
+static void
+run_no_overtaking(void)
+{
+    struct schedule_job job = {1, 0, 100000, {1000, 1}};
+    struct schedule *schedule = schedule_new(&job);
+    uint64_t count, first, behind;
+    CHECK(schedule != NULL);
+    schedule_join(schedule, 0);
+    for (int i = 0; i < 100; i++)
+        run_next(schedule, 1000);
+    count = next_count(schedule, 0);
+    first = schedule_give(schedule, 0, count);
+    CHECK(answer(schedule, 0, first, count, count * 1000) == 0);
+    first = schedule_give(schedule, 0, next_count(schedule, 0));
+    behind = schedule_given(schedule);
+    CHECK(next_count(schedule, 0) > 1);
+    schedule_give(schedule, 0, 2);
+    CHECK(answer(schedule, 0, first, behind - first, 20 * MILLISECOND) == 0);
+    CHECK(schedule_next(schedule, &count) == NOBODY);
+    struct schedule_answer back = {.first = behind, .is_rest_back = 1};
+    CHECK(schedule_answer(schedule, &back) == 0);
+    CHECK(next_count(schedule, 0) == 1);
+    CHECK(schedule_first(schedule) == behind);
     schedule_free(schedule);
 }
 
@@ -847,6 +881,7 @@ main(void)
     run_end();
     run_pace();
     run_patience();
+    run_no_overtaking();
     run_many_workers();
     printf("%ld runs\n", runs);
     return 0;

@@ -2,6 +2,7 @@
 
 import collections
 import os
+import tempfile
 import time
 
 from cases import case, check_works, raised
@@ -10,6 +11,7 @@ from ezmpi import MPIPool
 
 QUICK, SLOW = 3000, 8
 PAUSE = 0.15
+CALLS = os.path.join(tempfile.gettempdir(), "calls")  # a byte each
 
 
 class Block:
@@ -22,6 +24,8 @@ class Block:
 
 def pause(number):
     """The last tasks are slow ones."""
+    with open(CALLS, "ab", buffering=0) as file:
+        file.write(b"x")
     if number >= QUICK:
         time.sleep(PAUSE)
     return number, os.getpid()
@@ -36,22 +40,25 @@ def pause_with_row(row):
     return pause(int(row[0]))
 
 
-def fails_at_the_end(number):
-    if number == QUICK + SLOW - 2:
+def fails_twice(number):
+    result = pause(number)
+    if number in (QUICK + 1, QUICK + SLOW - 2):
         raise LookupError(number)
-    return pause(number)
+    return result
 
 
 def check(pool, function, tasks):
     """Right results, no task twice, and no worker with much more than its share."""
     pool.map(function, tasks[:QUICK])  # what it learns is wrong for the others
     for drawn in (tasks, iter(tasks)):
+        open(CALLS, "wb").close()
         started = time.monotonic()
         results = pool.map(function, drawn)
         seconds = time.monotonic() - started
         assert [number for number, _ in results] == list(range(QUICK + SLOW))
+        assert os.path.getsize(CALLS) == len(tasks)
         slow = collections.Counter(pid for number, pid in results if number >= QUICK)
-        assert max(slow.values()) <= SLOW // pool.size + 1, slow
+        assert max(slow.values()) <= SLOW // pool.size + 2, slow
         assert seconds < PAUSE * (SLOW / pool.size + 2) + 1, seconds
 
 
@@ -69,10 +76,10 @@ with MPIPool() as pool:
         case("rows")
         rows = np.array(numbers).repeat(2).reshape(-1, 2)
         check(pool, pause_with_row, rows)
-    case("one of them fails")
-    pool.map(fails_at_the_end, numbers[:QUICK])
-    error = raised(pool.map, fails_at_the_end, numbers)
-    assert type(error) is LookupError and error.args == (QUICK + SLOW - 2,), repr(error)
+    case("of two that fail, the lower")
+    pool.map(fails_twice, numbers[:QUICK])
+    error = raised(pool.map, fails_twice, numbers)
+    assert type(error) is LookupError and error.args == (QUICK + 1,), repr(error)
     check_works(pool)
     case("a callback")
     seen = []
