@@ -10,6 +10,11 @@
 #define SPIN_SECONDS 50e-6
 #define SPINS 8                     /* to one look at the clock */
 #define YIELD_SECONDS 1e-3
+/* Where others want the processor a yield comes back at once and takes a turn
+   that a task could have: measured, 8 ranks on 2 cores get 8500 tasks of 200
+   us done instead of 7500 a second. */
+#define CROWDED_YIELD_SECONDS 20e-6
+#define CROWDED_SLEEP 200e-6        /* at least */
 #define SLEEP_SHARE 0.1             /* of the time waited so far, */
 #define SLEEP_LIMIT 1e-3            /* at most this, */
 #define LONG_SECONDS 1.0            /* and after so long ... */
@@ -33,12 +38,24 @@ sleep_for(double seconds)
     nanosleep(&time, NULL);
 }
 
+/* How long, when so much was waited already. */
+static double
+sleep_after(double waited, int crowded)
+{
+    double share = waited * SLEEP_SHARE;
+    double limit = waited < LONG_SECONDS ? SLEEP_LIMIT : LONG_SLEEP_LIMIT;
+
+    if (crowded && share < CROWDED_SLEEP) {
+        return CROWDED_SLEEP;
+    }
+    return share < limit ? share : limit;
+}
+
 void
 patience_rest(struct patience *patience)
 {
     double waited = patience->before + patience->waited;
-    double share = waited * SLEEP_SHARE;
-    double limit = waited < LONG_SECONDS ? SLEEP_LIMIT : LONG_SLEEP_LIMIT;
+    double yields = patience->crowded ? CROWDED_YIELD_SECONDS : YIELD_SECONDS;
 
     if (!patience->crowded && waited < SPIN_SECONDS
         && ++patience->spins % SPINS != 0) {
@@ -47,8 +64,8 @@ patience_rest(struct patience *patience)
     if (patience->began == 0) {
         patience->began = patience_now();
     }
-    if (waited >= YIELD_SECONDS) {
-        sleep_for(share < limit ? share : limit);
+    if (waited >= yields) {
+        sleep_for(sleep_after(waited, patience->crowded));
     }
     else if (waited >= SPIN_SECONDS || patience->crowded) {
         sched_yield();
