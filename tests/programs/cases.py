@@ -1,6 +1,7 @@
 """What the programs share.  They print each case first, so that a hang names it."""
 
 import os
+import warnings
 
 
 def case(name):
@@ -35,6 +36,11 @@ def square(x):
 def check_works(pool):
     """The pool maps as if nothing had happened."""
     assert pool.map(square, range(20)) == [x * x for x in range(20)]
+
+
+def ignore_fork_warnings():
+    """Python 3.12 and later warn of every fork beside threads, and MPI has threads."""
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded")
 
 
 def resident():

@@ -2,14 +2,12 @@
 
 import os
 import sys
-import warnings
 
-from cases import case, check_works, raised, square
+from cases import case, check_works, ignore_fork_warnings, raised, square
 
 from ezmpi import MPIPool
 
-# Python 3.12 and later warn of forks beside MPI's threads.
-warnings.simplefilter("ignore", DeprecationWarning)
+ignore_fork_warnings()
 
 
 def forks(x):

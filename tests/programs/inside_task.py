@@ -3,14 +3,12 @@
 import os
 import subprocess
 import sys
-import warnings
 
-from cases import case, check_works, raised
+from cases import case, check_works, ignore_fork_warnings, raised
 
 from ezmpi import MPIPool
 
-# Python 3.12 and later warn of every fork beside threads, and MPI has threads.
-warnings.filterwarnings("ignore", "This process .* is multi-threaded")
+ignore_fork_warnings()
 
 
 def fork(how):
