@@ -233,8 +233,25 @@ reap(struct crew *crew)
 }
 
 static int
-send_parts(struct crew *crew, int rank, enum verb verb,
-           struct outgoing *outgoing)
+call_send(struct crew *crew, const int *ranks, size_t receivers,
+          enum verb verb, const struct transport_part *parts, size_t count,
+          struct outgoing *outgoing)
+{
+    const struct transport *transport = crew->transport;
+    struct transport_error error = {0};
+    int status =
+        receivers == 1
+            ? transport->send(crew->mailbox, ranks[0], verb,
+                              verb == VERB_TASKS, parts, count, outgoing,
+                              &error)
+            : transport->multicast(crew->mailbox, ranks, receivers, verb,
+                                   parts, count, outgoing, &error);
+    return status == TRANSPORT_OK ? 0 : errors_raise_transport(&error);
+}
+
+static int
+send_parts(struct crew *crew, const int *ranks, size_t receivers,
+           enum verb verb, struct outgoing *outgoing)
 {
     struct parcel *parcel = outgoing->parcel;
     size_t count = 1 + (parcel ? parcel_part_count(parcel) : 0);
@@ -244,30 +261,36 @@ send_parts(struct crew *crew, int rank, enum verb verb,
     parts[0] = (struct transport_part){outgoing->header, HEADER_SIZE};
     if (parcel != NULL)
         parcel_parts(parcel, parts + 1);
-    struct transport_error error = {0};
     int status =
-        crew->transport->send(crew->mailbox, rank, verb, verb == VERB_TASKS,
-                              parts, count, outgoing, &error);
+        call_send(crew, ranks, receivers, verb, parts, count, outgoing);
     if (parts != few)
         PyMem_RawFree(parts);
-    return status == TRANSPORT_OK ? 0 : errors_raise_transport(&error);
+    return status;
 }
 
 int
-crew_send(struct crew *crew, int rank, enum verb verb,
-          const struct header *header, struct parcel *parcel)
+crew_multicast(struct crew *crew, const int *ranks, size_t receivers,
+               enum verb verb, const struct header *header,
+               struct parcel *parcel)
 {
     struct outgoing *outgoing = PyMem_RawMalloc(sizeof *outgoing);
     if (outgoing == NULL)
         return PyErr_NoMemory(), -1;
     outgoing->parcel = parcel ? parcel_keep(parcel) : NULL;
     header_pack(header, outgoing->header);
-    if (send_parts(crew, rank, verb, outgoing) < 0) {
+    if (send_parts(crew, ranks, receivers, verb, outgoing) < 0) {
         free_outgoing(outgoing);
         return -1;
     }
     reap(crew);
     return 0;
+}
+
+int
+crew_send(struct crew *crew, int rank, enum verb verb,
+          const struct header *header, struct parcel *parcel)
+{
+    return crew_multicast(crew, &rank, 1, verb, header, parcel);
 }
 
 int

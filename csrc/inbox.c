@@ -2,7 +2,10 @@
 
    All pieces of a message are received before the next frame is looked for.
    Since the wire keeps the order, the next piece from a frame's source is
-   then always that frame's.  Knows neither verbs nor farewells. */
+   then always that frame's.  A multicast message (relay.h) is passed on frame
+   by frame and piece by piece, also where it is dropped here, and has left
+   before the caller gets it, who may change what it is in.  Knows neither
+   verbs nor farewells. */
 
 #include "inbox.h"
 
@@ -15,7 +18,7 @@
 void
 inbox_init(struct inbox *inbox, struct wire *wire)
 {
-    *inbox = (struct inbox){.wire = wire};
+    *inbox = (struct inbox){.wire = wire, .relay.wire = wire};
 }
 
 void
@@ -83,7 +86,7 @@ receive_piece(struct inbox *inbox, void *base, size_t size)
 
     for (;;) {
         status =
-            wire_look(inbox->wire, inbox->message.source, PIECE_TAG, &arrival);
+            wire_look(inbox->wire, inbox->arrival.source, PIECE_TAG, &arrival);
         if (status != TRANSPORT_NOTHING) {
             break;
         }
@@ -95,6 +98,41 @@ receive_piece(struct inbox *inbox, void *base, size_t size)
         return malformed(inbox, "a piece of the wrong size");
     }
     return status == TRANSPORT_OK ? accept(inbox, &arrival, base) : status;
+}
+
+/* Waits until those that a message is passed on to have it, as far as it was
+   passed on.  Nobody waits in a circle: rank 0 says of one message after the
+   other, to all in the same order, who passes it on to whom, and it does not
+   wait; so the earliest message that is not everywhere yet is held up by
+   nobody but the ranks that do not look at all. */
+static int
+settle(struct inbox *inbox)
+{
+    struct patience patience = {.crowded = inbox->wire->crowded};
+    int status;
+
+    while ((status = relay_settle(&inbox->relay)) == TRANSPORT_NOTHING) {
+        if (rest(inbox, &patience) < 0) {
+            return TRANSPORT_FAILED;
+        }
+    }
+    return status;
+}
+
+static int
+pass_on(struct inbox *inbox, const void *base, size_t size, int tag)
+{
+    return settle(inbox) < 0 ? TRANSPORT_FAILED
+                             : relay_pass(&inbox->relay, base, size, tag);
+}
+
+/* While a piece leaves, the next one comes. */
+static int
+relay_piece(struct inbox *inbox, void *base, size_t size)
+{
+    return receive_piece(inbox, base, size) < 0
+               ? TRANSPORT_FAILED
+               : pass_on(inbox, base, size, PIECE_TAG);
 }
 
 /* What is dropped goes piece by piece to scratch memory: to receive less than
@@ -113,11 +151,14 @@ receive_part(struct inbox *inbox, size_t size, char *base)
     }
     for (size_t done = 0; done < size && status == TRANSPORT_OK;
          done += PIECE_BYTES) {
-        status = receive_piece(inbox, base != NULL ? base + done : scratch,
-                               piece_size(size, done));
+        char *piece = base != NULL ? base + done : scratch;
+        status = relay_piece(inbox, piece, piece_size(size, done));
+        if (status == TRANSPORT_OK && scratch != NULL) {
+            status = settle(inbox);     /* the next one goes there, too */
+        }
     }
     free(scratch);
-    return status;
+    return status == TRANSPORT_OK ? settle(inbox) : status;
 }
 
 /* Drops the parts below index that are still on their way. */
@@ -168,6 +209,44 @@ unpack(struct inbox *inbox, size_t size)
     return TRANSPORT_OK;
 }
 
+static int
+heed_note(struct inbox *inbox)
+{
+    struct relay *relay = &inbox->relay;
+    struct wire_arrival *arrival = &inbox->arrival;
+    const char *wrong;
+
+    if (arrival->size > sizeof(relay->note)) {
+        return malformed(inbox, "a note that is too long");
+    }
+    if (accept(inbox, arrival, &relay->note) < 0) {
+        return TRANSPORT_FAILED;
+    }
+    wrong = relay_begin(relay, arrival->size);
+    return wrong == NULL ? TRANSPORT_OK : malformed(inbox, wrong);
+}
+
+/* Looks for the next frame: from the rank that a note names, else from rank
+   0, or at rank 0 from any. */
+static int
+look(struct inbox *inbox)
+{
+    struct relay *relay = &inbox->relay;
+    int status = TRANSPORT_OK;
+
+    while (status == TRANSPORT_OK) {
+        int source = relay->awaited           ? relay->note.from
+                     : inbox->wire->rank == 0 ? WIRE_ANY
+                                              : 0;
+        status = wire_look(inbox->wire, source, WIRE_ANY, &inbox->arrival);
+        if (status != TRANSPORT_OK || inbox->arrival.tag != NOTE_TAG) {
+            break;
+        }
+        status = heed_note(inbox);
+    }
+    return status;
+}
+
 /* A frame may need its sender's help to come, who may be busy for an hour:
    so this only begins. */
 static int
@@ -179,7 +258,10 @@ begin_frame(struct inbox *inbox)
     if (drop_until(inbox, inbox->message.count) < 0) {
         return TRANSPORT_FAILED;
     }
-    status = wire_look(inbox->wire, WIRE_ANY, WIRE_ANY, arrival);
+    if (!inbox->relay.awaited) {
+        inbox->relay.children = 0;
+    }
+    status = look(inbox);
     if (status != TRANSPORT_OK) {
         return status;
     }
@@ -189,8 +271,11 @@ begin_frame(struct inbox *inbox)
         return TRANSPORT_FAILED;
     }
     inbox->arriving = 1;
-    inbox->message = (struct transport_message){.source = arrival->source,
-                                                .verb = arrival->tag};
+    inbox->relay.awaited = 0;
+    /* Whoever passes it on, what comes to another rank is rank 0's. */
+    inbox->message = (struct transport_message){
+        .source = inbox->wire->rank == 0 ? arrival->source : 0,
+        .verb = arrival->tag};
     return wire_accept(inbox->wire, arrival, inbox->frame, &inbox->request);
 }
 
@@ -207,5 +292,10 @@ inbox_receive(struct inbox *inbox)
     }
     inbox->arriving = 0;
     inbox->settled = 0;
+    if (pass_on(inbox, inbox->frame, inbox->arrival.size, inbox->message.verb)
+            < 0
+        || settle(inbox) < 0) {
+        return TRANSPORT_FAILED;
+    }
     return unpack(inbox, inbox->arrival.size);
 }

@@ -3,10 +3,12 @@
 #ifndef EZMPI_INBOX_H
 #define EZMPI_INBOX_H
 
+#include "relay.h"
 #include "wire.h"
 
 struct inbox {
     struct wire *wire;
+    struct relay relay;             /* of what comes next, or came last */
     int arriving;                   /* a frame is on its way: */
     struct wire_arrival arrival;
     struct wire_slot request;
@@ -24,7 +26,8 @@ void inbox_init(struct inbox *inbox, struct wire *wire);
 void inbox_fini(struct inbox *inbox);
 
 /* The next message, if its frame has come: NOTHING if not, at once.  Drops
-   what was not taken of the last one, and waits for that. */
+   what was not taken of the last one, and waits for that; and until those to
+   whom it is to be passed on have it. */
 int inbox_receive(struct inbox *inbox);
 
 /* Receives part index, which is apart and not settled yet, and drops those

@@ -13,6 +13,7 @@
 #include "inbox.h"
 #include "outbox.h"
 #include "patience.h"
+#include "relay.h"
 
 #define ENDING_SECONDS 5.0
 #define RANKS_NAMED 4               /* in the line before an abort */
@@ -140,30 +141,67 @@ heard_all(const struct mailbox *mailbox)
            == (mailbox->wire->rank == 0 ? mailbox->wire->ranks - 1 : 1);
 }
 
+/* What is wrong with such a message from here to rank, or NULL. */
+static const char *
+find_wrong(const struct mailbox *mailbox, int rank, int verb, size_t count)
+{
+    const struct wire *wire = mailbox->wire;
+
+    if (mailbox->said) {
+        return "after the farewell";
+    }
+    if (rank < 0 || rank >= wire->ranks || rank == wire->rank
+        || (rank != 0 && wire->rank != 0)) {
+        return "not between rank 0 and another";
+    }
+    if (verb < 0 || verb >= NOTE_TAG || !frame_holds(count)) {
+        return "no such verb, or too many parts";
+    }
+    return NULL;
+}
+
 int
 mailbox_send(struct mailbox *mailbox, int rank, int verb, int expects,
              const struct transport_part *parts, size_t count, void *token,
              struct transport_error *error)
 {
-    const struct wire *wire = mailbox->wire;
+    const char *wrong;
 
     if (is_broken(mailbox)) {
         return report(mailbox, TRANSPORT_FAILED, error);
     }
-    if (mailbox->said) {
-        return refuse(error, "send", "after the farewell");
-    }
-    if (rank < 0 || rank >= wire->ranks || rank == wire->rank
-        || (rank != 0 && wire->rank != 0)) {
-        return refuse(error, "send", "not between rank 0 and another");
-    }
-    if (verb < 0 || verb >= PIECE_TAG || !frame_holds(count)) {
-        return refuse(error, "send", "no such verb, or too many parts");
+    wrong = find_wrong(mailbox, rank, verb, count);
+    if (wrong != NULL) {
+        return refuse(error, "send", wrong);
     }
     mailbox->idle = 0;
     return report(mailbox,
                   outbox_send(&mailbox->outbox, rank, verb, expects, parts,
                               count, token),
+                  error);
+}
+
+int
+mailbox_multicast(struct mailbox *mailbox, const int *ranks, size_t receivers,
+                  int verb, const struct transport_part *parts, size_t count,
+                  void *token, struct transport_error *error)
+{
+    if (is_broken(mailbox)) {
+        return report(mailbox, TRANSPORT_FAILED, error);
+    }
+    if (mailbox->wire->rank != 0 || receivers == 0) {
+        return refuse(error, "multicast", "to nobody, or not from rank 0");
+    }
+    for (size_t i = 0; i < receivers; i++) {
+        const char *wrong = find_wrong(mailbox, ranks[i], verb, count);
+        if (wrong != NULL) {
+            return refuse(error, "multicast", wrong);
+        }
+    }
+    mailbox->idle = 0;
+    return report(mailbox,
+                  outbox_multicast(&mailbox->outbox, ranks, receivers, verb,
+                                   parts, count, token),
                   error);
 }
 

@@ -20,6 +20,10 @@ void mailbox_set_owner(struct mailbox *mailbox, void *owner);
 int mailbox_send(struct mailbox *mailbox, int rank, int verb, int expects,
                  const struct transport_part *parts, size_t count, void *token,
                  struct transport_error *error);
+int
+mailbox_multicast(struct mailbox *mailbox, const int *ranks, size_t receivers,
+                  int verb, const struct transport_part *parts, size_t count,
+                  void *token, struct transport_error *error);
 void *mailbox_reap(struct mailbox *mailbox);
 int mailbox_flush(struct mailbox *mailbox, double seconds,
                   struct transport_error *error);

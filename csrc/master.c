@@ -15,6 +15,7 @@
 #include "schedule.h"
 
 #define ENDING_SECONDS 5.0      /* what busy workers get when we end */
+#define TREE_BYTES 1000000      /* callables above this go along a tree */
 
 struct job {
     struct crew *crew;
@@ -98,6 +99,23 @@ abandon(struct job *job)
 }
 
 /* ---- handing out ------------------------------------------------------ */
+
+/* How many tasks there are, where that is known. */
+static uint64_t
+count_tasks(const struct job *job)
+{
+    PyObject *tasks = job->request->tasks;
+    if (job->rows != NULL)
+        return rows_count(job->rows);
+    if (PyList_CheckExact(tasks) || PyTuple_CheckExact(tasks)
+        || PyRange_Check(tasks)) {
+        Py_ssize_t size = PyObject_Size(tasks);
+        if (size >= 0)
+            return (uint64_t)size;
+        PyErr_Clear();          /* a range of more than there can be */
+    }
+    return SCHEDULE_UNKNOWN;
+}
 
 /* Sends what the codec found the workers' __main__ to lack. */
 static int
@@ -222,33 +240,96 @@ draw(struct job *job, struct parcel *parcel, uint64_t count, uint64_t *drawn)
                      : draw_objects(job, parcel, count, drawn);
 }
 
+static struct header
+callable_header(const struct job *job)
+{
+    return (struct header){.job = job->number,
+                           .pool = job->request->pool,
+                           .callable = job->crew->held[job->slot].number,
+                           .slot = (uint32_t)job->slot,
+                           .flags = job->request->flags};
+}
+
+static int
+send_initializer(struct job *job, int worker)
+{
+    const struct master_request *request = job->request;
+    struct header header = callable_header(job);
+    if (request->initializer == NULL || request->initialized[worker])
+        return 0;
+    if (crew_send(job->crew, worker + 1, VERB_INITIALIZE, &header,
+                  request->initializer)
+        < 0)
+        return -1;
+    request->initialized[worker] = 1;
+    return 0;
+}
+
+/* The ranks of the worker and of others that have nothing to do and will soon
+   need the callable, too; none for whom there would be no task. */
+static size_t
+find_idle(const struct job *job, int worker, int *ranks)
+{
+    const struct crew *crew = job->crew;
+    uint64_t total = count_tasks(job), given = schedule_given(job->schedule);
+    uint64_t size = job->request->chunksize ? job->request->chunksize : 1;
+    size_t found = 0;
+    ranks[found++] = worker + 1;
+    for (int other = 0; other < crew->workers; other++) {
+        const struct crew_member *member = &crew->members[other];
+        if (given >= total || found >= (total - given - 1) / size + 1)
+            break;
+        if (other != worker && member->owed == 0
+            && member->held[job->slot] != crew->held[job->slot].number)
+            ranks[found++] = other + 1;
+    }
+    return found;
+}
+
+/* Sends the callable to these ranks, which lack it. */
+static int
+send_callable(struct job *job, const int *ranks, size_t count)
+{
+    struct crew_callable *callable = &job->crew->held[job->slot];
+    struct header header = callable_header(job);
+    for (size_t i = 0; i < count; i++) {
+        if (send_initializer(job, ranks[i] - 1) < 0)
+            return -1;
+    }
+    if (crew_multicast(job->crew, ranks, count, VERB_CALLABLE, &header,
+                       callable->parcel)
+        < 0)
+        return -1;
+    for (size_t i = 0; i < count; i++)
+        job->crew->members[ranks[i] - 1].held[job->slot] = callable->number;
+    return 0;
+}
+
+/* A large one goes to all that are idle at once, along a tree: a busy worker
+   would hold up those that it is to pass it on to. */
+static int
+send_large_callable(struct job *job, int worker)
+{
+    int *ranks = PyMem_RawMalloc((size_t)job->crew->workers * sizeof *ranks);
+    if (ranks == NULL)
+        return PyErr_NoMemory(), -1;
+    int status = send_callable(job, ranks, find_idle(job, worker, ranks));
+    PyMem_RawFree(ranks);
+    return status;
+}
+
 /* Sends what the worker must have before the chunk. */
 static int
 prepare(struct job *job, int worker)
 {
-    const struct master_request *request = job->request;
-    struct crew_callable *callable = &job->crew->held[job->slot];
-    uint64_t *held = &job->crew->members[worker].held[job->slot];
-    struct header header = {.job = job->number,
-                            .pool = request->pool,
-                            .callable = callable->number,
-                            .slot = (uint32_t)job->slot,
-                            .flags = request->flags};
-    if (request->initializer != NULL && !request->initialized[worker]) {
-        if (crew_send(job->crew, worker + 1, VERB_INITIALIZE, &header,
-                      request->initializer)
-            < 0)
-            return -1;
-        request->initialized[worker] = 1;
-    }
-    if (*held != callable->number) {
-        if (crew_send(job->crew, worker + 1, VERB_CALLABLE, &header,
-                      callable->parcel)
-            < 0)
-            return -1;
-        *held = callable->number;
-    }
-    return 0;
+    const struct crew_callable *callable = &job->crew->held[job->slot];
+    const struct crew_member *member = &job->crew->members[worker];
+    int rank = worker + 1;
+    if (member->held[job->slot] == callable->number)
+        return send_initializer(job, worker);
+    if (member->owed == 0 && parcel_size(callable->parcel) > TREE_BYTES)
+        return send_large_callable(job, worker);
+    return send_callable(job, &rank, 1);
 }
 
 /* Once a job, when the workers have been sent all that the callable needs. */
@@ -502,23 +583,6 @@ is_stable(PyObject *tasks)
 {
     return PyList_CheckExact(tasks) || PyTuple_CheckExact(tasks)
            || PyObject_CheckBuffer(tasks);
-}
-
-/* How many tasks there are, where that is known. */
-static uint64_t
-count_tasks(const struct job *job)
-{
-    PyObject *tasks = job->request->tasks;
-    if (job->rows != NULL)
-        return rows_count(job->rows);
-    if (PyList_CheckExact(tasks) || PyTuple_CheckExact(tasks)
-        || PyRange_Check(tasks)) {
-        Py_ssize_t size = PyObject_Size(tasks);
-        if (size >= 0)
-            return (uint64_t)size;
-        PyErr_Clear();          /* a range of more than there can be */
-    }
-    return SCHEDULE_UNKNOWN;
 }
 
 static int

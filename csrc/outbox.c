@@ -2,13 +2,16 @@
 
    A message travels as a frame (frame.h), whose tag is the verb, followed by
    the parts that are apart from it, in pieces tagged PIECE_TAG: those leave
-   from the caller's memory, all else from a copy. */
+   from the caller's memory, all else from a copy.  One that several ranks get
+   (relay.h) goes to the first of them only. */
 
 #include "outbox.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "frame.h"
+#include "relay.h"
 
 #define TESTED 16                   /* unfinished messages, at one go */
 
@@ -33,10 +36,12 @@ piece_size(size_t size, size_t done)
     return size - done < PIECE_BYTES ? size - done : PIECE_BYTES;
 }
 
+/* copies: to how many ranks it goes. */
 static struct outgoing *
-outgoing_new(const struct frame_plan *plan)
+outgoing_new(const struct frame_plan *plan, size_t copies)
 {
-    size_t requests = 1 + plan->apart + plan->apart_bytes / PIECE_BYTES;
+    size_t requests =
+        copies * (1 + plan->apart + plan->apart_bytes / PIECE_BYTES);
     size_t offset =
         sizeof(struct outgoing) + requests * sizeof(struct wire_slot);
     struct outgoing *outgoing;
@@ -73,6 +78,24 @@ post_pieces(struct outbox *outbox, struct outgoing *outgoing, int rank,
         status = post(outbox, outgoing, rank, PIECE_TAG,
                       (const char *)part->base + done,
                       piece_size(part->size, done));
+    }
+    return status;
+}
+
+/* The frame, and what is apart from it. */
+static int
+post_message(struct outbox *outbox, struct outgoing *outgoing, int rank,
+             int verb, const struct frame_plan *plan,
+             const struct transport_part *parts, size_t count)
+{
+    int status =
+        post(outbox, outgoing, rank, verb, outgoing->frame, plan->size);
+
+    for (size_t i = 0; plan->apart > 0 && i < count && status == TRANSPORT_OK;
+         i++) {
+        if (frame_is_apart(outgoing->frame, i)) {
+            status = post_pieces(outbox, outgoing, rank, &parts[i]);
+        }
     }
     return status;
 }
@@ -161,13 +184,24 @@ enlist(struct outbox *outbox, struct outgoing *outgoing, void *token,
     outbox->first = outgoing;
 }
 
-int
-outbox_send(struct outbox *outbox, int rank, int verb, int expects,
-            const struct transport_part *parts, size_t count, void *token)
+/* Most messages have left by the time they are posted. */
+static int
+settle_newest(struct outbox *outbox)
+{
+    int status = settle(outbox, &outbox->first);
+
+    return status == TRANSPORT_FAILED ? status : TRANSPORT_OK;
+}
+
+/* The same to each of so many ranks. */
+static int
+send_copies(struct outbox *outbox, const int *ranks, size_t copies, int verb,
+            int expects, const struct transport_part *parts, size_t count,
+            void *token)
 {
     struct frame_plan plan = frame_plan(parts, count);
-    struct outgoing *outgoing = outgoing_new(&plan);
-    int status;
+    struct outgoing *outgoing = outgoing_new(&plan, copies);
+    int status = TRANSPORT_OK;
 
     if (outgoing == NULL || reserve_token(outbox) < 0) {
         free(outgoing);
@@ -175,17 +209,56 @@ outbox_send(struct outbox *outbox, int rank, int verb, int expects,
     }
     frame_pack(outgoing->frame, parts, count, expects);
     enlist(outbox, outgoing, token, plan.apart > 0);
-    status = post(outbox, outgoing, rank, verb, outgoing->frame, plan.size);
-    for (size_t i = 0; plan.apart > 0 && i < count && status == TRANSPORT_OK;
-         i++) {
-        if (frame_is_apart(outgoing->frame, i)) {
-            status = post_pieces(outbox, outgoing, rank, &parts[i]);
+    for (size_t i = 0; i < copies && status == TRANSPORT_OK; i++) {
+        status = post_message(outbox, outgoing, ranks[i], verb, &plan, parts,
+                              count);
+    }
+    return status == TRANSPORT_OK ? settle_newest(outbox) : status;
+}
+
+int
+outbox_send(struct outbox *outbox, int rank, int verb, int expects,
+            const struct transport_part *parts, size_t count, void *token)
+{
+    return send_copies(outbox, &rank, 1, verb, expects, parts, count, token);
+}
+
+static int
+send_note(struct outbox *outbox, int rank, const struct relay_note *note,
+          size_t children)
+{
+    struct frame_plan plan = {.size = relay_note_size(children)};
+    struct outgoing *outgoing = outgoing_new(&plan, 1);
+    int status;
+
+    if (outgoing == NULL) {
+        return wire_fail(outbox->wire, "malloc", "out of memory");
+    }
+    memcpy(outgoing->frame, note, plan.size);
+    enlist(outbox, outgoing, NULL, 0);
+    status =
+        post(outbox, outgoing, rank, NOTE_TAG, outgoing->frame, plan.size);
+    return status == TRANSPORT_OK ? settle_newest(outbox) : status;
+}
+
+int
+outbox_multicast(struct outbox *outbox, const int *ranks, size_t receivers,
+                 int verb, const struct transport_part *parts, size_t count,
+                 void *token)
+{
+    struct relay_note note;
+    size_t children;
+
+    for (size_t i = 1; i <= receivers; i++) {
+        children = relay_note(&note, ranks, receivers, i);
+        if ((note.from != 0 || children > 0)
+            && send_note(outbox, ranks[i - 1], &note, children) < 0) {
+            return TRANSPORT_FAILED;
         }
     }
-    if (status == TRANSPORT_OK) {
-        status = settle(outbox, &outbox->first);    /* most have left */
-    }
-    return status == TRANSPORT_FAILED ? status : TRANSPORT_OK;
+    children = relay_note(&note, ranks, receivers, 0);
+    return send_copies(outbox, note.children, children, verb, 0, parts, count,
+                       token);
 }
 
 void *

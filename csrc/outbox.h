@@ -29,6 +29,9 @@ void outbox_init(struct outbox *outbox, struct wire *wire);
 /* As in transport.h; token NULL: there is nothing to reap. */
 int outbox_send(struct outbox *outbox, int rank, int verb, int expects,
                 const struct transport_part *parts, size_t count, void *token);
+int outbox_multicast(struct outbox *outbox, const int *ranks, size_t receivers,
+                     int verb, const struct transport_part *parts,
+                     size_t count, void *token);
 void *outbox_reap(struct outbox *outbox);
 
 /* Finds out what has left: of all messages, or of a few more of them. */

@@ -106,6 +106,15 @@ struct transport {
     int (*send)(struct mailbox *mailbox, int rank, int verb, int expects,
                 const struct transport_part *parts, size_t count, void *token,
                 struct transport_error *error);
+    /* Rank 0 sends a message to several ranks, all different, in its place
+       among those that send sends to each; but it travels along a binomial
+       tree: the first of them pass it on to the others, in wait and take,
+       which block until those have it.  Meant for ranks that wait for
+       messages, and for many bytes. */
+    int (*multicast)(struct mailbox *mailbox, const int *ranks,
+                     size_t receivers, int verb,
+                     const struct transport_part *parts, size_t count,
+                     void *token, struct transport_error *error);
     /* A token whose message has left, or NULL. */
     void *(*reap)(struct mailbox *mailbox);
     /* Waits until all that was sent has left, at most seconds. */

@@ -553,6 +553,7 @@ const struct transport ezmpi_transport = {
     .owner = mailbox_owner,
     .set_owner = mailbox_set_owner,
     .send = mailbox_send,
+    .multicast = mailbox_multicast,
     .reap = mailbox_reap,
     .flush = mailbox_flush,
     .wait = mailbox_wait,

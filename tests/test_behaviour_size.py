@@ -23,6 +23,11 @@ def test_a_million_tasks_in_bounded_memory():
     check("million.py", 3, 10**6, timeout=240)
 
 
+@pytest.mark.parametrize("ranks", [2, 4, 8])
+def test_large_callables(ranks):
+    check("large_callable.py", ranks)
+
+
 @pytest.mark.parametrize("ranks", [2, 8])
 def test_many_tasks_in_bounded_memory(ranks):
     check("million.py", ranks, 10**5)

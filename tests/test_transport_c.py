@@ -13,7 +13,8 @@ import launch
 import pytest
 from c_program import CSRC, HERE, STRICT, run_c, run_command
 
-MAILBOX = [CSRC / f"{name}.c" for name in "mailbox inbox outbox frame patience".split()]
+MAILBOX = "mailbox inbox outbox relay tree frame patience"
+MAILBOX = [CSRC / f"{name}.c" for name in MAILBOX.split()]
 
 # Jobs whose ends must all be clean. Open MPI's launcher takes five times as long.
 ENDS = {"mpich": 100, "openmpi": 25}
@@ -71,6 +72,10 @@ def check_aborted(result, rank, code, line):
     assert result.returncode in codes, result
 
 
+def test_tree(tmp_path):
+    run_c([HERE / "tree_test.c", CSRC / "tree.c"], tmp_path)
+
+
 def test_mailbox(tmp_path):
     """Messages, malformed ones, the end, and every call failing once: no MPI."""
     run_c([HERE / "mailbox_test.c", *MAILBOX], tmp_path)
@@ -79,11 +84,17 @@ def test_mailbox(tmp_path):
 @pytest.mark.parametrize("ranks", [2, 4])
 @pytest.mark.parametrize(
     "scenario",
-    "echo discard mistakes flood open_twice intercommunicator halves freed farewell "
-    "crossed closing finalized".split(),
+    "echo discard multicast mistakes flood open_twice intercommunicator halves freed "
+    "farewell crossed closing finalized".split(),
 )
 def test_scenario(program, scenario, ranks):
     check(program, ranks, scenario)
+
+
+@pytest.mark.parametrize("scenario", ["multicast", "multicast_unread"])
+def test_multicast(program, scenario):
+    """Ranks pass messages on to ranks that pass them on."""
+    check(program, 8, scenario)
 
 
 @pytest.mark.parametrize("scenario", ["echo", "crossed"])

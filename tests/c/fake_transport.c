@@ -29,10 +29,22 @@
 #define FAKE_VERSION TRANSPORT_VERSION
 #endif
 
-enum call { CHECK, START, OPEN, SEND, FLUSH, WAIT, TAKE, CLOSE, CALLS };
+enum call {
+    CHECK,
+    START,
+    OPEN,
+    SEND,
+    MULTICAST,
+    FLUSH,
+    WAIT,
+    TAKE,
+    CLOSE,
+    CALLS
+};
 
 static const char *const call_names[CALLS] = {
-    "check", "start", "open", "send", "flush", "wait", "take", "close",
+    "check", "start", "open", "send",  "multicast",
+    "flush", "wait",  "take", "close",
 };
 
 /* The sender's side of a message. */
@@ -40,6 +52,7 @@ struct sent {
     struct sent *next;
     void *token;
     size_t size;                /* of the parts that stay with the sender */
+    size_t receivers;           /* that are not through with them */
 };
 
 struct message {
@@ -136,20 +149,20 @@ copy_of(const void *bytes, size_t size)
     return copy;
 }
 
-/* The receiver is through with the message's large parts. */
+/* A receiver is through with the message's large parts. */
 static void
 settle(struct message *message)
 {
     struct mailbox *sender = message->sender;
     struct sent **link = &sender->waiting, *sent = message->sent;
-    if (sent == NULL)
+    message->sent = NULL;
+    if (sent == NULL || --sent->receivers > 0)
         return;
     while (*link != sent)
         link = &(*link)->next;
     *link = sent->next;
     sent->next = sender->ready;
     sender->ready = sent;
-    message->sent = NULL;
 }
 
 static void
@@ -247,24 +260,15 @@ sleep_until(struct job *job, const struct timespec *deadline)
            != ETIMEDOUT;
 }
 
-static int
-fake_send(struct mailbox *mailbox, int rank, int verb, int expects,
-          const struct transport_part *parts, size_t count, void *token,
-          struct transport_error *error)
+static void
+post(struct mailbox *mailbox, int rank, int verb, struct sent *sent,
+     const struct transport_part *parts, size_t count)
 {
-    (void)expects;
-    if (enter(mailbox, SEND, error) != TRANSPORT_OK)
-        return leave(mailbox, TRANSPORT_FAILED);
-    if (rank < 0 || rank >= RANKS || rank == mailbox->rank || token == NULL)
-        return leave(mailbox, violate(error, "send", "no rank, or no token"));
     struct message *message = calloc(1, sizeof(*message));
-    struct sent *sent = calloc(1, sizeof(*sent));
-    *sent =
-        (struct sent){mailbox->waiting, token, fill(message, parts, count)};
-    mailbox->waiting = sent;
     message->sender = mailbox;
     message->sent = sent;
     message->verb = verb;
+    sent->size += fill(message, parts, count);
     if (sent->size == 0)
         settle(message);
     if (verb == fake.loss.verb && fake.loss.number > 0) {
@@ -273,7 +277,45 @@ fake_send(struct mailbox *mailbox, int rank, int verb, int expects,
     }
     else
         deliver(&mailbox->job->ranks[rank], message);
+}
+
+static int
+send_to(struct mailbox *mailbox, enum call call, const int *ranks,
+        size_t receivers, int verb, const struct transport_part *parts,
+        size_t count, void *token, struct transport_error *error)
+{
+    if (enter(mailbox, call, error) != TRANSPORT_OK)
+        return leave(mailbox, TRANSPORT_FAILED);
+    for (size_t i = 0; i < receivers; i++) {
+        if (ranks[i] < 0 || ranks[i] >= RANKS || ranks[i] == mailbox->rank)
+            return leave(mailbox, violate(error, call_names[call], "no rank"));
+    }
+    if (token == NULL || receivers == 0)
+        return leave(mailbox, violate(error, call_names[call], "no token"));
+    struct sent *sent = calloc(1, sizeof(*sent));
+    *sent = (struct sent){mailbox->waiting, token, 0, receivers};
+    mailbox->waiting = sent;
+    for (size_t i = 0; i < receivers; i++)
+        post(mailbox, ranks[i], verb, sent, parts, count);
     return leave(mailbox, TRANSPORT_OK);
+}
+
+static int
+fake_send(struct mailbox *mailbox, int rank, int verb, int expects,
+          const struct transport_part *parts, size_t count, void *token,
+          struct transport_error *error)
+{
+    (void)expects;
+    return send_to(mailbox, SEND, &rank, 1, verb, parts, count, token, error);
+}
+
+static int
+fake_multicast(struct mailbox *mailbox, const int *ranks, size_t receivers,
+               int verb, const struct transport_part *parts, size_t count,
+               void *token, struct transport_error *error)
+{
+    return send_to(mailbox, MULTICAST, ranks, receivers, verb, parts, count,
+                   token, error);
 }
 
 static void *
@@ -674,6 +716,7 @@ const struct fake ezmpi_transport = {
             .owner = fake_owner,
             .set_owner = fake_set_owner,
             .send = fake_send,
+            .multicast = fake_multicast,
             .reap = fake_reap,
             .flush = fake_flush,
             .wait = fake_wait,

@@ -1,10 +1,12 @@
-/* mailbox_test.c -- mailbox, inbox, outbox and frame over a wire in memory.
+/* mailbox_test.c -- mailbox, inbox, outbox, relay and frame over a wire in
+   memory.
 
    All ranks live in this one process.  A wire's message keeps pointing to the
    sender's memory until it is accepted, as a large one over MPI does, or is
    copied at once, as a small one may be.  The k-th call can be made to
-   fail. */
+   fail.  Where ranks wait for each other each has a thread. */
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,8 +16,9 @@
 #include "frame.h"
 #include "mailbox.h"
 #include "outbox.h"
+#include "relay.h"
 
-#define RANKS 9
+#define RANKS 33
 #define FAREWELL 500
 #define CHECK(condition) check((condition), #condition, __LINE__)
 
@@ -40,6 +43,7 @@ static struct {
     struct mailbox *boxes[RANKS];
     struct letter *letters; /* all that were made */
     int slow; /* looks until an accepted frame is here */
+    size_t large[RANKS]; /* bytes that a rank sent in large messages */
     int eager;
     int calls;
     int fail_at; /* 0: never */
@@ -47,7 +51,8 @@ static struct {
     jmp_buf abort;
 } world;
 
-static struct transport_error error;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of the world */
+static _Thread_local struct transport_error error;
 
 static void
 check(int good, const char *text, int line)
@@ -80,9 +85,9 @@ fails(struct wire *wire)
     return 1;
 }
 
-int
-wire_send(struct wire *wire, const void *base, size_t size, int rank, int tag,
-          struct wire_slot *request)
+static int
+locked_send(struct wire *wire, const void *base, size_t size, int rank,
+            int tag, struct wire_slot *request)
 {
     struct letter **link = &world.wires[rank].first;
     struct letter *letter;
@@ -94,6 +99,7 @@ wire_send(struct wire *wire, const void *base, size_t size, int rank, int tag,
     letter->made = world.letters;
     world.letters = letter;
     letter->source = wire->rank;
+    world.large[wire->rank] += size > 4096 ? size : 0;
     letter->tag = tag;
     letter->size = size;
     letter->base = base;
@@ -109,8 +115,9 @@ wire_send(struct wire *wire, const void *base, size_t size, int rank, int tag,
     return TRANSPORT_OK;
 }
 
-int
-wire_look(struct wire *wire, int source, int tag, struct wire_arrival *arrival)
+static int
+locked_look(struct wire *wire, int source, int tag,
+            struct wire_arrival *arrival)
 {
     struct letter **link = &((struct memory_wire *)wire)->first;
     struct letter *letter;
@@ -132,9 +139,9 @@ wire_look(struct wire *wire, int source, int tag, struct wire_arrival *arrival)
     return TRANSPORT_OK;
 }
 
-int
-wire_accept(struct wire *wire, struct wire_arrival *arrival, void *base,
-            struct wire_slot *request)
+static int
+locked_accept(struct wire *wire, struct wire_arrival *arrival, void *base,
+              struct wire_slot *request)
 {
     struct letter *letter = arrival->slot.room;
 
@@ -149,8 +156,8 @@ wire_accept(struct wire *wire, struct wire_arrival *arrival, void *base,
     return TRANSPORT_OK;
 }
 
-int
-wire_test(struct wire *wire, struct wire_slot *request)
+static int
+locked_test(struct wire *wire, struct wire_slot *request)
 {
     struct letter *letter = request->room;
 
@@ -164,6 +171,52 @@ wire_test(struct wire *wire, struct wire_slot *request)
     return letter == NULL || letter->accepted || world.eager
                ? TRANSPORT_OK
                : TRANSPORT_NOTHING;
+}
+
+int
+wire_send(struct wire *wire, const void *base, size_t size, int rank, int tag,
+          struct wire_slot *request)
+{
+    int status;
+
+    pthread_mutex_lock(&lock);
+    status = locked_send(wire, base, size, rank, tag, request);
+    pthread_mutex_unlock(&lock);
+    return status;
+}
+
+int
+wire_look(struct wire *wire, int source, int tag, struct wire_arrival *arrival)
+{
+    int status;
+
+    pthread_mutex_lock(&lock);
+    status = locked_look(wire, source, tag, arrival);
+    pthread_mutex_unlock(&lock);
+    return status;
+}
+
+int
+wire_accept(struct wire *wire, struct wire_arrival *arrival, void *base,
+            struct wire_slot *request)
+{
+    int status;
+
+    pthread_mutex_lock(&lock);
+    status = locked_accept(wire, arrival, base, request);
+    pthread_mutex_unlock(&lock);
+    return status;
+}
+
+int
+wire_test(struct wire *wire, struct wire_slot *request)
+{
+    int status;
+
+    pthread_mutex_lock(&lock);
+    status = locked_test(wire, request);
+    pthread_mutex_unlock(&lock);
+    return status;
 }
 
 void
@@ -213,7 +266,7 @@ make_world(int ranks, int eager)
 #define PARTS 7
 static const size_t part_sizes[PARTS] = {4096, 0, 1, 4097, 4095, 100000, 8192};
 static unsigned char bytes[PARTS][100000];
-static unsigned char copy[100000];
+static _Thread_local unsigned char copy[100000];
 
 static void
 send_parts(int from, int to, int verb, size_t count)
@@ -345,6 +398,104 @@ test_slow_rank(void)
     }
 }
 
+/* ---- to many ranks ----------------------------------------------------- */
+
+/* A rank that gets the messages 0, 1 and 2, of which 1 is the one to all. */
+static void *
+receive_three(void *number)
+{
+    int rank = *(int *)number;
+    struct transport_message message;
+
+    for (int verb = 0; verb < 3; verb++) {
+        message = receive(rank);
+        CHECK(message.source == 0 && message.verb == verb);
+        CHECK(message.count == PARTS);
+        for (size_t i = 0; i < PARTS && rank % 3 > 0; i += (size_t)rank % 3) {
+            check_part(rank, &message, i); /* or drops some, or all */
+        }
+    }
+    CHECK(mailbox_wait(world.boxes[rank], 0, &message, &error)
+          == TRANSPORT_NOTHING);
+    return NULL;
+}
+
+/* Each rank gets a message of its own before and after the one to all.
+   Returns how many copies of that one rank 0 sent. */
+static size_t
+send_to_all(int ranks)
+{
+    struct transport_part parts[PARTS];
+    int to[RANKS];
+    size_t one;
+
+    for (int rank = 1; rank < ranks; rank++) {
+        to[rank - 1] = rank;
+        send_parts(0, rank, 0, PARTS);
+    }
+    for (size_t i = 0; i < PARTS; i++) {
+        parts[i] = (struct transport_part){bytes[i], part_sizes[i]};
+    }
+    one = world.large[0] / ((size_t)ranks - 1);
+    world.large[0] = 0;
+    CHECK(mailbox_multicast(world.boxes[0], to, (size_t)ranks - 1, 1, parts,
+                            PARTS, to, &error)
+          == TRANSPORT_OK);
+    CHECK(world.large[0] % one == 0);
+    one = world.large[0] / one;
+    for (int rank = 1; rank < ranks; rank++) {
+        send_parts(0, rank, 2, PARTS);
+    }
+    return one;
+}
+
+static void
+test_multicast(int eager, int ranks)
+{
+    pthread_t threads[RANKS];
+    int numbers[RANKS];
+    size_t rounds = 0;
+
+    make_world(ranks, eager);
+    while (1 << rounds < ranks) {
+        rounds++;
+    }
+    CHECK(send_to_all(ranks) == rounds);
+    for (int rank = ranks - 1; rank > 0; rank--) {
+        numbers[rank] = rank;
+        CHECK(
+            pthread_create(&threads[rank], NULL, receive_three, &numbers[rank])
+            == 0);
+    }
+    for (int rank = 1; rank < ranks; rank++) {
+        CHECK(pthread_join(threads[rank], NULL) == 0);
+    }
+    CHECK(mailbox_flush(world.boxes[0], 1, &error) == TRANSPORT_OK);
+    for (int token = 0; token < 2 * (ranks - 1) + 1; token++) {
+        CHECK(mailbox_reap(world.boxes[0]) != NULL);
+    }
+    CHECK(mailbox_reap(world.boxes[0]) == NULL);
+}
+
+static void
+test_wrong_multicast(void)
+{
+    int ranks[3] = {1, 2, 3};
+    struct transport_part part = {bytes, 1};
+
+    make_world(3, 1);
+    for (size_t receivers = 0; receivers <= 3; receivers += 3) {
+        CHECK(mailbox_multicast(world.boxes[0], ranks, receivers, 1, &part, 1,
+                                bytes, &error)
+              < 0);
+    }
+    ranks[0] = 0;
+    CHECK(
+        mailbox_multicast(world.boxes[1], ranks, 1, 1, &part, 1, bytes, &error)
+        < 0);
+    CHECK(mailbox_reap(world.boxes[0]) == NULL);
+}
+
 /* ---- messages that nobody should send ---------------------------------- */
 
 static void
@@ -400,6 +551,31 @@ test_malformed(void)
     CHECK(refused > 150); /* most; what is apart may have any size */
 }
 
+static void
+test_malformed_notes(void)
+{
+    struct relay_note note = {.from = 0, .children = {0}};
+    struct transport_message message;
+    struct wire_slot request;
+
+    for (int wrong = -2; wrong <= 2; wrong++) {
+        for (size_t size = 0; size <= sizeof(note) + 8; size++) {
+            static unsigned char raw[sizeof(note) + 8];
+            int good = size % 4 == 0 && size >= 4 && size <= sizeof(note)
+                       && (wrong == 0 || wrong == 2);
+            note.from = wrong;
+            memcpy(raw, &note, sizeof(note));
+            make_world(3, 1);
+            CHECK(wire_send(&world.wires[0].wire, raw, size, 1, NOTE_TAG,
+                            &request)
+                  == TRANSPORT_OK);
+            CHECK((mailbox_wait(world.boxes[1], 0, &message, &error)
+                   == TRANSPORT_NOTHING)
+                  == good);
+        }
+    }
+}
+
 /* ---- the end ----------------------------------------------------------- */
 
 /* All mailboxes of one world, ended as those of one process are. */
@@ -409,15 +585,21 @@ end_all(int ranks)
     mailbox_end(world.boxes[ranks - 1], NULL);
 }
 
-/* Messages of all kinds, few of which are received: FAILED, or OK. */
+/* Messages of all kinds, few of which are received: FAILED, or OK.  In one
+   thread nobody can wait for those it passes messages on to. */
 static int
 exchange(int ranks)
 {
     static const struct transport_part parts[3] = {
         {bytes[0], 100}, {bytes[1], 70000}, {bytes[2], 5000}};
     struct transport_message message;
+    int others[3] = {1, 2, 3};
     int status = TRANSPORT_OK;
 
+    if (world.eager) {
+        status = mailbox_multicast(world.boxes[0], others, (size_t)ranks - 1,
+                                   1, parts, 3, bytes, &error);
+    }
     for (int i = 0; i < 3 * ranks && status == TRANSPORT_OK; i++) {
         int rank = 1 + i % (ranks - 1);
         status = mailbox_send(world.boxes[i % 2 ? 0 : rank], i % 2 ? rank : 0,
@@ -590,12 +772,12 @@ test_faults(int eager)
 
     for (int k = 1;; k++) {
         const char *line;
-        make_world(3, eager);
+        make_world(4, eager);
         world.fail_at = k;
-        told += exchange(3) == TRANSPORT_FAILED;
-        line = line_of_end(world.boxes[2]);
+        told += exchange(4) == TRANSPORT_FAILED;
+        line = line_of_end(world.boxes[3]);
         if (world.calls < k) {
-            check_ended(3);
+            check_ended(4);
             break;
         }
         aborted += world.aborted == 1;
@@ -612,7 +794,12 @@ main(void)
         test_messages(eager);
         test_end(eager);
         test_faults(eager);
+        for (int ranks = 2; ranks <= RANKS; ranks++) {
+            test_multicast(eager, ranks);
+        }
     }
+    test_wrong_multicast();
+    test_malformed_notes();
     test_many_small_parts();
     test_pieces();
     test_slow_rank();

@@ -30,7 +30,7 @@ PATIENCE = 30  # seconds that a run may take
 CALLABLE = 3  # the verb, in protocol.h
 GATE = 1  # seconds that a task waits for another
 START_CALLS = ("check", "start")  # before any job
-CALLS = ("open", "send", "flush", "wait", "take", "close")
+CALLS = ("open", "send", "multicast", "flush", "wait", "take", "close")
 
 # ---- the fake transport -----------------------------------------------------
 
@@ -317,6 +317,15 @@ def callables(job, pool):
         job.gives([amount], pool.map, Adder(amount), [0])
     job.gives([5], pool.map, adder, [0])
     job.gives([3], pool.map, lambda number: number + 3, [0])
+
+
+@scenario()
+def multicast(job, pool):
+    """A callable so large that all idle workers get it at once."""
+    for amount in range(3):
+        adder = Adder(amount)
+        adder.ballast = Block(bytes(1_100_000))
+        job.gives([amount, amount + 1], pool.map, adder, range(2), chunksize=1)
 
 
 @scenario()
