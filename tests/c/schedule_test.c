@@ -852,7 +852,8 @@ explore_all(int workers, int tasks, int chunksize)
         if (size < MOST_WORKERS + MOST_TASKS - 1 - 2 * scene.pace)
             runs += explore(scene);
         scene.limits = scene.partial = 2;
-        if (size <= 5 - scene.pace)
+        /* As long as no pace is known, 0 is like 1. */
+        if (size <= 5 - scene.pace - (chunksize == 0))
             runs += explore(scene);
     }
     return runs;
@@ -864,7 +865,8 @@ main(void)
     long runs = 0;
     for (int workers = 0; workers <= MOST_WORKERS; workers++) {
         for (int tasks = 0; tasks <= MOST_TASKS; tasks++) {
-            for (int chunksize = 0; chunksize <= MOST_TASKS; chunksize++)
+            /* Those above are the same. */
+            for (int chunksize = 0; chunksize <= tasks + 1; chunksize++)
                 runs += explore_all(workers, tasks, chunksize);
         }
     }
