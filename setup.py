@@ -19,7 +19,7 @@ sys.path.insert(0, "csrc")
 from build_backend import mpi_compilers  # noqa: E402
 
 ENGINE = "module pool master worker crew codec lots plain rows array parcel snapshot"
-ENGINE += " errors forked schedule spans protocol"
+ENGINE += " pages errors forked schedule spans protocol"
 TRANSPORT = "transport_mpi mailbox inbox outbox relay tree frame patience"
 
 WARNINGS = "-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes"

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "pages.h"
+
 #define FIRST_CAPACITY 240      /* a few atoms need no second allocation */
 
 struct buffer {
@@ -96,6 +98,17 @@ parcel_equal(const struct parcel *one, const struct parcel *other)
     return 1;
 }
 
+static PyObject *
+copy_bytes(const void *base, size_t size)
+{
+    PyObject *copy = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+    if (copy != NULL && size > 0) {
+        pages_enlarge(PyBytes_AS_STRING(copy), size);
+        memcpy(PyBytes_AS_STRING(copy), base, size);
+    }
+    return copy;
+}
+
 int
 parcel_own(struct parcel *parcel)
 {
@@ -103,8 +116,7 @@ parcel_own(struct parcel *parcel)
         struct buffer *buffer = &parcel->buffers[i];
         if (PyBytes_CheckExact(buffer->owner))
             continue;
-        PyObject *copy =
-            PyBytes_FromStringAndSize(buffer->base, (Py_ssize_t)buffer->size);
+        PyObject *copy = copy_bytes(buffer->base, buffer->size);
         if (copy == NULL)
             return -1;
         Py_SETREF(buffer->owner, copy);
@@ -122,6 +134,7 @@ grow_stream(struct parcel *parcel, size_t size)
     void *stream = PyMem_RawRealloc(parcel->stream, capacity);
     if (stream == NULL)
         return PyErr_NoMemory(), -1;
+    pages_enlarge(stream, capacity);
     parcel->stream = stream;
     parcel->capacity = capacity;
     return 0;
@@ -164,7 +177,7 @@ parcel_add(struct parcel *parcel, PyObject *owner, void *base, size_t size)
 int
 parcel_add_copy(struct parcel *parcel, const void *base, size_t size)
 {
-    PyObject *copy = PyBytes_FromStringAndSize(base, (Py_ssize_t)size);
+    PyObject *copy = copy_bytes(base, size);
     if (copy == NULL)
         return -1;
     int status = parcel_add(parcel, copy, PyBytes_AS_STRING(copy), size);
@@ -235,6 +248,7 @@ parcel_for(const struct transport_part *parts, size_t count)
             PyByteArray_FromStringAndSize(NULL, (Py_ssize_t)parts[i].size);
         if (owner == NULL)
             goto failed;
+        pages_enlarge(PyByteArray_AS_STRING(owner), parts[i].size);
         parcel->buffers[parcel->count++] = (struct buffer){
             owner, PyByteArray_AS_STRING(owner), parts[i].size};
     }

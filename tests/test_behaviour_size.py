@@ -1,6 +1,7 @@
 """Large objects, and many tasks."""
 
 import os
+from pathlib import Path
 
 import pytest
 from launch import check
@@ -21,6 +22,17 @@ def test_more_than_two_gigabytes(kind):
 def test_a_million_tasks_in_bounded_memory():
     """The existing pools make a list of the tasks first."""
     check("million.py", 3, 10**6, timeout=240)
+
+
+def large_pages():
+    """Whether who asks for them gets them."""
+    path = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    return path.exists() and "[never]" not in path.read_text()
+
+
+@pytest.mark.skipif(not large_pages(), reason="this system has no large pages")
+def test_large_pages():
+    check("large_pages.py", 2)
 
 
 @pytest.mark.parametrize("ranks", [2, 4, 8])

@@ -45,7 +45,8 @@ ARROWS = {
     "spans": "",
     "forked": "",
     "errors": "compat transport",
-    "parcel": "compat transport",  # for struct transport_part, a byte range
+    "pages": "",
+    "parcel": "compat pages transport",  # for struct transport_part, a byte range
     "array": "parcel",
     "tag": "",
     "rows": "array parcel tag",

@@ -1,0 +1,38 @@
+"""Large memory that tasks and results are received into comes in large pages."""
+
+import pickle
+import resource
+
+from ezmpi import MPIPool
+
+SIZE = 64 << 20  # bytes: more than malloc ever keeps for later
+PAGE = resource.getpagesize()
+
+
+class Block:
+    def __init__(self, data):
+        self.data = data
+
+    def __reduce_ex__(self, protocol):
+        return Block, (pickle.PickleBuffer(self.data),)
+
+
+def faults(block=None):
+    """So far, in this process."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
+def back(block):
+    return block
+
+
+with MPIPool() as pool:
+    tasks = [Block(bytearray(b"x") * SIZE) for _ in range(4)]
+    counts = pool.map(faults, tasks, chunksize=1)
+    most = SIZE / PAGE / 4
+    assert max(b - a for a, b in zip(counts, counts[1:])) < most, counts
+    before = faults()
+    (block,) = pool.map(back, tasks[:1])
+    assert faults() - before < most, (before, faults())
+    assert block.data == tasks[0].data
+print("ok")
