@@ -11,7 +11,7 @@ from results import Results
 from saved import Figures, Saved
 from simulation import CHUNK_SECONDS, CHUNK_WORKERS, DISTRIBUTIONS, Simulation, busy
 from sweeps import EVERY_ROW
-from targets import missed, targets
+from targets import counted, missed, targets
 
 TEXT = Path(__file__).resolve().parent / "performance.md"
 
@@ -96,6 +96,7 @@ def words(figures: Figures) -> Dict[str, str]:
         "conditions": conditions(tables),
         "sweep_repetition": sweep_repetition(figures.sweeps),
         "targets": targets(figures),
+        "counted": counted(figures),
         "missed": missed(figures),
         "measured": tables_of(tables, measured),
         "over_floor": tables_of(tables, over_floor),

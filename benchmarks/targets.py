@@ -74,8 +74,22 @@ def all_verdicts(figures: Figures) -> List[Verdict]:
     ]
 
 
+def under(verdict: Verdict, mpi: str) -> Tuple[str, str]:
+    return verdict.reached.get(mpi, verdict.reached.get("any", ("", "")))
+
+
+def counted(figures: Figures) -> str:
+    """How many are met, by MPI."""
+    parts = []
+    for mpi in figures.tables:
+        words = [under(verdict, mpi)[1] for verdict in all_verdicts(figures)]
+        measured = len(words) - words.count("not measured") - words.count("")
+        parts.append(f"{words.count('met')} of {measured} under {mpi}")
+    return ", ".join(parts)
+
+
 def shown(verdict: Verdict, mpi: str) -> str:
-    reached, word = verdict.reached.get(mpi, verdict.reached.get("any", ("", "")))
+    reached, word = under(verdict, mpi)
     said = f"**{word}**" if word == "missed" else word
     return ", ".join(filter(None, [reached, said]))
 
