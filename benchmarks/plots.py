@@ -219,7 +219,7 @@ def draw_panel(axes: Axes, shares: List[Share], title: str) -> None:
 
 def show_workers(axes: Axes, shares: List[Share]) -> None:
     counts = sorted({share.workers for share in shares})
-    axes.set_xticks(counts, labels=[f"{count:,}" for count in counts])
+    axes.set_xticks(counts, labels=[f"{count:,}" for count in counts], fontsize=7)
     axes.minorticks_off()
 
 
