@@ -49,7 +49,7 @@ def failures(results: Results) -> str:
             if errors and results.seconds(row, pool) is None:
                 title = EVERY_ROW[row].title
                 lines.append(f"- {pool}, {title}: {errors[0][:ERROR_WIDTH]}")
-    return "\n".join(["Not drawn, since there is no figure:", "", *lines]) if lines else ""
+    return "\n".join(["Not drawn, for want of a figure:", "", *lines]) if lines else ""
 
 
 def tables_of(tables: Dict[str, Saved], make: Callable[[Results], str]) -> str:
