@@ -13,7 +13,8 @@ import time
 from typing import Any, Callable, Iterable, List, Tuple
 
 from pools import POOLS, Pool
-from rows import ROWS, Map, Row, Work
+from rows import Map, Row, Work
+from sweeps import EVERY_ROW
 
 MOST_TIMES = 25  # n units are done again while that takes less than budget / 20
 
@@ -73,7 +74,7 @@ def version(pool: Pool) -> str:
 def main() -> None:
     row, pool, n, budget = sys.argv[1:]
     try:
-        run(ROWS[row], POOLS[pool], int(n), float(budget))
+        run(EVERY_ROW[row], POOLS[pool], int(n), float(budget))
     except Exception as error:
         tell(error=f"{type(error).__name__}: {error}")
         os._exit(1)

@@ -10,7 +10,8 @@ from typing import Dict, Iterable, Iterator, List, Sequence, Tuple
 from limits import LIMITS
 from pools import FLOOR, OURS, REFERENCE
 from results import Results, Run
-from rows import ROWS, UNITS
+from rows import UNITS
+from sweeps import EVERY_ROW
 
 ERROR_WIDTH = 70
 NOISY = 0.5  # typical spread above which ratios say little
@@ -47,13 +48,13 @@ def cell(results: Results, row: str, pool: str) -> str:
     if errors:
         notes.append(f"{len(errors)} of {len(errors) + len(runs)} failed: {errors[0]}")
     shown = ", ".join(filter(None, notes))
-    return number(UNITS[ROWS[row].unit](seconds)) + (f" ({shown})" if shown else "")
+    return number(UNITS[EVERY_ROW[row].unit](seconds)) + (f" ({shown})" if shown else "")
 
 
 def measured(results: Results) -> str:
     lines = []
     for row in results.rows:
-        start = [ROWS[row].title, str(results.plan.n(row)), ROWS[row].unit]
+        start = [EVERY_ROW[row].title, str(results.plan.n(row)), EVERY_ROW[row].unit]
         lines.append(start + [cell(results, row, pool) for pool in results.pools])
     return table(["", "n", "unit", *results.pools], lines)
 
@@ -61,7 +62,7 @@ def measured(results: Results) -> str:
 def over_floor(results: Results) -> str:
     pools = [pool for pool in results.pools if pool != FLOOR]
     lines = [
-        [ROWS[row].title, *(speed(results, row, FLOOR, pool) for pool in pools)]
+        [EVERY_ROW[row].title, *(speed(results, row, FLOOR, pool) for pool in pools)]
         for row in results.rows
     ]
     return table(["", *pools], lines)
@@ -70,7 +71,7 @@ def over_floor(results: Results) -> str:
 def verdicts(results: Results) -> Iterator[Tuple[str, str, float, str]]:
     """Row, pool, our speed over the pool's that is to be reached, and whether it is."""
     for row in results.rows:
-        for pool, target in ROWS[row].targets.items():
+        for pool, target in EVERY_ROW[row].targets.items():
             reached = results.speed(row, OURS, pool)
             if reached is None:
                 yield row, pool, target, "not measured"
@@ -80,7 +81,13 @@ def verdicts(results: Results) -> Iterator[Tuple[str, str, float, str]]:
 
 def targets(results: Results) -> str:
     lines = [
-        [ROWS[row].title, pool, f"{target:g}x", speed(results, row, OURS, pool), verdict]
+        [
+            EVERY_ROW[row].title,
+            pool,
+            f"{target:g}x",
+            speed(results, row, OURS, pool),
+            verdict,
+        ]
         for row, pool, target, verdict in verdicts(results)
     ]
     return table(["", "over", "target", "reached", ""], lines)

@@ -3,7 +3,7 @@
 import statistics
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from rows import ROWS
+from sweeps import EVERY_ROW
 
 Run = Dict[str, Any]  # what a process printed, or {"error": why it printed nothing}
 
@@ -57,4 +57,4 @@ class Plan(NamedTuple):
     in_turn: bool = False  # a row has not all the other pools, but one of them
 
     def n(self, row: str) -> int:
-        return max(1, int(ROWS[row].n * self.scale))
+        return max(1, int(EVERY_ROW[row].n * self.scale))

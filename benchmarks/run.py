@@ -25,6 +25,7 @@ from pools import FLOOR, OURS, POOLS, REFERENCE, Pool
 from report import machine, number, report, verdicts, versions
 from results import Plan, Results, Run
 from rows import ROWS, UNITS
+from sweeps import EVERY_ROW
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE.parent / "build" / "benchmarks"  # the floor, and what is pinned
@@ -36,6 +37,7 @@ QUICK: Dict[str, Any] = {
     "in_turn": True,
 }
 QUICK_LIMIT = 0.02  # how much of a limit's time a smoke run takes
+FLOOR_TASKS = 50_000  # of the floor at most, which measures them nine times
 LIMIT_SECONDS = 60  # that a limit may take longer than a row
 END_SECONDS = 5  # what a launcher gets to end its ranks
 PATIENCE = 2  # a cell that hung so often is not run again
@@ -88,8 +90,14 @@ def install(pool: Pool) -> None:
 # ---- running ----
 
 
+def units(plan: Plan, row: str, pool: str) -> int:
+    n = plan.n(row)
+    return min(n, FLOOR_TASKS) if pool == FLOOR else n
+
+
 def command(plan: Plan, row_name: str, pool_name: str) -> List[str]:
-    row, pool, n = ROWS[row_name], POOLS[pool_name], plan.n(row_name)
+    row, pool = EVERY_ROW[row_name], POOLS[pool_name]
+    n = units(plan, row_name, pool_name)
     own = own_environment(pool) / "bin" / "python"
     python = str(own) if pool.requirements else sys.executable
     program = pool.command.format(
@@ -165,7 +173,7 @@ def run_command(words: List[str], environ: Dict[str, str], limit: float) -> Run:
 def run(plan: Plan, row: str, pool: str) -> Run:
     words = command(plan, row, pool)
     done = run_command(words, environment(POOLS[pool]), plan.limit)
-    return done if "error" in done else {"n": plan.n(row), **done}
+    return done if "error" in done else {"n": units(plan, row, pool), **done}
 
 
 def cells(results: Results) -> Iterator[Tuple[str, str]]:
@@ -186,8 +194,8 @@ def measure(results: Results) -> None:
         runs.append(run(plan, row, pool))
         told = runs[-1].get("error")
         if told is None:
-            value = UNITS[ROWS[row].unit](runs[-1]["seconds"] / runs[-1]["n"])
-            told = f"{number(value)} {ROWS[row].unit}"
+            value = UNITS[EVERY_ROW[row].unit](runs[-1]["seconds"] / runs[-1]["n"])
+            told = f"{number(value)} {EVERY_ROW[row].unit}"
         print(f"{row}, {pool}: {told}", file=sys.stderr)
 
 
@@ -210,7 +218,7 @@ def measure_limit(plan: Plan, name: str) -> Run:
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
-    add("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW")
+    add("--rows", nargs="+", choices=EVERY_ROW, default=list(ROWS), metavar="ROW")
     add("--pools", nargs="+", choices=POOLS, metavar="POOL")
     add("--limits", nargs="*", choices=LIMITS, default=list(LIMITS), metavar="LIMIT")
     add("--quick", action="store_true", help="a smoke run: few tasks, once")

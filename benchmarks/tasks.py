@@ -10,6 +10,14 @@ def square(x: int) -> int:
     return x * x
 
 
+def count_to(number: int) -> int:
+    """Computes, for a time that grows with the number."""
+    total = 0
+    for step in range(number):
+        total += step
+    return total
+
+
 def size_of(array: "np.ndarray[Any, Any]") -> int:
     return array.nbytes
 

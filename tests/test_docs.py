@@ -187,6 +187,13 @@ def test_files_that_are_named_exist():
             assert (ROOT / name).exists(), (page, name)
 
 
+def test_what_was_measured_names_no_directory():
+    """Programs that failed may have said where they lay."""
+    page = (ROOT / "docs" / "performance.md").read_text()
+    text = re.sub(r"https?://\S+", "", page)
+    assert re.findall(r"(?<![\w.])/(?:\w[^\s/|]*/)+.*", text) == []
+
+
 def all_text(directory, pattern):
     """The sources, with string literals that stand one after the other joined."""
     text = "\n".join(path.read_text() for path in directory.rglob(pattern))
