@@ -268,10 +268,9 @@ send_parts(struct crew *crew, const int *ranks, size_t receivers,
     return status;
 }
 
-int
-crew_multicast(struct crew *crew, const int *ranks, size_t receivers,
-               enum verb verb, const struct header *header,
-               struct parcel *parcel)
+static int
+post(struct crew *crew, const int *ranks, size_t receivers, enum verb verb,
+     const struct header *header, struct parcel *parcel)
 {
     struct outgoing *outgoing = PyMem_RawMalloc(sizeof *outgoing);
     if (outgoing == NULL)
@@ -290,13 +289,22 @@ int
 crew_send(struct crew *crew, int rank, enum verb verb,
           const struct header *header, struct parcel *parcel)
 {
-    return crew_multicast(crew, &rank, 1, verb, header, parcel);
+    return post(crew, &rank, 1, verb, header, parcel);
+}
+
+int
+crew_multicast(struct crew *crew, const int *ranks, size_t receivers,
+               enum verb verb, const struct header *header,
+               struct parcel *parcel)
+{
+    return post(crew, ranks, receivers, verb, header, parcel);
 }
 
 int
 crew_broadcast(struct crew *crew, enum verb verb, const struct header *header,
                struct parcel *parcel)
 {
+    crew->released |= verb == VERB_RELEASE;
     for (int rank = 1; rank <= crew->workers; rank++) {
         if (crew_send(crew, rank, verb, header, parcel) < 0)
             return -1;

@@ -50,6 +50,8 @@ struct crew {
     int busy;                       /* the mailbox is in use: a map or a
                                        close runs; on a worker, it serves */
     int open_pools;
+    int released;                   /* workers may be elsewhere: in test_mode
+                                       they were let go, and may come back */
     uint64_t jobs, pools, callables;        /* numbers given out so far */
     struct crew_member *members;    /* [workers], rank - 1; on the master */
     struct crew_callable held[CALLABLE_SLOTS];
@@ -95,8 +97,8 @@ int crew_forget(struct crew *crew, uint64_t pool);
 /* parcel: NULL, or kept until the message has left. */
 int crew_send(struct crew *crew, int rank, enum verb verb,
               const struct header *header, struct parcel *parcel);
-/* To several workers, all different, that wait for messages: they pass it on
-   to each other, and none can tell. */
+/* To several idle workers, in ascending order, that were never released: they
+   pass it on to each other, and none can tell. */
 int crew_multicast(struct crew *crew, const int *ranks, size_t receivers,
                    enum verb verb, const struct header *header,
                    struct parcel *parcel);

@@ -100,13 +100,16 @@ receive_piece(struct inbox *inbox, void *base, size_t size)
     return status == TRANSPORT_OK ? accept(inbox, &arrival, base) : status;
 }
 
-/* Waits until those that a message is passed on to have it, as far as it was
-   passed on.  Nobody waits in a circle: rank 0 says of one message after the
-   other, to all in the same order, who passes it on to whom, and it does not
-   wait; so the earliest message that is not everywhere yet is held up by
-   nobody but the ranks that do not look at all. */
+/* Waits until those that the message is passed on to have it, as far as it
+   was passed on.
+
+   On one communicator nobody waits in a circle.  The notes tell all ranks of
+   the same messages in the same order, so the earliest one that is not
+   everywhere waits for no other.  It is held up only as long as rank 0 or a
+   rank on its way is outside MPI, or waits on another communicator: that none
+   is there for good is for the caller of multicast to know. */
 static int
-settle(struct inbox *inbox)
+await_relay(struct inbox *inbox)
 {
     struct patience patience = {.crowded = inbox->wire->crowded};
     int status;
@@ -119,20 +122,30 @@ settle(struct inbox *inbox)
     return status;
 }
 
-static int
-pass_on(struct inbox *inbox, const void *base, size_t size, int tag)
-{
-    return settle(inbox) < 0 ? TRANSPORT_FAILED
-                             : relay_pass(&inbox->relay, base, size, tag);
-}
-
-/* While a piece leaves, the next one comes. */
+/* Receives a piece and passes it on.  While it leaves, the next one comes. */
 static int
 relay_piece(struct inbox *inbox, void *base, size_t size)
 {
-    return receive_piece(inbox, base, size) < 0
+    return receive_piece(inbox, base, size) < 0 || await_relay(inbox) < 0
                ? TRANSPORT_FAILED
-               : pass_on(inbox, base, size, PIECE_TAG);
+               : relay_pass(&inbox->relay, base, size, PIECE_TAG);
+}
+
+static int
+receive_pieces(struct inbox *inbox, size_t size, size_t most, char *base,
+               char *scratch)
+{
+    int status = TRANSPORT_OK;
+
+    for (size_t done = 0; done < size && status == TRANSPORT_OK;
+         done += most) {
+        status = relay_piece(inbox, base != NULL ? base + done : scratch,
+                             piece_size(size, done, most));
+        if (status == TRANSPORT_OK && base == NULL) {
+            status = await_relay(inbox); /* the next one goes there, too */
+        }
+    }
+    return status == TRANSPORT_OK ? await_relay(inbox) : status;
 }
 
 /* What is dropped goes piece by piece to scratch memory: to receive less than
@@ -140,25 +153,19 @@ relay_piece(struct inbox *inbox, void *base, size_t size)
 static int
 receive_part(struct inbox *inbox, size_t size, char *base)
 {
+    size_t most = inbox->relay.multicast ? RELAY_PIECE_BYTES : PIECE_BYTES;
     char *scratch = NULL;
-    int status = TRANSPORT_OK;
+    int status;
 
     if (base == NULL) {
-        scratch = malloc(piece_size(size, 0));
+        scratch = malloc(piece_size(size, 0, most));
         if (scratch == NULL) {
             return wire_fail(inbox->wire, "malloc", "out of memory");
         }
     }
-    for (size_t done = 0; done < size && status == TRANSPORT_OK;
-         done += PIECE_BYTES) {
-        char *piece = base != NULL ? base + done : scratch;
-        status = relay_piece(inbox, piece, piece_size(size, done));
-        if (status == TRANSPORT_OK && scratch != NULL) {
-            status = settle(inbox);     /* the next one goes there, too */
-        }
-    }
+    status = receive_pieces(inbox, size, most, base, scratch);
     free(scratch);
-    return status == TRANSPORT_OK ? settle(inbox) : status;
+    return status;
 }
 
 /* Drops the parts below index that are still on their way. */
@@ -219,6 +226,7 @@ heed_note(struct inbox *inbox)
     if (arrival->size > sizeof(relay->note)) {
         return malformed(inbox, "a note that is too long");
     }
+    /* So short a message is here as soon as it is seen. */
     if (accept(inbox, arrival, &relay->note) < 0) {
         return TRANSPORT_FAILED;
     }
@@ -247,8 +255,6 @@ look(struct inbox *inbox)
     return status;
 }
 
-/* A frame may need its sender's help to come, who may be busy for an hour:
-   so this only begins. */
 static int
 begin_frame(struct inbox *inbox)
 {
@@ -258,9 +264,7 @@ begin_frame(struct inbox *inbox)
     if (drop_until(inbox, inbox->message.count) < 0) {
         return TRANSPORT_FAILED;
     }
-    if (!inbox->relay.awaited) {
-        inbox->relay.children = 0;
-    }
+    relay_end(&inbox->relay);
     status = look(inbox);
     if (status != TRANSPORT_OK) {
         return status;
@@ -270,32 +274,49 @@ begin_frame(struct inbox *inbox)
         < 0) {
         return TRANSPORT_FAILED;
     }
-    inbox->arriving = 1;
-    inbox->relay.awaited = 0;
+    relay_arrive(&inbox->relay);
     /* Whoever passes it on, what comes to another rank is rank 0's. */
     inbox->message = (struct transport_message){
         .source = inbox->wire->rank == 0 ? arrival->source : 0,
         .verb = arrival->tag};
+    inbox->frame_is = ARRIVING;
     return wire_accept(inbox->wire, arrival, inbox->frame, &inbox->request);
 }
 
+/* When the frame has come, it is passed on. */
+static int
+end_frame(struct inbox *inbox)
+{
+    int status = wire_test(inbox->wire, &inbox->request);
+
+    if (status != TRANSPORT_OK) {
+        return status;
+    }
+    inbox->frame_is = LEAVING;
+    return relay_pass(&inbox->relay, inbox->frame, inbox->arrival.size,
+                      inbox->message.verb);
+}
+
+/* A frame may need its sender's help to come, and that of those it is passed
+   on to, who may be busy for an hour: so nothing here waits for it. */
 int
 inbox_receive(struct inbox *inbox)
 {
-    int status = inbox->arriving ? TRANSPORT_OK : begin_frame(inbox);
+    int status = TRANSPORT_OK;
 
+    if (inbox->frame_is == HERE) {
+        status = begin_frame(inbox);
+    }
+    if (status == TRANSPORT_OK && inbox->frame_is == ARRIVING) {
+        status = end_frame(inbox);
+    }
     if (status == TRANSPORT_OK) {
-        status = wire_test(inbox->wire, &inbox->request);
+        status = relay_settle(&inbox->relay);
     }
     if (status != TRANSPORT_OK) {
         return status;
     }
-    inbox->arriving = 0;
+    inbox->frame_is = HERE;
     inbox->settled = 0;
-    if (pass_on(inbox, inbox->frame, inbox->arrival.size, inbox->message.verb)
-            < 0
-        || settle(inbox) < 0) {
-        return TRANSPORT_FAILED;
-    }
     return unpack(inbox, inbox->arrival.size);
 }

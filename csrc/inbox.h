@@ -9,7 +9,7 @@
 struct inbox {
     struct wire *wire;
     struct relay relay;             /* of what comes next, or came last */
-    int arriving;                   /* a frame is on its way: */
+    enum { HERE, ARRIVING, LEAVING } frame_is;
     struct wire_arrival arrival;
     struct wire_slot request;
     struct transport_message message;       /* the last one */
@@ -26,12 +26,12 @@ void inbox_init(struct inbox *inbox, struct wire *wire);
 void inbox_fini(struct inbox *inbox);
 
 /* The next message, if its frame has come: NOTHING if not, at once.  Drops
-   what was not taken of the last one, and waits for that; and until those to
-   whom it is to be passed on have it. */
+   what was not taken of the last one, and waits for that. */
 int inbox_receive(struct inbox *inbox);
 
 /* Receives part index, which is apart and not settled yet, and drops those
-   before it; base NULL: drops it, too. */
+   before it; base NULL: drops it, too.  Waits for those that it is passed on
+   to. */
 int inbox_take(struct inbox *inbox, size_t index, void *base);
 
 #endif

@@ -13,7 +13,6 @@
 #include "inbox.h"
 #include "outbox.h"
 #include "patience.h"
-#include "relay.h"
 
 #define ENDING_SECONDS 5.0
 #define RANKS_NAMED 4               /* in the line before an abort */
@@ -154,7 +153,7 @@ find_wrong(const struct mailbox *mailbox, int rank, int verb, size_t count)
         || (rank != 0 && wire->rank != 0)) {
         return "not between rank 0 and another";
     }
-    if (verb < 0 || verb >= NOTE_TAG || !frame_holds(count)) {
+    if (verb < 0 || verb >= VERB_TAGS || !frame_holds(count)) {
         return "no such verb, or too many parts";
     }
     return NULL;
@@ -194,6 +193,9 @@ mailbox_multicast(struct mailbox *mailbox, const int *ranks, size_t receivers,
     }
     for (size_t i = 0; i < receivers; i++) {
         const char *wrong = find_wrong(mailbox, ranks[i], verb, count);
+        if (i > 0 && ranks[i] <= ranks[i - 1]) {
+            wrong = "ranks that do not ascend";
+        }
         if (wrong != NULL) {
             return refuse(error, "multicast", wrong);
         }
@@ -337,9 +339,10 @@ mailbox_take(struct mailbox *mailbox, size_t index, void *base,
    Every rank says farewell once: rank 0 when it is done for good, another in
    answer to that; and a rank sends nothing after it.  Messages keep their
    order, so whoever has heard a farewell has received all that its sender
-   ever sent.  When rank 0 has heard all others, and another rank has heard
-   rank 0 and its own farewell has left, nothing is on its way, and
-   MPI_Finalize meets no message that nobody received.
+   ever sent, and all that others passed on, whose notes came before it.  When
+   rank 0 has heard all others, and another rank has heard rank 0 and its own
+   farewell has left, nothing is on its way, and MPI_Finalize meets no message
+   that nobody received.
 
    Nobody waits in a circle: a process says all the farewells that it owes as
    rank 0 before it waits for any, and then serves its mailboxes in turn, so

@@ -9,6 +9,8 @@
 #define PY_SSIZE_T_CLEAN
 #include "master.h"
 
+#include <stdlib.h>
+
 #include "errors.h"
 #include "lots.h"
 #include "rows.h"
@@ -99,23 +101,6 @@ abandon(struct job *job)
 }
 
 /* ---- handing out ------------------------------------------------------ */
-
-/* How many tasks there are, where that is known. */
-static uint64_t
-count_tasks(const struct job *job)
-{
-    PyObject *tasks = job->request->tasks;
-    if (job->rows != NULL)
-        return rows_count(job->rows);
-    if (PyList_CheckExact(tasks) || PyTuple_CheckExact(tasks)
-        || PyRange_Check(tasks)) {
-        Py_ssize_t size = PyObject_Size(tasks);
-        if (size >= 0)
-            return (uint64_t)size;
-        PyErr_Clear();          /* a range of more than there can be */
-    }
-    return SCHEDULE_UNKNOWN;
-}
 
 /* Sends what the codec found the workers' __main__ to lack. */
 static int
@@ -265,37 +250,34 @@ send_initializer(struct job *job, int worker)
     return 0;
 }
 
-/* The ranks of the worker and of others that have nothing to do and will soon
-   need the callable, too; none for whom there would be no task. */
+static int
+compare_ranks(const void *one, const void *other)
+{
+    return *(const int *)one - *(const int *)other;
+}
+
+/* The ranks of the idle workers that will need the callable and lack it. */
 static size_t
-find_idle(const struct job *job, int worker, int *ranks)
+find_idle(const struct job *job, int *ranks)
 {
     const struct crew *crew = job->crew;
-    uint64_t total = count_tasks(job), given = schedule_given(job->schedule);
-    uint64_t size = job->request->chunksize ? job->request->chunksize : 1;
-    size_t found = 0;
-    ranks[found++] = worker + 1;
-    for (int other = 0; other < crew->workers; other++) {
-        const struct crew_member *member = &crew->members[other];
-        if (given >= total || found >= (total - given - 1) / size + 1)
-            break;
-        if (other != worker && member->owed == 0
-            && member->held[job->slot] != crew->held[job->slot].number)
-            ranks[found++] = other + 1;
+    size_t idle = schedule_idle(job->schedule, ranks), found = 0;
+    for (size_t i = 0; i < idle; i++) {
+        int worker = ranks[i];
+        if (crew->members[worker].held[job->slot]
+            != crew->held[job->slot].number)
+            ranks[found++] = worker + 1;
     }
+    qsort(ranks, found, sizeof *ranks, compare_ranks);
     return found;
 }
 
-/* Sends the callable to these ranks, which lack it. */
+/* Sends the callable to these ranks. */
 static int
 send_callable(struct job *job, const int *ranks, size_t count)
 {
     struct crew_callable *callable = &job->crew->held[job->slot];
     struct header header = callable_header(job);
-    for (size_t i = 0; i < count; i++) {
-        if (send_initializer(job, ranks[i] - 1) < 0)
-            return -1;
-    }
     if (crew_multicast(job->crew, ranks, count, VERB_CALLABLE, &header,
                        callable->parcel)
         < 0)
@@ -305,31 +287,43 @@ send_callable(struct job *job, const int *ranks, size_t count)
     return 0;
 }
 
-/* A large one goes to all that are idle at once, along a tree: a busy worker
-   would hold up those that it is to pass it on to. */
+/* To all that are idle, among them the worker that is next. */
 static int
-send_large_callable(struct job *job, int worker)
+send_along_tree(struct job *job)
 {
     int *ranks = PyMem_RawMalloc((size_t)job->crew->workers * sizeof *ranks);
     if (ranks == NULL)
         return PyErr_NoMemory(), -1;
-    int status = send_callable(job, ranks, find_idle(job, worker, ranks));
+    int status = send_callable(job, ranks, find_idle(job, ranks));
     PyMem_RawFree(ranks);
     return status;
 }
 
-/* Sends what the worker must have before the chunk. */
+/* May the worker's callable travel along a tree?  Whoever passes it on must
+   look for messages, and one that is busy, or may be elsewhere, does not. */
+static int
+is_for_tree(const struct job *job, int worker)
+{
+    const struct crew *crew = job->crew;
+    return !crew->released && crew->members[worker].owed == 0
+           && parcel_size(crew->held[job->slot].parcel) > TREE_BYTES;
+}
+
+/* Sends what the worker must have before the chunk.  The initializer comes
+   last: it is user code, which those without a chunk do not run, and during
+   which nothing is passed on. */
 static int
 prepare(struct job *job, int worker)
 {
     const struct crew_callable *callable = &job->crew->held[job->slot];
     const struct crew_member *member = &job->crew->members[worker];
     int rank = worker + 1;
-    if (member->held[job->slot] == callable->number)
-        return send_initializer(job, worker);
-    if (member->owed == 0 && parcel_size(callable->parcel) > TREE_BYTES)
-        return send_large_callable(job, worker);
-    return send_callable(job, &rank, 1);
+    if (member->held[job->slot] != callable->number
+        && (is_for_tree(job, worker) ? send_along_tree(job)
+                                     : send_callable(job, &rank, 1))
+               < 0)
+        return -1;
+    return send_initializer(job, worker);
 }
 
 /* Once a job, when the workers have been sent all that the callable needs. */
@@ -583,6 +577,23 @@ is_stable(PyObject *tasks)
 {
     return PyList_CheckExact(tasks) || PyTuple_CheckExact(tasks)
            || PyObject_CheckBuffer(tasks);
+}
+
+/* How many tasks there are, where that is known. */
+static uint64_t
+count_tasks(const struct job *job)
+{
+    PyObject *tasks = job->request->tasks;
+    if (job->rows != NULL)
+        return rows_count(job->rows);
+    if (PyList_CheckExact(tasks) || PyTuple_CheckExact(tasks)
+        || PyRange_Check(tasks)) {
+        Py_ssize_t size = PyObject_Size(tasks);
+        if (size >= 0)
+            return (uint64_t)size;
+        PyErr_Clear();          /* a range of more than there can be */
+    }
+    return SCHEDULE_UNKNOWN;
 }
 
 static int

@@ -3,7 +3,7 @@
    A message travels as a frame (frame.h), whose tag is the verb, followed by
    the parts that are apart from it, in pieces tagged PIECE_TAG: those leave
    from the caller's memory, all else from a copy.  One that several ranks get
-   (relay.h) goes to the first of them only. */
+   goes to a few of them only (relay.h). */
 
 #include "outbox.h"
 
@@ -19,6 +19,7 @@ struct outgoing {
     struct outgoing *next;
     void *token;                    /* NULL: nothing is to be reaped */
     struct frame *frame;            /* behind requests, in this allocation */
+    size_t piece;                   /* bytes of a piece */
     size_t posted;
     size_t done;                    /* of the requests posted */
     struct wire_slot requests[];    /* the frame's, then one per piece */
@@ -31,17 +32,16 @@ outbox_init(struct outbox *outbox, struct wire *wire)
 }
 
 size_t
-piece_size(size_t size, size_t done)
+piece_size(size_t size, size_t done, size_t most)
 {
-    return size - done < PIECE_BYTES ? size - done : PIECE_BYTES;
+    return size - done < most ? size - done : most;
 }
 
-/* copies: to how many ranks it goes. */
+/* copies: to how many ranks it goes; piece: bytes of a piece. */
 static struct outgoing *
-outgoing_new(const struct frame_plan *plan, size_t copies)
+outgoing_new(const struct frame_plan *plan, size_t copies, size_t piece)
 {
-    size_t requests =
-        copies * (1 + plan->apart + plan->apart_bytes / PIECE_BYTES);
+    size_t requests = copies * (1 + plan->apart + plan->apart_bytes / piece);
     size_t offset =
         sizeof(struct outgoing) + requests * sizeof(struct wire_slot);
     struct outgoing *outgoing;
@@ -49,6 +49,7 @@ outgoing_new(const struct frame_plan *plan, size_t copies)
     offset = (offset + 7) & ~(size_t)7;
     outgoing = malloc(offset + plan->size);
     if (outgoing != NULL) {
+        outgoing->piece = piece;
         outgoing->posted = 0;
         outgoing->done = 0;
         outgoing->frame = (struct frame *)((char *)outgoing + offset);
@@ -74,10 +75,10 @@ post_pieces(struct outbox *outbox, struct outgoing *outgoing, int rank,
     int status = TRANSPORT_OK;
 
     for (size_t done = 0; done < part->size && status == TRANSPORT_OK;
-         done += PIECE_BYTES) {
+         done += outgoing->piece) {
         status = post(outbox, outgoing, rank, PIECE_TAG,
                       (const char *)part->base + done,
-                      piece_size(part->size, done));
+                      piece_size(part->size, done, outgoing->piece));
     }
     return status;
 }
@@ -195,12 +196,12 @@ settle_newest(struct outbox *outbox)
 
 /* The same to each of so many ranks. */
 static int
-send_copies(struct outbox *outbox, const int *ranks, size_t copies, int verb,
-            int expects, const struct transport_part *parts, size_t count,
-            void *token)
+send_copies(struct outbox *outbox, const int *ranks, size_t copies,
+            size_t piece, int verb, int expects,
+            const struct transport_part *parts, size_t count, void *token)
 {
     struct frame_plan plan = frame_plan(parts, count);
-    struct outgoing *outgoing = outgoing_new(&plan, copies);
+    struct outgoing *outgoing = outgoing_new(&plan, copies, piece);
     int status = TRANSPORT_OK;
 
     if (outgoing == NULL || reserve_token(outbox) < 0) {
@@ -220,7 +221,8 @@ int
 outbox_send(struct outbox *outbox, int rank, int verb, int expects,
             const struct transport_part *parts, size_t count, void *token)
 {
-    return send_copies(outbox, &rank, 1, verb, expects, parts, count, token);
+    return send_copies(outbox, &rank, 1, PIECE_BYTES, verb, expects, parts,
+                       count, token);
 }
 
 static int
@@ -228,7 +230,7 @@ send_note(struct outbox *outbox, int rank, const struct relay_note *note,
           size_t children)
 {
     struct frame_plan plan = {.size = relay_note_size(children)};
-    struct outgoing *outgoing = outgoing_new(&plan, 1);
+    struct outgoing *outgoing = outgoing_new(&plan, 1, PIECE_BYTES);
     int status;
 
     if (outgoing == NULL) {
@@ -251,14 +253,13 @@ outbox_multicast(struct outbox *outbox, const int *ranks, size_t receivers,
 
     for (size_t i = 1; i <= receivers; i++) {
         children = relay_note(&note, ranks, receivers, i);
-        if ((note.from != 0 || children > 0)
-            && send_note(outbox, ranks[i - 1], &note, children) < 0) {
+        if (send_note(outbox, ranks[i - 1], &note, children) < 0) {
             return TRANSPORT_FAILED;
         }
     }
     children = relay_note(&note, ranks, receivers, 0);
-    return send_copies(outbox, note.children, children, verb, 0, parts, count,
-                       token);
+    return send_copies(outbox, note.children, children, RELAY_PIECE_BYTES,
+                       verb, 0, parts, count, token);
 }
 
 void *

@@ -5,8 +5,6 @@
 
 #include "wire.h"
 
-#define PIECE_TAG (WIRE_TAGS - 1)   /* greater than any verb */
-
 /* Parts apart from the frame travel in pieces.  Far below the limit of one
    message, and so small that a piece nobody wants can go to scratch memory;
    yet its overhead is lost in the time its bytes take. */
@@ -37,7 +35,8 @@ void *outbox_reap(struct outbox *outbox);
 /* Finds out what has left: of all messages, or of a few more of them. */
 int outbox_progress(struct outbox *outbox, int all);
 
-/* The next piece of a part of which done bytes are behind us. */
-size_t piece_size(size_t size, size_t done);
+/* The next piece of a part of which done bytes are behind us, in pieces of so
+   many bytes at most. */
+size_t piece_size(size_t size, size_t done, size_t most);
 
 #endif

@@ -25,7 +25,8 @@ enum verb {
     /* master to worker */
     VERB_BIND = 1,      /* names to bind in __main__: stream */
     VERB_INITIALIZE,    /* pool: (initializer, initargs), run once a pool */
-    VERB_CALLABLE,      /* slot, callable: stream and buffers */
+    VERB_CALLABLE,      /* slot, callable: stream and buffers, unpickled when
+                           a chunk needs it */
     VERB_TASKS,         /* job, pool, callable, first, count, elapsed: the
                            tasks */
     VERB_ABANDON,       /* job, first: drop its tasks from first upwards */

@@ -47,6 +47,22 @@ relay_begin(struct relay *relay, size_t size)
     return NULL;
 }
 
+void
+relay_arrive(struct relay *relay)
+{
+    relay->multicast = relay->awaited;
+    relay->awaited = 0;
+}
+
+void
+relay_end(struct relay *relay)
+{
+    if (relay->multicast) {
+        relay->multicast = 0;
+        relay->children = 0;
+    }
+}
+
 int
 relay_pass(struct relay *relay, const void *base, size_t size, int tag)
 {

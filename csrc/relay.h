@@ -1,10 +1,10 @@
 /* relay.h -- a multicast message on its way through a rank.
 
-   Before such a message rank 0 sends a note to each rank that does not get it
-   from rank 0 itself or is to pass it on: from whom it will come, and whom it
-   goes to next.  The note comes in order with rank 0's other messages, and
-   until what it speaks of has come the rank looks at nothing else: so for its
-   receiver a multicast message is one of rank 0's, in its place. */
+   Before such a message rank 0 sends a note to each receiver: from whom it
+   will come, and whom it goes to next.  The note comes in order with rank 0's
+   other messages, and until what it speaks of has come the rank looks at
+   nothing else: so for its receiver a multicast message is one of rank 0's, in
+   its place. */
 
 #ifndef EZMPI_RELAY_H
 #define EZMPI_RELAY_H
@@ -12,7 +12,9 @@
 #include "tree.h"
 #include "wire.h"
 
-#define NOTE_TAG (WIRE_TAGS - 2)    /* greater than any verb */
+/* The pieces of such a message are so small that while one leaves the next one
+   comes, and so large that their overhead is lost in the time they take. */
+#define RELAY_PIECE_BYTES ((size_t)1 << 20)
 
 struct relay_note {
     int from;
@@ -21,7 +23,8 @@ struct relay_note {
 
 struct relay {
     struct wire *wire;
-    int awaited; /* the message of the note has not come */
+    int awaited; /* the message of the note, to come */
+    int multicast; /* so was the last one that came */
     struct relay_note note;
     size_t children;
     size_t leaving; /* requests, all for one range of bytes */
@@ -43,5 +46,8 @@ const char *relay_begin(struct relay *relay, size_t size);
 int relay_pass(struct relay *relay, const void *base, size_t size, int tag);
 /* NOTHING: not all has left yet. */
 int relay_settle(struct relay *relay);
+/* What was awaited comes now: it is the last message, until relay_end. */
+void relay_arrive(struct relay *relay);
+void relay_end(struct relay *relay);
 
 #endif

@@ -345,6 +345,22 @@ schedule_next(const struct schedule *schedule, uint64_t *count)
     return who_is_next(schedule);
 }
 
+size_t
+schedule_idle(const struct schedule *schedule, int *workers)
+{
+    uint64_t size = chunk_size(schedule), tasks = UINT64_MAX;
+    int worker = schedule->longest_idle;
+    size_t found = 0;
+    if (schedule->total != SCHEDULE_UNKNOWN)
+        tasks = left(schedule);
+    for (uint64_t given = 0; worker != NOBODY && given < tasks;
+         given += lower(size, tasks - given)) {
+        workers[found++] = worker;
+        worker = schedule->seats[worker].next;
+    }
+    return found;
+}
+
 uint64_t
 schedule_patience(const struct schedule *schedule, uint64_t count)
 {

@@ -7,6 +7,7 @@
 #ifndef EZMPI_SCHEDULE_H
 #define EZMPI_SCHEDULE_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct schedule;
@@ -37,6 +38,10 @@ void schedule_join(struct schedule *schedule, int worker);
 /* The worker that should get the next chunk and, in *count, how many tasks
    at most; -1 when none should get one now. */
 int schedule_next(const struct schedule *schedule, uint64_t *count);
+
+/* Lists the idle workers for whom there will be a chunk, in the order in which
+   they get one; returns how many there are. */
+size_t schedule_idle(const struct schedule *schedule, int *workers);
 
 /* That chunk's first task: one that came back, or else the first that was
    never handed out, which is schedule_given. */

@@ -24,7 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TRANSPORT_VERSION 1u
+#define TRANSPORT_VERSION 2u
 #define TRANSPORT_SYMBOL "ezmpi_transport"
 #define TRANSPORT_WORLD INT32_MIN   /* the handle that means COMM_WORLD */
 
@@ -106,11 +106,12 @@ struct transport {
     int (*send)(struct mailbox *mailbox, int rank, int verb, int expects,
                 const struct transport_part *parts, size_t count, void *token,
                 struct transport_error *error);
-    /* Rank 0 sends a message to several ranks, all different, in its place
-       among those that send sends to each; but it travels along a binomial
-       tree: the first of them pass it on to the others, in wait and take,
-       which block until those have it.  Meant for ranks that wait for
-       messages, and for many bytes. */
+    /* Rank 0 sends a message to several ranks, in ascending order, in its
+       place among those that send sends to each; but it travels along a
+       binomial tree.  Ranks pass it on to each other, its parts in take, which
+       blocks until those that they go to have them: so all of them must be in
+       wait, or come to it before they wait for anything else, and take the
+       parts at once. */
     int (*multicast)(struct mailbox *mailbox, const int *ranks,
                      size_t receivers, int verb,
                      const struct transport_part *parts, size_t count,

@@ -2,7 +2,7 @@
 
    A node hands the upper half of what is below it to a child, and goes on
    with the rest: so neighbours, which often share a host, pass messages to
-   each other, and the child with most to do is served first. */
+   each other. */
 
 #include "tree.h"
 

@@ -29,16 +29,18 @@ struct outcome {
 struct slot {
     uint64_t callable;          /* 0: empty */
     uint64_t pool;              /* that used it last */
-    uint64_t job;               /* that it was sent for */
+    uint64_t job;               /* that it was sent for, or loaded in */
+    struct parcel *parcel; /* until it is loaded, when a chunk needs it */
+    uint32_t flags;
     struct outcome outcome;
 };
 
 /* A pool whose initializer has run here. */
 struct initialized {
     uint64_t pool;
-    uint64_t job;               /* that it ran for */
-    PyObject *account;          /* why it failed, or NULL */
-    struct parcel *parcel;      /* if Ctrl-C was why: to run it again */
+    uint64_t job; /* that it ran for */
+    PyObject *account; /* why it failed, or NULL */
+    struct parcel *parcel; /* if Ctrl-C was why: to run it again */
     uint32_t flags;
     struct initialized *next;
 };
@@ -46,13 +48,13 @@ struct initialized {
 struct chunk {
     struct header header;
     struct parcel *parcel;
-    int64_t took;               /* nanoseconds, to come here */
-    struct outcome callable;    /* neither: asked for */
-    PyObject *account;          /* why none of it can run, or NULL */
-    uint32_t broken;            /* FLAG_BROKEN: the initializer is why */
-    int64_t began;              /* to run */
-    int is_back;                /* what is not begun goes back */
-    const char *doing;          /* what a failure is raised by */
+    int64_t took; /* nanoseconds, to come here */
+    struct outcome callable; /* neither: asked for */
+    PyObject *account; /* why none of it can run, or NULL */
+    uint32_t broken; /* FLAG_BROKEN: the initializer is why */
+    int64_t began; /* to run */
+    int is_back; /* what is not begun goes back */
+    const char *doing; /* what a failure is raised by */
     struct chunk *next;
 };
 
@@ -60,8 +62,8 @@ struct worker {
     struct slot slots[CALLABLE_SLOTS];
     struct initialized *initialized;
     struct chunk *first, **last;
-    uint64_t unbound_job;       /* job whose names could not be bound ... */
-    PyObject *unbound;          /* ... and why */
+    uint64_t unbound_job; /* job whose names could not be bound ... */
+    PyObject *unbound; /* ... and why */
     struct codec *codecs[2]; /* without and with dill; made when needed */
     uint64_t abandoned; /* job whose tasks ... */
     uint64_t abandoned_first; /* ... from this one on are dropped */
@@ -116,13 +118,21 @@ forget_initialized(struct worker *worker, uint64_t pool)
 }
 
 static void
+slot_clear(struct slot *slot)
+{
+    slot->callable = 0;
+    parcel_free(slot->parcel);
+    slot->parcel = NULL;
+    outcome_clear(&slot->outcome);
+}
+
+static void
 forget_callables(struct worker *worker, uint64_t pool)
 {
     for (int i = 0; i < CALLABLE_SLOTS; i++) {
         if (pool != 0 && worker->slots[i].pool != pool)
             continue;
-        worker->slots[i].callable = 0;
-        outcome_clear(&worker->slots[i].outcome);
+        slot_clear(&worker->slots[i]);
     }
 }
 
@@ -190,28 +200,47 @@ load_one(struct worker *worker, const struct parcel *parcel, uint32_t flags)
 /* ---- messages --------------------------------------------------------- */
 
 static int
-hold(struct crew *crew, struct worker *worker, const struct letter *letter)
+load_callable(struct crew *crew, struct worker *worker, struct slot *slot)
+{
+    if (slot->outcome.value != NULL || slot->outcome.account != NULL)
+        return 0;
+    slot->outcome.value = load_one(worker, slot->parcel, slot->flags);
+    parcel_free(slot->parcel);
+    slot->parcel = NULL;
+    if (slot->outcome.value == NULL)
+        slot->outcome.account =
+            errors_account(crew->rank, "unpickling the callable of task");
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* Gives the callable to chunks that asked for it (VERB_NEED). */
+static int
+supply_chunks(struct crew *crew, struct worker *worker, struct slot *slot)
+{
+    for (struct chunk *chunk = worker->first; chunk; chunk = chunk->next) {
+        if (chunk->header.callable != slot->callable || chunk->account
+            || chunk->callable.value || chunk->callable.account)
+            continue;
+        if (load_callable(crew, worker, slot) < 0)
+            return -1;
+        chunk->callable = outcome_keep(&slot->outcome);
+    }
+    return 0;
+}
+
+/* Takes over the letter's parcel. */
+static int
+hold(struct crew *crew, struct worker *worker, struct letter *letter)
 {
     struct slot *slot = &worker->slots[letter->header.slot % CALLABLE_SLOTS];
-    struct outcome outcome = {
-        load_one(worker, letter->parcel, letter->header.flags), NULL};
-    if (outcome.value == NULL
-        && (outcome.account =
-                errors_account(crew->rank, "unpickling the callable of task"))
-               == NULL)
-        return -1;
-    outcome_clear(&slot->outcome);
+    slot_clear(slot);
     slot->callable = letter->header.callable;
     slot->pool = letter->header.pool;
     slot->job = letter->header.job;
-    slot->outcome = outcome;
-    /* Chunks that asked for it (VERB_NEED) have waited for this. */
-    for (struct chunk *chunk = worker->first; chunk; chunk = chunk->next) {
-        if (chunk->header.callable == slot->callable && !chunk->callable.value
-            && !chunk->callable.account)
-            chunk->callable = outcome_keep(&slot->outcome);
-    }
-    return 0;
+    slot->flags = letter->header.flags;
+    slot->parcel = letter->parcel;
+    letter->parcel = NULL;
+    return supply_chunks(crew, worker, slot);
 }
 
 static int
@@ -310,7 +339,8 @@ static int
 is_held(const struct slot *slot, const struct header *header)
 {
     return slot->callable == header->callable
-           && (slot->outcome.value != NULL || slot->job == header->job);
+           && (slot->outcome.value != NULL || slot->parcel != NULL
+               || slot->job == header->job);
 }
 
 /* Finds what the chunk is to be run with, or why it cannot be. */
@@ -333,6 +363,9 @@ equip(struct crew *crew, struct worker *worker, struct chunk *chunk)
     if (!is_held(slot, header))
         return crew_send(crew, 0, VERB_NEED, header, NULL);
     slot->pool = header->pool;
+    slot->job = header->job;
+    if (chunk->account == NULL && load_callable(crew, worker, slot) < 0)
+        return -1;
     chunk->callable = outcome_keep(&slot->outcome);
     return 0;
 }

@@ -40,6 +40,12 @@ def test_large_callables(ranks):
     check("large_callable.py", ranks)
 
 
+@pytest.mark.parametrize("where", ["away", "circle", "end"])
+def test_large_callables_and_absent_workers(where):
+    pytest.importorskip("mpi4py", reason="needs mpi4py")
+    check("test_mode_large.py", 4, where)
+
+
 @pytest.mark.parametrize("ranks", [2, 8])
 def test_many_tasks_in_bounded_memory(ranks):
     check("million.py", ranks, 10**5)

@@ -489,6 +489,12 @@ test_wrong_multicast(void)
                                 bytes, &error)
               < 0);
     }
+    for (int other = 1; other >= 0; other--) {
+        ranks[1] = other;
+        CHECK(mailbox_multicast(world.boxes[0], ranks, 2, 1, &part, 1, bytes,
+                                &error)
+              < 0);
+    }
     ranks[0] = 0;
     CHECK(
         mailbox_multicast(world.boxes[1], ranks, 1, 1, &part, 1, bytes, &error)

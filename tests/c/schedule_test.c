@@ -750,6 +750,29 @@ run_pace(void)
 
 /* With many workers it is the master's time that counts, once as many tasks
    have come back. */
+/* Who is idle and will get a chunk, in turn. */
+static void
+run_idle(void)
+{
+    struct schedule_job job = {4, 10, 35, {0, 0}};
+    struct schedule *schedule = schedule_new(&job);
+    int workers[4];
+    CHECK(schedule_idle(schedule, workers) == 0);
+    for (int worker = 3; worker >= 0; worker--)
+        schedule_join(schedule, worker);
+    CHECK(schedule_idle(schedule, workers) == 4);
+    CHECK(workers[0] == 3 && workers[1] == 2 && workers[3] == 0);
+    schedule_give(schedule, 3, 10);
+    schedule_give(schedule, 2, 10);
+    CHECK(schedule_idle(schedule, workers) == 2 && workers[0] == 1);
+    CHECK(answer(schedule, 3, 0, 10, MILLISECOND) == 0);
+    schedule_give(schedule, 1, 10);
+    CHECK(schedule_idle(schedule, workers) == 1 && workers[0] == 0);
+    schedule_give(schedule, 0, 5);
+    CHECK(schedule_idle(schedule, workers) == 0);
+    schedule_free(schedule);
+}
+
 static void
 run_many_workers(void)
 {
@@ -884,6 +907,7 @@ main(void)
     run_pace();
     run_patience();
     run_no_overtaking();
+    run_idle();
     run_many_workers();
     printf("%ld runs\n", runs);
     return 0;

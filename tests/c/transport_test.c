@@ -268,8 +268,8 @@ discard(void)
     }
 }
 
-/* The ranks that get message number round, in an order of its own; how many
-   there are.  The same on every rank. */
+/* The ranks that get message number round; how many there are.  The same on
+   every rank. */
 static size_t
 choose_receivers(unsigned round, int *chosen)
 {
@@ -277,10 +277,9 @@ choose_receivers(unsigned round, int *chosen)
     unsigned draw = round * 2654435761u;
 
     for (int i = 0; i < ranks - 1; i++) {
-        int other = 1 + (i + (int)round) % (ranks - 1);
         draw = draw * 1103515245u + 12345u;
         if (draw >> 16 & 3 || (count == 0 && i == ranks - 2)) {
-            chosen[count++] = other;
+            chosen[count++] = 1 + i;
         }
     }
     return count;

@@ -1,10 +1,12 @@
 """Callables so large that idle workers pass them on to each other."""
 
+import collections
 import os
 import pickle
+import tempfile
 import time
 
-from cases import case, check_works, raised
+from cases import case, check_works, launchers_rank, raised
 
 from ezmpi import MPIPool
 
@@ -82,8 +84,25 @@ class Sleeper(Reader):
         return task
 
 
+class Dozer(Reader):
+    """Says where it ran."""
+
+    def __call__(self, task):
+        time.sleep(0.02)
+        return os.getpid()
+
+
 def prepare(value):
     os.environ["PREPARED"] = value
+
+
+def leave_trace(directory):
+    open(os.path.join(directory, str(os.getpid())), "wb").close()
+
+
+def nap_on(rank):
+    if launchers_rank() == rank:
+        time.sleep(NAP)
 
 
 def interrupt(result):
@@ -91,7 +110,6 @@ def interrupt(result):
 
 
 def main(pool):
-    workers = pool.size
     for number in range(1, 8):
         case(f"callable {number}")
         assert pool.map(Reader(number), range(1, 9)) == list(range(1, 9))
@@ -102,7 +120,7 @@ def main(pool):
         reader.data[:] = bytes([number]) * SIZE
         assert pool.map(reader, range(1, 9), chunksize=1) == list(range(1, 9))
     case("changed in place by the tasks")
-    seen = pool.map(Changer(20), range(4 * workers), chunksize=1)
+    seen = pool.map(Changer(20), range(4 * pool.size), chunksize=1)
     assert set(seen) >= {21} and min(seen) == 21, seen
     assert all(n == 21 or n - 1 in seen for n in seen), seen
     case("a closure")
@@ -117,13 +135,16 @@ def main(pool):
     assert "cannot be unpickled" in str(raised(pool.map, Broken(1), range(1, 9)))
     check_works(pool)
     assert pool.map(Reader(11), range(1, 9)) == list(range(1, 9))
-    if workers > 1:
-        case("a worker that is still busy")
-        raised(pool.map, Sleeper(1), range(workers), callback=interrupt, chunksize=1)
-        start = time.monotonic()
-        assert pool.map(Reader(12), range(1, 9), chunksize=1) == list(range(1, 9))
-        assert time.monotonic() - start < NAP, "the others waited for it"
     assert pool.map(Reader(13), range(1, 9)) == list(range(1, 9))
+
+
+def busy(pool):
+    case("a worker that is still busy")
+    raised(pool.map, Sleeper(1), range(pool.size), callback=interrupt, chunksize=1)
+    start = time.monotonic()
+    assert pool.map(Reader(12), range(1, 9), chunksize=1) == list(range(1, 9))
+    assert time.monotonic() - start < NAP, "the others waited for it"
+    assert pool.map(Reader(17), range(1, 9)) == list(range(1, 9))
 
 
 with MPIPool() as pool:
@@ -131,4 +152,16 @@ with MPIPool() as pool:
     case("an initializer")
     with MPIPool(initializer=prepare, initargs=("yes",)) as second:
         assert second.map(Prepared(14), range(1, 9)) == list(range(1, 9))
+    case("no initializer where there is no task")
+    with tempfile.TemporaryDirectory() as directory:
+        with MPIPool(initializer=leave_trace, initargs=(directory,)) as second:
+            assert second.map(Reader(15), iter([1])) == [1]
+        assert len(os.listdir(directory)) == 1
+    case("an initializer that is slow on one rank")
+    with MPIPool(initializer=nap_on, initargs=(pool.size,)) as second:
+        pids = second.map(Dozer(16), range(8 * pool.size), chunksize=1)
+        counts = sorted(collections.Counter(pids).values())
+        assert len(counts) == pool.size and 1 not in counts[1:], counts
+    if pool.size > 1:
+        busy(pool)
 print("ok")
