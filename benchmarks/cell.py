@@ -33,7 +33,7 @@ def timed(work: Work, pool_map: Map, n: int) -> Tuple[float, object]:
 
 
 def measure(row: Row, pool_map: Map, n: int, budget: float) -> Tuple[int, float]:
-    few = max(1, n // 50)
+    few = n if row.in_one else max(1, n // 50)
     work = row.prepare()
     seconds, results = timed(work, pool_map, few)  # also connects, imports, ...
     if results != work(serial, few):
