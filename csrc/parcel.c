@@ -6,8 +6,11 @@
 #include "parcel.h"
 
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define FIRST_CAPACITY 240      /* a few atoms need no second allocation */
+#define HUGE_MIN ((size_t)4 << 20)      /* as numpy: below it is no gain */
 
 struct buffer {
     PyObject *owner;
@@ -220,6 +223,22 @@ parcel_parts(const struct parcel *parcel, struct transport_part *parts)
                                                parcel->buffers[i].size};
 }
 
+/* In huge pages, as numpy has its arrays, where the kernel gives these: most
+   of what a large array costs is the faults of its pages.  No harm if not. */
+static void
+ask_for_huge_pages(char *base, size_t size)
+{
+#ifdef MADV_HUGEPAGE
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t before = (page - (uintptr_t)base % page) % page;
+    if (size >= HUGE_MIN)
+        madvise(base + before, size - before, MADV_HUGEPAGE);
+#else
+    (void)base;
+    (void)size;
+#endif
+}
+
 struct parcel *
 parcel_for(const struct transport_part *parts, size_t count)
 {
@@ -235,6 +254,7 @@ parcel_for(const struct transport_part *parts, size_t count)
             PyByteArray_FromStringAndSize(NULL, (Py_ssize_t)parts[i].size);
         if (owner == NULL)
             goto failed;
+        ask_for_huge_pages(PyByteArray_AS_STRING(owner), parts[i].size);
         parcel->buffers[parcel->count++] = (struct buffer){
             owner, PyByteArray_AS_STRING(owner), parts[i].size};
     }
