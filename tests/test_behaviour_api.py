@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from launch import check
@@ -28,7 +29,8 @@ def test_the_users_own_messages(ranks):
 
 def modules(code):
     code += "; import sys; print(*sys.modules)"
-    return set(subprocess.check_output([sys.executable, "-c", code], text=True).split())
+    command, here = [sys.executable, "-c", code], Path(__file__).parent
+    return set(subprocess.check_output(command, text=True, cwd=str(here)).split())
 
 
 def test_import_brings_little():
