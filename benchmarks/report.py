@@ -160,6 +160,7 @@ def report(results: Results, limits: Dict[str, Run]) -> str:
         f"fit {results.plan.budget:g} s.",
         measured(results),
     ]
+    parts += [f"{EVERY_ROW[row].title}: {why}." for row, why in results.skipped.items()]
     if FLOOR in results.pools:
         parts += [
             "Time over that of the floor: C with MPI_Send and MPI_Recv, one message a "

@@ -1,7 +1,8 @@
 """The figures of a benchmark run, and what follows from them."""
 
 import statistics
-from typing import Any, Dict, List, NamedTuple, Optional
+from types import MappingProxyType
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 from sweeps import EVERY_ROW
 
@@ -9,10 +10,17 @@ Run = Dict[str, Any]  # what a process printed, or {"error": why it printed noth
 
 
 class Results:
-    def __init__(self, rows: List[str], pools: List[str], plan: "Plan") -> None:
+    def __init__(
+        self,
+        rows: List[str],
+        pools: List[str],
+        plan: "Plan",
+        skipped: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.rows = rows
         self.pools = pools
         self.plan = plan
+        self.skipped = skipped  # rows that are not measured, and why
         self.runs: Dict[str, Dict[str, List[Run]]] = {
             row: {pool: [] for pool in pools} for row in rows
         }

@@ -18,6 +18,7 @@ Work = Callable[[Map, int], object]
 Prepare = Callable[[], Work]
 
 MB = 1_000_000
+COPIES = 8  # of an array that a pool may hold on all its ranks, pickles included
 WALKERS, DIMENSIONS = 32, 5
 
 
@@ -41,6 +42,8 @@ class Row(NamedTuple):
     chunksize: Optional[int] = None  # None: the pool's default
     workers: int = 1
     by_value: bool = False  # needs dill: pools that have it as an option get it
+    in_one: bool = False  # the n units are one task, of n times the size
+    memory: int = 0  # bytes a unit that all ranks together need, where they are many
     targets: Mapping[str, float] = SCHWIMMBAD  # our speed over a pool's, at least
 
 
@@ -86,6 +89,10 @@ def arrays_in() -> Work:
 
 def arrays_out() -> Work:
     return lambda map, n: [array[0] for array in map(tasks.make_array, range(n))]
+
+
+def array_out() -> Work:
+    return lambda map, n: map(tasks.make_large_array, [n])[0][0]
 
 
 def callable_of(make: Callable[[int], Callable[[int], int]]) -> Prepare:
@@ -244,6 +251,16 @@ ROWS: Dict[str, Row] = {
         Floor(back=8 * MB),
         chunksize=1,
         targets=LARGE,
+    ),
+    "array-out-1GB": Row(
+        "one array of n times 8 MB as result",
+        "MB/s",
+        125,
+        array_out,
+        Floor(back=8 * MB),
+        targets=LARGE,
+        in_one=True,
+        memory=COPIES * 8 * MB,
     ),
     "callable-1MB": Row(
         "callable holding 1 MB (bytes)",

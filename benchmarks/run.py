@@ -13,7 +13,6 @@ import json
 import math
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,13 +21,12 @@ from typing import Any, Dict, Iterator, List, Tuple
 
 from limits import LIMITS
 from pools import FLOOR, OURS, POOLS, REFERENCE, Pool
+from programs import BUILD, HERE, compile_c, tool
 from report import machine, number, report, verdicts, versions
 from results import Plan, Results, Run
-from rows import ROWS, UNITS
+from rows import ROWS, UNITS, Row
 from sweeps import EVERY_ROW
 
-HERE = Path(__file__).resolve().parent
-BUILD = HERE.parent / "build" / "benchmarks"  # the floor, and what is pinned
 QUICK: Dict[str, Any] = {
     "repeat": 1,
     "scale": 0.01,
@@ -43,22 +41,7 @@ END_SECONDS = 5  # what a launcher gets to end its ranks
 PATIENCE = 2  # a cell that hung so often is not run again
 
 
-def tool(name: str) -> str:
-    """The environment's own program, or the one on PATH."""
-    beside = Path(sys.executable).parent / name
-    found = str(beside) if beside.exists() else shutil.which(name)
-    if found is None:
-        raise SystemExit(f"{name} was not found; pip install mpich brings it")
-    return found
-
-
 # ---- preparing ----
-
-
-def compile_floor() -> None:
-    BUILD.mkdir(parents=True, exist_ok=True)
-    source, program = str(HERE / "floor.c"), str(BUILD / "floor")
-    subprocess.run([tool("mpicc"), "-O2", source, "-o", program], check=True)
 
 
 def pinned_place(pool: Pool) -> Path:
@@ -87,6 +70,28 @@ def install(pool: Pool) -> None:
     subprocess.run([*pip, "--target", str(place), package], check=True)
 
 
+# ---- rows that need much memory ----
+
+
+def available_memory() -> int:
+    """Bytes, as the system estimates; all where it does not tell."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    found = [line.split() for line in lines if line.startswith("MemAvailable:")]
+    return int(found[0][1]) * 1024 if found else sys.maxsize
+
+
+def without_memory(plan: Plan, rows: List[str]) -> Dict[str, str]:
+    """The rows that this machine has not enough memory for, and what to say of them."""
+    there = available_memory()
+    needed = {row: plan.n(row) * EVERY_ROW[row].memory for row in rows}
+    return {
+        row: f"not measured: needs {size / 1e9:.1f} GB of memory, there are "
+        f"{there / 1e9:.1f} GB"
+        for row, size in needed.items()
+        if size > there
+    }
+
+
 # ---- running ----
 
 
@@ -104,14 +109,20 @@ def command(plan: Plan, row_name: str, pool_name: str) -> List[str]:
         mpiexec=plan.mpiexec,
         ranks=row.workers + 1,
         python=shlex.quote(python),
-        floor=shlex.quote(str(BUILD / "floor")),
+        floor=shlex.quote(str(BUILD / FLOOR)),
     )
     arguments = [row_name, pool_name, n, plan.budget]
     if pool_name == FLOOR:
-        there, back, once, tasks, maps = row.floor
-        maps, tasks = (n * maps, tasks) if tasks else (1, n)
-        arguments = [maps, tasks, there, back, once]
+        arguments = floor_arguments(row, n)
     return [*shlex.split(program), *map(str, arguments)]
+
+
+def floor_arguments(row: Row, n: int) -> List[Any]:
+    there, back, once, tasks, maps = row.floor
+    if row.in_one:
+        return [1, 1, there, n * back, once]
+    maps, tasks = (n * maps, tasks) if tasks else (1, n)
+    return [maps, tasks, there, back, once]
 
 
 def environment(pool: Pool) -> Dict[str, str]:
@@ -203,11 +214,14 @@ def measure(results: Results) -> None:
 
 
 def measure_limit(plan: Plan, name: str) -> Run:
-    ranks = str(LIMITS[name].ranks)
+    ranks = LIMITS[name].ranks
+    launcher = shlex.split(plan.mpiexec)
     scale = str(1.0 if plan.scale == 1 else QUICK_LIMIT)
-    program = [*shlex.split(plan.mpiexec), "-n", ranks, sys.executable, "limits.py"]
+    program = [sys.executable, "limits.py", name, scale, *launcher]
+    if ranks > 0:
+        program = [*launcher, "-n", str(ranks), *program]
     limit = plan.limit + LIMIT_SECONDS
-    done = run_command([*program, name, scale], dict(os.environ), limit)
+    done = run_command(program, dict(os.environ), limit)
     print(f"{name}: {done.get('value', done)}", file=sys.stderr)
     return done
 
@@ -262,16 +276,26 @@ def works(results: Results) -> bool:
 
 
 def all_targets_met(results: Results, limits: Dict[str, Run]) -> bool:
-    return all(verdict == "met" for _, _, _, verdict in verdicts(results)) and all(
-        LIMITS[name].is_met(done.get("value", math.nan)) for name, done in limits.items()
+    return (
+        not results.skipped
+        and all(verdict == "met" for _, _, _, verdict in verdicts(results))
+        and all(
+            LIMITS[name].is_met(done.get("value", math.nan))
+            for name, done in limits.items()
+        )
     )
 
 
 def main() -> int:
     options = parse_options()
-    results = Results(options.rows, options.pools, make_plan(options))
+    plan = make_plan(options)
+    skipped = without_memory(plan, options.rows)
+    for row, why in skipped.items():
+        print(f"{row}: {why}", file=sys.stderr)
+    rows = [row for row in options.rows if row not in skipped]
+    results = Results(rows, options.pools, plan, skipped)
     if FLOOR in results.pools:
-        compile_floor()
+        compile_c(FLOOR)
     for pool in results.pools:
         install(POOLS[pool])
         make_environment(POOLS[pool])

@@ -23,15 +23,20 @@ def size_of(array: "np.ndarray[Any, Any]") -> int:
 
 
 @functools.lru_cache(maxsize=1)
-def _zeros(count: int) -> "np.ndarray[Any, Any]":
-    return np.zeros(count)
+def _ones(count: int) -> "np.ndarray[Any, Any]":
+    return np.ones(count)  # written, since zeros need no memory of their own
 
 
 def make_array(number: int) -> "np.ndarray[Any, Any]":
     """The worker's one array of 8 MB, so that making it is not what is measured."""
-    array = _zeros(1_000_000)
+    array = _ones(1_000_000)
     array[0] = number
     return array
+
+
+def make_large_array(size: int) -> "np.ndarray[Any, Any]":
+    """The same, of size times 8 MB."""
+    return _ones(size * 1_000_000)
 
 
 class Holder:

@@ -3,6 +3,10 @@
 >>> from ezmpi import MPIPool  # start with: mpiexec -n 4 python script.py
 """
 
+# Every rank waits for what is imported here, and typing, pickle.py, traceback, socket
+# and the like would take several times as long as the package. typing is for type
+# checkers, to whom TYPE_CHECKING is true; the rest is imported where a run needs it.
+
 try:
     from . import _ezmpi  # noqa: F401
 except ImportError as error:

@@ -5,32 +5,37 @@ made.  dill writes them by value; what the workers' ``__main__`` holds under its
 stays a reference, so that ``isinstance`` and enum members keep their meaning.
 """
 
+from __future__ import annotations
+
 import collections
 import copyreg
-import enum
 import functools
-import importlib
 import io
 import itertools
+import os
 import sys
 import types
-import uuid
 import weakref
-from typing import (
-    AbstractSet,
-    Any,
-    Callable,
-    Container,
-    Dict,
-    Iterator,
-    Optional,
-    Set,
-    Tuple,
-    Type,
-    TypeVar,
-)
 
 from ._main import NAMED, is_by_value, is_main_reference, main_object
+
+TYPE_CHECKING = False  # typing is not imported: see __init__.py
+if TYPE_CHECKING:
+    from typing import (
+        AbstractSet,
+        Any,
+        Callable,
+        Container,
+        Dict,
+        Iterator,
+        Optional,
+        Set,
+        Tuple,
+        Type,
+    )
+
+    _Names = Tuple[str, str, str, Optional[str]]
+    _Attributes = Dict[str, Any]
 
 _PROTOCOL = 5
 
@@ -40,7 +45,7 @@ _classes: "weakref.WeakValueDictionary[str, type]" = weakref.WeakValueDictionary
 _origins: "weakref.WeakKeyDictionary[type, Tuple[str, Optional[bytes]]]"
 _origins = weakref.WeakKeyDictionary()
 _fresh_origin: Iterator[str] = map(
-    "{}-{}".format, itertools.repeat(uuid.uuid4().hex), itertools.count()
+    "{}-{}".format, itertools.repeat(os.urandom(16).hex()), itertools.count()
 )
 
 
@@ -87,6 +92,8 @@ class ByValue:
     def persistent_id(self, obj: Any) -> Optional[Tuple[Any, ...]]:
         """How dill is to refer to an object in its stream; None: by value."""
         if isinstance(obj, types.ModuleType):
+            import importlib
+
             return importlib.import_module, (obj.__name__,)
         if not isinstance(obj, NAMED):
             return None
@@ -125,6 +132,8 @@ def loads(pickled: bytes) -> Any:
 
 @functools.lru_cache(maxsize=None)
 def _pickler_type() -> Callable[[io.BytesIO, ByValue], Any]:
+    from typing import TypeVar
+
     import dill  # here: importing it takes longer than all the rest
 
     class Pickler(dill.Pickler):  # type: ignore[misc, name-defined, unused-ignore]
@@ -161,10 +170,6 @@ def _unpickler_type() -> Type[Any]:
 
 # --- classes that dill writes wrongly, or not at all (0.4.1) ---
 
-_Names = Tuple[str, str, str, Optional[str]]
-_Attributes = Dict[str, Any]
-
-
 _FILES = (
     io.TextIOWrapper,
     io.FileIO,
@@ -191,6 +196,8 @@ def _reduce_memmap(obj: Any) -> Any:
 
 
 def _reduce_typevar(var: Any) -> Any:
+    from typing import TypeVar
+
     if var.__module__ != "__main__":
         return NotImplemented
     variance = {
@@ -203,6 +210,8 @@ def _reduce_typevar(var: Any) -> Any:
 
 
 def _reduce_class(cls: type) -> Any:
+    import enum
+
     if not is_by_value(cls) and cls.__module__ != "__main__":
         return NotImplemented
     if issubclass(cls, enum.Enum):

@@ -7,12 +7,26 @@ asks it about every function and class that it meets, and what they read from
 ``__main__`` and the workers lack travels ahead of them, to be bound there.
 """
 
-import dis
+from __future__ import annotations
+
 import functools
 import sys
 import types
 import weakref
-from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Optional, Set, Tuple
+
+TYPE_CHECKING = False  # typing is not imported: see __init__.py
+if TYPE_CHECKING:
+    from typing import (
+        Any,
+        Callable,
+        Dict,
+        FrozenSet,
+        Iterable,
+        List,
+        Optional,
+        Set,
+        Tuple,
+    )
 
 _UNKNOWN = object()  # what no name is bound to
 _CONTAINER_LIMIT = 1000  # longer lists are data, not tables of functions
@@ -64,6 +78,8 @@ class Held:
 @functools.lru_cache(maxsize=4096)
 def _names_read(code: types.CodeType) -> FrozenSet[str]:
     """The global names that the code, or code inside it, reads."""
+    import dis  # here: many jobs read no name
+
     names = {
         instruction.argval
         for instruction in dis.get_instructions(code)

@@ -4,18 +4,22 @@ Only functions, classes and modules are looked at; all else the C pickler does a
 What it cannot do at all is handed to dill.
 """
 
-import importlib
+from __future__ import annotations
+
+import _pickle as pickle  # pickle.py adds nothing but the time to import it
 import io
-import pickle
 import types
-from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from . import _by_value
 from ._main import NAMED, Held, MainRecord, is_by_value, namespace
 
-_PROTOCOL = 5
+TYPE_CHECKING = False  # typing is not imported: see __init__.py
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, List, Optional, Tuple
 
-BufferCallback = Callable[[Any], Any]
+    BufferCallback = Callable[[Any], Any]
+
+_PROTOCOL = 5
 
 
 class Encoder:
@@ -143,6 +147,8 @@ class _Pickler(pickle.Pickler):
         elif isinstance(obj, NAMED):
             self._encoder.meet(obj)
         elif type(obj) is types.ModuleType:
+            import importlib
+
             return importlib.import_module, (obj.__name__,)
         return NotImplemented
 

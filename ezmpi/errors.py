@@ -1,9 +1,17 @@
 """The exceptions of ezmpi, and how one travels from a worker to the master."""
 
-import pickle
-import socket
-import traceback
-from typing import Any, Optional, Tuple
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False  # typing is not imported: see __init__.py
+if TYPE_CHECKING:
+    from typing import Any, Optional, Tuple
+
+    # What a worker sends of an exception: its pickle or None, whether it was a
+    # SystemExit, its type and message as text, the traceback, what was being done with
+    # the task, where.
+    _Account = Tuple[Optional[bytes], bool, str, str, str, str]
 
 __all__ = [
     "BrokenPoolError",
@@ -142,13 +150,12 @@ class RemoteTraceback(Exception):
         return self.text
 
 
-# What a worker sends of an exception: its pickle or None, whether it was a
-# SystemExit, its type and message as text, the traceback, what was being done with the
-# task, where.
-_Account = Tuple[Optional[bytes], bool, str, str, str, str]
+# What few runs need is imported where it is needed.
 
 
 def _text(exception: BaseException) -> str:
+    import traceback
+
     try:
         lines = traceback.format_exception_only(type(exception), exception)
         return "".join(lines).strip()
@@ -157,6 +164,8 @@ def _text(exception: BaseException) -> str:
 
 
 def _traceback(exception: BaseException) -> str:
+    import traceback
+
     try:
         return "".join(
             traceback.format_exception(
@@ -178,6 +187,14 @@ def _pickled(exception: BaseException) -> Optional[bytes]:
 
 def _account(exception: BaseException, rank: int, what: str) -> _Account:
     """What a worker tells of an exception; can always be pickled."""
+    while True:
+        try:
+            return _describe(exception, rank, what)
+        except KeyboardInterrupt:  # comes to the master, too, who raises it
+            continue
+
+
+def _describe(exception: BaseException, rank: int, what: str) -> _Account:
     is_exit = isinstance(exception, SystemExit)
     if is_exit:
         exception_to_send: BaseException = TaskExit(exception.code)  # type: ignore
@@ -189,11 +206,13 @@ def _account(exception: BaseException, rank: int, what: str) -> _Account:
         _text(exception),
         _traceback(exception),
         what,
-        f"rank {rank} on {socket.gethostname()}",
+        f"rank {rank} on {os.uname().nodename}",
     )
 
 
 def _load(pickled: Optional[bytes]) -> Optional[BaseException]:
+    import pickle
+
     if pickled is None:
         return None
     try:
@@ -221,7 +240,7 @@ def _restore(account: _Account, task: int, broken: bool) -> BaseException:
 
 def _note(exception: BaseException, what: str, task: int) -> None:
     """Say of an exception raised in the master which task it belongs to."""
-    note = f"Raised by {what} task {task}, rank 0 on {socket.gethostname()}."
+    note = f"Raised by {what} task {task}, rank 0 on {os.uname().nodename}."
     if not _add_note(exception, note) and exception.__cause__ is None:
         exception.__cause__ = RemoteTraceback(note)
 

@@ -1,25 +1,20 @@
 """MPIPool: the C type and the conveniences that need no speed."""
 
+from __future__ import annotations
+
 import atexit
 import functools
 import itertools
+import os
 import sys
-import uuid
 import weakref
-from types import TracebackType
-from typing import (
-    Any,
-    Callable,
-    Iterable,
-    List,
-    Optional,
-    Set,
-    Tuple,
-    Type,
-    Union,
-)
 
 from . import _ezmpi, _mpi
+
+TYPE_CHECKING = False  # typing is not imported: see __init__.py
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any, Callable, Iterable, List, Optional, Set, Tuple, Type, Union
 
 __all__ = ["MPIPool"]
 
@@ -27,7 +22,7 @@ _ENDING_SECONDS = 5.0  # what busy workers get to end with the master ...
 _INTERRUPTED_SECONDS = 2.0  # ... and when Ctrl-C ended it: somebody waits
 
 # A pool that comes back to the process that made it is that pool again.
-_process_token = uuid.uuid4().hex
+_process_token = os.urandom(16).hex()
 _pools: "weakref.WeakValueDictionary[int, MPIPool]" = weakref.WeakValueDictionary()
 
 

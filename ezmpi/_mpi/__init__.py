@@ -4,23 +4,30 @@ Called when the first pool needs it, never at import. The shared objects beside 
 file are the transports, one for each MPI that ezmpi was built with.
 """
 
-import contextlib
+from __future__ import annotations
+
 import functools
 import os
-from typing import Any, Iterator, NamedTuple, NoReturn
 
 from .. import _ezmpi
 from ..errors import TransportError
 from . import choice, libraries
 from .launcher import find_launcher, raise_once
 
+TYPE_CHECKING = False  # typing is not imported: see __init__.py
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
 WORLD = -(2**31)  # TRANSPORT_WORLD in transport.h
 
 
-class _Loaded(NamedTuple):
-    capsule: Any
-    library: choice.Library
-    family: str  # whose launchers can start it
+class _Loaded:
+    """The transport; family: whose launchers can start it."""
+
+    def __init__(self, capsule: Any, library: choice.Library, family: str) -> None:
+        self.capsule = capsule
+        self.library = library
+        self.family = family
 
 
 @functools.lru_cache(maxsize=None)
@@ -135,23 +142,22 @@ def handle(comm: Any) -> int:
 def communicator(handle: int) -> Any:
     """mpi4py's object for a handle where mpi4py is there, else the handle."""
     try:
-        with _mpi4py_takes(_load().library.path):
-            from mpi4py import MPI
+        MPI = _mpi4py(_load().library.path)
     except (ImportError, RuntimeError):  # RuntimeError: it found no library
         return handle
     return MPI.COMM_WORLD if handle == WORLD else MPI.Comm.f2py(handle)
 
 
-@contextlib.contextmanager
-def _mpi4py_takes(library: str) -> Iterator[None]:
-    """Have mpi4py, if it is imported now, take our library and no other."""
+def _mpi4py(library: str) -> Any:
+    """mpi4py's module; if it is imported now, it takes our library and no other."""
     name = "MPI4PY_LIBMPI"
     before = os.environ.get(name)
     os.environ[name] = library
     try:
-        yield
+        from mpi4py import MPI
     finally:
         if before is None:
             del os.environ[name]
         else:
             os.environ[name] = before
+    return MPI

@@ -1,12 +1,17 @@
 """The rules: which transport, on which MPI library; and what to do if none fits."""
 
+from __future__ import annotations
+
 import os
 import sys
-from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import TransportError
 from . import libraries
 from .launcher import Launcher, LauncherError
+
+TYPE_CHECKING = False  # typing is not imported: see __init__.py
+if TYPE_CHECKING:
+    from typing import Iterator, List, Optional, Sequence, Tuple
 
 _ABI = "mpiabi"  # the transport for the ABI of MPI 5, which several MPIs have
 
@@ -18,19 +23,21 @@ _SONAMES = {
 }
 
 
-class Transport(NamedTuple):
+class Transport:
     """A transport as it was compiled; `needs` is the soname of its library."""
 
-    name: str
-    path: str
-    needs: str
+    def __init__(self, name: str, path: str, needs: str) -> None:
+        self.name = name
+        self.path = path
+        self.needs = needs
 
 
-class Library(NamedTuple):
+class Library:
     """An MPI library, and why it is taken."""
 
-    path: str
-    why: str
+    def __init__(self, path: str, why: str) -> None:
+        self.path = path
+        self.why = why
 
 
 def compiled() -> List[Transport]:
@@ -163,19 +170,20 @@ def _for_launcher(
             f"{os.environ['EZMPI_MPI']} asks for another MPI. Start the script with the "
             "launcher of that MPI, or take the launcher's: unset EZMPI_MPI"
         )
-    usable = _of_name([transport.needs for transport in transports])
-    start = run(usable[0], launcher.ranks) if usable else "its launcher"
+    usable = next(_of_name([transport.needs for transport in transports]), None)
+    start = run(usable, launcher.ranks) if usable else "its launcher"
     sonames = [soname for name in launcher.families for soname in _SONAMES[name]]
     raise LauncherError(
         f"this process was started by {launcher.name}, but ezmpi has a transport for "
         f"{_list(transports)} only. Start the script with that MPI: {start}; or compile "
-        "a transport for the launcher's MPI: " + _compile(*_of_name(sonames)[:1])
+        "a transport for the launcher's MPI: " + _compile(next(_of_name(sonames), None))
     )
 
 
-def _of_name(sonames: Sequence[str]) -> List[str]:
+def _of_name(sonames: Sequence[str]) -> Iterator[str]:
+    """The installed libraries of these names, the nearest first; looks as it goes."""
     paths = libraries.installed(sonames)
-    return [path for path in paths if libraries.soname(path) in sonames]
+    return (path for path in paths if libraries.soname(path) in sonames)
 
 
 def _find(transports: List[Transport]) -> Tuple[Transport, Library]:
@@ -188,7 +196,7 @@ def _find(transports: List[Transport]) -> Tuple[Transport, Library]:
         if found:
             return transport, Library(found, "the system's")
     known = [soname for sonames in _SONAMES.values() for soname in sonames]
-    others = ", ".join(_of_name(known)) or "none of another MPI either"
+    others = ", ".join(dict.fromkeys(_of_name(known))) or "none of another MPI either"
     wheel = transports[0].name.replace(_ABI, "mpich")
     raise TransportError(
         f"no MPI library was found for ezmpi's transports: {_list(transports)}. Looked "

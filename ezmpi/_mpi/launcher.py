@@ -1,15 +1,20 @@
 """Which launcher started this process, as the environment tells."""
 
+from __future__ import annotations
+
 import os
 import time
-from typing import Mapping, NamedTuple, NoReturn, Optional, Tuple
 
 from ..errors import TransportError
+
+TYPE_CHECKING = False  # typing is not imported: see __init__.py
+if TYPE_CHECKING:
+    from typing import Mapping, NoReturn, Optional, Tuple
 
 _FIRST_RANK_SECONDS = 2.0
 
 
-class Launcher(NamedTuple):
+class Launcher:
     """Who started the process.
 
     Attributes
@@ -22,10 +27,13 @@ class Launcher(NamedTuple):
         This process's number, and how many were started.
     """
 
-    name: str
-    families: Tuple[str, ...]
-    rank: int
-    ranks: int
+    def __init__(
+        self, name: str, families: Tuple[str, ...], rank: int, ranks: int
+    ) -> None:
+        self.name = name
+        self.families = families
+        self.rank = rank
+        self.ranks = ranks
 
 
 class LauncherError(TransportError, ValueError):

@@ -1,34 +1,55 @@
 """Where MPI libraries lie: in this process, in the environment, on the system."""
 
-import ctypes
+from __future__ import annotations
+
 import mmap
 import os
-import re
-import shutil
 import site
 import sys
-from typing import Iterable, Iterator, List, Optional
+
+TYPE_CHECKING = False  # typing is not imported: see __init__.py
+if TYPE_CHECKING:
+    from typing import Iterable, Iterator, List, Optional
 
 # The C bindings: not libmpifort, libmpi_mpifh, libmpi_usempif08, libmpi_cxx ...
-_LIBRARY_FILE = re.compile(r"libmpi(ch|_abi|_cray\w*|_gnu\w*)?\.so\b")
-_SONAME = re.compile(r"libmpi\w*\.so\.\d+")
-_SONAME_INSIDE = re.compile(rb"\0(libmpi\w*\.so\.\d+)\0")
+_STEMS = ("libmpi", "libmpich", "libmpi_abi")
+_STEMS_BEGIN = ("libmpi_cray", "libmpi_gnu")
+
+
+def _is_mpi(file: str) -> bool:
+    stem, suffix, version = os.path.basename(file).partition(".so")
+    known = stem in _STEMS or stem.startswith(_STEMS_BEGIN)
+    return known and bool(suffix) and version[:1] in ("", ".", " ")
+
+
+def _soname_in(name: str) -> str:
+    """ "libmpi.so.12" of "libmpi.so.12.5.0"; "" of other names."""
+    stem, _, version = name.partition(".so.")
+    number = version.partition(".")[0]
+    fits = stem.startswith("libmpi") and stem.isidentifier() and number.isdigit()
+    return f"{stem}.so.{number}" if fits else ""
 
 
 def soname_inside(path: str) -> str:
     """The MPI library's name that a shared object holds: its own, or what it needs."""
     with open(path, "rb") as file:
         contents = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    match = _SONAME_INSIDE.search(contents)
-    return match.group(1).decode() if match else ""
+    begin = contents.find(b"\0libmpi")
+    while begin >= 0:
+        end = contents.find(b"\0", begin + 1)
+        name = contents[begin + 1 : end].decode("latin-1")
+        if name and _soname_in(name) == name:
+            return name
+        begin = contents.find(b"\0libmpi", end)
+    return ""
 
 
 def soname(path: str) -> str:
     """The name under which programs need the library: "libmpi.so.12"; "": unknown."""
     for name in (path, os.path.realpath(path)):
-        match = _SONAME.match(os.path.basename(name))
-        if match:
-            return match.group()
+        found = _soname_in(os.path.basename(name))
+        if found:
+            return found
     return soname_inside(path)
 
 
@@ -49,7 +70,7 @@ def loaded() -> List[str]:
     except OSError:
         return []
     files = dict.fromkeys(line[5] for line in lines if len(line) == 6)
-    return [file for file in files if _LIBRARY_FILE.match(os.path.basename(file))]
+    return [file for file in files if _is_mpi(file)]
 
 
 def _directories() -> Iterator[str]:
@@ -57,25 +78,30 @@ def _directories() -> Iterator[str]:
     for prefix in (sys.prefix, *user, *site.PREFIXES):  # where wheels put them
         yield os.path.join(prefix, "lib")
     yield from filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(":"))
+    import shutil  # which most that look have no need of: they found one above
+
     mpiexec = shutil.which("mpiexec")
     if mpiexec:
         root = os.path.dirname(os.path.dirname(os.path.realpath(mpiexec)))
         yield from (os.path.join(root, name) for name in ("lib", "lib64"))
 
 
-def installed(sonames: Iterable[str]) -> List[str]:
+def installed(sonames: Iterable[str]) -> Iterator[str]:
     """The MPI libraries of these names, and libmpi.so, the nearest first.
 
     libmpi.so comes before libmpi.so.12 because mpi4py takes them so, and they may be
-    copies of each other (Intel's wheel), of which a process must hold one only.
+    copies of each other (Intel's wheel), of which a process must hold one only. Some
+    may come twice.
     """
     names = ("libmpi.so", *sonames)
-    paths = [os.path.join(place, name) for place in _directories() for name in names]
-    return [path for path in dict.fromkeys(paths) if is_library(path)]
+    paths = (os.path.join(place, name) for place in _directories() for name in names)
+    return filter(is_library, paths)
 
 
 def load_from_system(name: str) -> Optional[str]:
     """Load the library that the dynamic linker finds by its name; return its path."""
+    import ctypes
+
     try:
         ctypes.CDLL(name)
     except OSError:

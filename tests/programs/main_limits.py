@@ -5,6 +5,7 @@ import os
 import pickle
 import sys
 import threading
+import typing  # noqa: F401  it adds to the table below, whoever imports it first
 
 from cases import case, check_works, raised, told
 
