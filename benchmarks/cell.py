@@ -42,9 +42,10 @@ def measure(row: Row, pool_map: Map, n: int, budget: float) -> Tuple[int, float]
         raise ArithmeticError("the results are wrong")
     if seconds <= budget or row.in_one:  # memory that is new to the system is slow
         seconds, _ = timed(row.prepare(), pool_map, few)
-    if seconds > budget:
-        return few, seconds
-    n = max(1, min(n, int(budget / seconds * few)))
+    if not row.in_one:
+        if seconds > budget:
+            return few, seconds
+        n = max(1, min(n, int(budget / seconds * few)))
     times: List[float] = []
     least = TIMES_IN_ONE if row.in_one else 1
     while len(times) < least or (len(times) < MOST_TIMES and sum(times) < budget / 20):
