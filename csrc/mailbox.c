@@ -358,6 +358,7 @@ say_farewell(struct mailbox *mailbox)
     int status = TRANSPORT_OK;
 
     mailbox->said = 1;
+    wire_end(mailbox->wire);
     for (int rank = first; rank < end && status == TRANSPORT_OK; rank++) {
         status = outbox_send(&mailbox->outbox, rank, mailbox->farewell.verb, 0,
                              &part, 1, NULL);

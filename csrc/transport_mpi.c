@@ -1,4 +1,4 @@
-/* transport_mpi.c -- the transport over MPI: its table, the wire (wire.h) and
+/* transport_mpi.c -- the transport over MPI: its table, the link (link.h) and
    the process's part in it.
 
    The one file that includes <mpi.h>.  Each MPI's own mpicc compiles it, with
@@ -12,6 +12,7 @@
 
 #include <mpi.h>
 
+#include "link.h"
 #include "mailbox.h"
 #include "patience.h"
 #include "transport.h"
@@ -225,7 +226,7 @@ transport_leave(void)
     }
 }
 
-/* ---- the wire ---------------------------------------------------------- */
+/* ---- the link ---------------------------------------------------------- */
 
 static MPI_Comm
 comm_of(const struct wire *wire)
@@ -235,17 +236,17 @@ comm_of(const struct wire *wire)
 
 /* MPI's handles are numbers for some and pointers for others. */
 
-_Static_assert(sizeof(MPI_Request) <= sizeof(struct wire_slot), "too small");
-_Static_assert(sizeof(MPI_Message) <= sizeof(struct wire_slot), "too small");
+_Static_assert(sizeof(MPI_Request) <= sizeof(void *), "too small");
+_Static_assert(sizeof(MPI_Message) <= sizeof(void *), "too small");
 
 static void
 keep_request(struct wire_slot *slot, MPI_Request request)
 {
-    memcpy(slot, &request, sizeof(request));
+    memcpy(&slot->room, &request, sizeof(request));
 }
 
 int
-wire_send(struct wire *wire, const void *base, size_t size, int rank, int tag,
+link_send(struct wire *wire, const void *base, size_t size, int rank, int tag,
           struct wire_slot *slot)
 {
     MPI_Request request = MPI_REQUEST_NULL;
@@ -259,7 +260,7 @@ wire_send(struct wire *wire, const void *base, size_t size, int rank, int tag,
 /* MPIs look among what they know of, and only then for what has come since:
    so after a sleep it takes two looks. */
 int
-wire_look(struct wire *wire, int source, int tag, struct wire_arrival *arrival)
+link_look(struct wire *wire, int source, int tag, struct wire_arrival *arrival)
 {
     MPI_Message message;
     MPI_Status status;
@@ -284,31 +285,31 @@ wire_look(struct wire *wire, int source, int tag, struct wire_arrival *arrival)
     arrival->source = status.MPI_SOURCE;
     arrival->tag = status.MPI_TAG;
     arrival->size = (size_t)size;
-    memcpy(&arrival->slot, &message, sizeof(message));
+    memcpy(&arrival->slot.room, &message, sizeof(message));
     return TRANSPORT_OK;
 }
 
 int
-wire_accept(struct wire *wire, struct wire_arrival *arrival, void *base,
+link_accept(struct wire *wire, struct wire_arrival *arrival, void *base,
             struct wire_slot *slot)
 {
     MPI_Message message;
     MPI_Request request = MPI_REQUEST_NULL;
     int code;
 
-    memcpy(&message, &arrival->slot, sizeof(message));
+    memcpy(&message, &arrival->slot.room, sizeof(message));
     code = MPI_Imrecv(base, (int)arrival->size, MPI_BYTE, &message, &request);
     keep_request(slot, request);
     return checked(&wire->error, "MPI_Imrecv", code);
 }
 
 int
-wire_test(struct wire *wire, struct wire_slot *slot)
+link_test(struct wire *wire, struct wire_slot *slot)
 {
     MPI_Request request;
     int done = 0, code;
 
-    memcpy(&request, slot, sizeof(request));
+    memcpy(&request, &slot->room, sizeof(request));
     code = MPI_Test(&request, &done, MPI_STATUS_IGNORE);
     keep_request(slot, request);
     if (code != MPI_SUCCESS) {
@@ -318,7 +319,7 @@ wire_test(struct wire *wire, struct wire_slot *slot)
 }
 
 void
-wire_close(struct wire *wire)
+link_close(struct wire *wire)
 {
     MPI_Comm_free(&((struct mpi_wire *)wire)->comm);
     wire_fail(wire, "MPI_Comm_free",
@@ -493,6 +494,10 @@ add_mailbox(MPI_Comm parent, struct wire *wire,
 {
     int code;
 
+    if (wire_open(wire) < 0) {
+        *error = wire->error;
+        return TRANSPORT_FAILED;
+    }
     *mailbox = mailbox_new(wire, HANDLE_FROM_COMM(parent), farewell,
                            process.mailboxes);
     if (*mailbox == NULL) {

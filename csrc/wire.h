@@ -1,33 +1,41 @@
-/* wire.h -- bytes between the ranks of one communicator: what a mailbox needs
-   of MPI, and nothing that blocks.
+/* wire.h -- bytes between the ranks of one communicator: what a mailbox needs,
+   and nothing that blocks.
 
-   Implemented by transport_mpi.c.  Messages with one sender and one receiver
-   arrive in the order in which they were sent.  Functions return
-   TRANSPORT_OK, TRANSPORT_NOTHING where they say so, or TRANSPORT_FAILED with
-   wire->error filled: the wire is of no use from then on. */
+   Messages with one sender and one receiver arrive in the order in which they
+   were sent; but pieces (PIECE_TAG) keep it among themselves only, and so do
+   all others.  They travel through MPI (link.h) or, between rank 0 and ranks
+   of its host, through shared memory (lanes.h), but for pieces.  Functions
+   return TRANSPORT_OK, TRANSPORT_NOTHING where they say so, or
+   TRANSPORT_FAILED with wire->error filled: the wire is of no use from then
+   on. */
 
 #ifndef EZMPI_WIRE_H
 #define EZMPI_WIRE_H
 
 #include "transport.h"
 
-#define WIRE_TAGS 32768             /* tags are below: every MPI has these */
-#define PIECE_TAG (WIRE_TAGS - 1)   /* of a part's bytes */
-#define NOTE_TAG (WIRE_TAGS - 2)    /* of what relay.h says */
-#define VERB_TAGS (WIRE_TAGS - 2)   /* the others are verbs */
-#define WIRE_SIZE_LIMIT INT32_MAX   /* bytes of one message */
+#define WIRE_TAGS 32768 /* tags are below: every MPI has these */
+#define PIECE_TAG (WIRE_TAGS - 1) /* of a part's bytes */
+#define NOTE_TAG (WIRE_TAGS - 2) /* of what relay.h says */
+#define LANE_TAG (WIRE_TAGS - 3) /* of what lanes.h says */
+#define VERB_TAGS (WIRE_TAGS - 3) /* the others are verbs */
+#define WIRE_SIZE_LIMIT INT32_MAX /* bytes of one message */
 #define WIRE_ANY (-1)
+
+struct lanes;
 
 struct wire {
     int rank;
     int ranks;
-    int crowded;                    /* more ranks on this host than cores */
-    struct transport_error error;   /* error.call NULL: all is well */
+    int crowded; /* more ranks on this host than cores */
+    struct lanes *lanes; /* NULL: none */
+    struct transport_error error; /* error.call NULL: all is well */
 };
 
 /* Room for what the implementation keeps: a number or a pointer. */
 struct wire_slot {
     void *room;
+    enum { BY_LINK, OUT_BY_LANE, IN_BY_LANE } way;
 };
 
 /* A message that is for us, and must be accepted. */
@@ -38,21 +46,28 @@ struct wire_arrival {
     struct wire_slot slot;
 };
 
+/* Once, before all else: lets ranks of this host know of each other. */
+int wire_open(struct wire *wire);
+
 /* base stays as it is until wire_test said that request is done. */
 int wire_send(struct wire *wire, const void *base, size_t size, int rank,
               int tag, struct wire_slot *request);
 
-/* NOTHING: none has come from source with this tag, or WIRE_ANY of them. */
+/* NOTHING: none has come from source, or WIRE_ANY of them.  tag: PIECE_TAG, or
+   WIRE_ANY for all but pieces. */
 int wire_look(struct wire *wire, int source, int tag,
               struct wire_arrival *arrival);
 
-/* Receives all of it into base; done when wire_test says so. */
+/* Receives all of it into base; done when wire_test says so.  One at a time
+   from each source. */
 int wire_accept(struct wire *wire, struct wire_arrival *arrival, void *base,
                 struct wire_slot *request);
 
 /* OK: request is done and gone.  NOTHING: not yet. */
 int wire_test(struct wire *wire, struct wire_slot *request);
 
+/* From now on only what wire_send sends is sent. */
+void wire_end(struct wire *wire);
 /* Nothing may be on its way.  The struct stays, broken. */
 void wire_close(struct wire *wire);
 

@@ -15,6 +15,7 @@ from c_program import CSRC, HERE, STRICT, run_c, run_command
 
 MAILBOX = "mailbox inbox outbox relay tree frame patience"
 MAILBOX = [CSRC / f"{name}.c" for name in MAILBOX.split()]
+WIRE = [CSRC / f"{name}.c" for name in "transport_mpi wire lanes segment pipe".split()]
 
 # Jobs whose ends must all be clean. Open MPI's launcher takes five times as long.
 ENDS = {"mpich": 100, "openmpi": 25}
@@ -32,25 +33,25 @@ def program(tmp_path_factory):
     if mpicc() is None:
         pytest.skip("no mpicc")
     output = tmp_path_factory.mktemp("c") / "transport_test"
-    sources = [HERE / "transport_test.c", CSRC / "transport_mpi.c", *MAILBOX]
+    sources = [HERE / "transport_test.c", *WIRE, *MAILBOX]
     command = [mpicc(), *STRICT, "-I", str(CSRC)]
     run_command(command + [*map(str, sources), "-o", str(output)], 120)
     return output
 
 
-def run(program, ranks, *args, timeout=60):
+def run(program, ranks, *args, timeout=60, **environ):
     launcher = launch.mpiexec()
     directory = Path(tempfile.mkdtemp(dir=str(program.parent)))
     command = launch.launcher_command(launcher, ranks)
     command += [str(launch.RANK), str(directory), str(program), *args]
-    environment = launch.launcher_environment(launcher)
+    environment = launch.launcher_environment(launcher, environ)
     with launch.Job(command, ranks, environment, directory) as job:
         return job.finish(timeout)
 
 
-def check(program, ranks, *args, timeout=60):
+def check(program, ranks, *args, timeout=60, **environ):
     """Run what must end with 0, an empty stderr and no process left."""
-    result = run(program, ranks, *args, timeout=timeout)
+    result = run(program, ranks, *args, timeout=timeout, **environ)
     assert result.returncode == 0, result
     assert result.stderr == "", result
     assert result.left == [], result
@@ -76,6 +77,15 @@ def test_tree(tmp_path):
     run_c([HERE / "tree_test.c", CSRC / "tree.c"], tmp_path)
 
 
+def test_pipe(tmp_path):
+    run_c([HERE / "pipe_test.c", CSRC / "pipe.c"], tmp_path)
+
+
+def test_lanes(tmp_path):
+    """Messages keep their order while the way that they take changes: no MPI."""
+    run_c([HERE / "lanes_test.c", *WIRE[1:]], tmp_path)
+
+
 def test_mailbox(tmp_path):
     """Messages, malformed ones, the end, and every call failing once: no MPI."""
     run_c([HERE / "mailbox_test.c", *MAILBOX], tmp_path)
@@ -89,6 +99,12 @@ def test_mailbox(tmp_path):
 )
 def test_scenario(program, scenario, ranks):
     check(program, ranks, scenario)
+
+
+@pytest.mark.parametrize("scenario", "echo multicast flood freed crossed".split())
+def test_without_shared_memory(program, scenario):
+    """As between hosts."""
+    check(program, 4, scenario, EZMPI_SHARED_MEMORY="0")
 
 
 @pytest.mark.parametrize("scenario", ["multicast", "multicast_unread"])

@@ -1,0 +1,20 @@
+/* link.h -- messages of one communicator as MPI has them: the functions are
+   those of wire.h, where their contracts stand.  Implemented by
+   transport_mpi.c. */
+
+#ifndef EZMPI_LINK_H
+#define EZMPI_LINK_H
+
+#include "wire.h"
+
+int link_send(struct wire *wire, const void *base, size_t size, int rank,
+              int tag, struct wire_slot *request);
+/* WIRE_ANY does not leave out pieces. */
+int link_look(struct wire *wire, int source, int tag,
+              struct wire_arrival *arrival);
+int link_accept(struct wire *wire, struct wire_arrival *arrival, void *base,
+                struct wire_slot *request);
+int link_test(struct wire *wire, struct wire_slot *request);
+void link_close(struct wire *wire);
+
+#endif

@@ -1,0 +1,40 @@
+/* segment.h -- memory that the ranks of one host share: between rank 0 and
+   every other rank a pipe each way, and a bell for each that rank 0 hears.
+
+   Rank 0 makes it, and invites the others, of whom some may be elsewhere: an
+   invitation is bytes that can travel in a message.  Plain C. */
+
+#ifndef EZMPI_SEGMENT_H
+#define EZMPI_SEGMENT_H
+
+#include "pipe.h"
+
+struct segment;
+
+struct segment_invitation {
+    uint64_t cookie;                /* what the segment begins with */
+    uint64_t peers;
+    int64_t process;
+    int32_t descriptor;
+    int32_t peer;                   /* 0 to peers - 1 */
+};
+
+/* NULL: there is none, for whatever reason.  The memory goes when the last
+   process lets go of it, also where that is killed. */
+struct segment *segment_new(int peers);
+void segment_free(struct segment *segment);
+
+struct segment_invitation
+segment_invite(const struct segment *segment, int peer);
+/* NULL: it is not for this process, or not to be had from here. */
+struct segment *segment_join(const struct segment_invitation *invitation);
+
+struct pipe *
+segment_pipe(const struct segment *segment, int peer, int to_peer);
+
+/* The peer rings when it has written; rank 0 hears, 64 peers at a time, who
+   has since the last time: a bit each. */
+void segment_ring(const struct segment *segment, int peer);
+uint64_t segment_hear(const struct segment *segment, int word);
+
+#endif

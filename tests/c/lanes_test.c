@@ -1,0 +1,354 @@
+/* lanes_test.c -- the wire over a link in memory and real shared memory.
+
+   Each rank is a thread.  Rank 0 and all others send each other messages, some
+   with a piece behind them, while lanes open; the link delays what it has.
+   Each rank checks that what it gets from another comes in order.  Some ranks
+   are on another host; some runs end before the lanes are open. */
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lanes.h"
+#include "link.h"
+#include "wire.h"
+
+#define RANKS 5
+#define MESSAGES 150                /* from rank 0 to each, and back */
+#define SMALL 300
+#define LARGE 100000                /* more than a pipe holds */
+#define CHECK(condition) check((condition), #condition, __LINE__)
+
+struct letter {
+    struct letter *next;
+    int source;
+    int tag;
+    size_t size;
+    unsigned char bytes[];
+};
+
+struct message {
+    int number;                     /* by sender and receiver */
+    int has_piece;
+    unsigned char filling[LARGE];
+};
+
+/* What a rank has sent and waits for. */
+struct outgoing {
+    struct outgoing *next;
+    struct wire_slot slot;
+    struct message message;
+};
+
+struct rank {
+    struct wire wire;               /* first: a wire is a rank */
+    unsigned state;                 /* of its random numbers */
+    struct letter *first;
+    struct outgoing *outgoing;
+    int sent[RANKS];
+    int received[RANKS];
+    int ends_after;                 /* messages, at rank 0 */
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct rank ranks[RANKS];
+static int away;                    /* this rank has no shared memory */
+
+static void
+check(int good, const char *text, int line)
+{
+    if (!good) {
+        printf("line %d: %s\n", line, text);
+        exit(1);
+    }
+}
+
+static unsigned
+draw(struct rank *rank, unsigned below)
+{
+    rank->state = rank->state * 1103515245u + 12345u;
+    return (rank->state >> 16) % below;
+}
+
+/* ---- a link in memory -------------------------------------------------- */
+
+int
+wire_fail(struct wire *wire, const char *call, const char *text)
+{
+    printf("rank %d: %s: %s\n", wire->rank, call, text);
+    exit(1);
+}
+
+int
+link_send(struct wire *wire, const void *base, size_t size, int rank, int tag,
+          struct wire_slot *request)
+{
+    struct letter *letter = malloc(sizeof(*letter) + size);
+    struct letter **link = &ranks[rank].first;
+
+    letter->next = NULL;
+    letter->source = wire->rank;
+    letter->tag = tag;
+    letter->size = size;
+    if (size > 0) {
+        memcpy(letter->bytes, base, size);
+    }
+    request->room = NULL;
+    if (tag == LANE_TAG && rank == away && size > sizeof(int)) {
+        memset(letter->bytes, 0, size); /* an invitation to nowhere */
+    }
+    pthread_mutex_lock(&lock);
+    while (*link != NULL) {
+        link = &(*link)->next;
+    }
+    *link = letter;
+    pthread_mutex_unlock(&lock);
+    return TRANSPORT_OK;
+}
+
+int
+link_look(struct wire *wire, int source, int tag, struct wire_arrival *arrival)
+{
+    struct rank *rank = (struct rank *)wire;
+    struct letter **link = &rank->first, *letter;
+
+    if (draw(rank, 4) > 0) {
+        return TRANSPORT_NOTHING;
+    }
+    pthread_mutex_lock(&lock);
+    while ((letter = *link) != NULL
+           && ((source != WIRE_ANY && letter->source != source)
+               || (tag != WIRE_ANY && letter->tag != tag))) {
+        link = &letter->next;
+    }
+    if (letter != NULL) {
+        *link = letter->next;
+    }
+    pthread_mutex_unlock(&lock);
+    if (letter == NULL) {
+        return TRANSPORT_NOTHING;
+    }
+    arrival->source = letter->source;
+    arrival->tag = letter->tag;
+    arrival->size = letter->size;
+    arrival->slot.room = letter;
+    return TRANSPORT_OK;
+}
+
+int
+link_accept(struct wire *wire, struct wire_arrival *arrival, void *base,
+            struct wire_slot *request)
+{
+    struct letter *letter = arrival->slot.room;
+
+    (void)wire;
+    if (letter->size > 0) {
+        memcpy(base, letter->bytes, letter->size);
+    }
+    free(letter);
+    request->room = NULL;
+    return TRANSPORT_OK;
+}
+
+int
+link_test(struct wire *wire, struct wire_slot *request)
+{
+    (void)request;
+    return draw((struct rank *)wire, 3) == 0 ? TRANSPORT_OK
+                                             : TRANSPORT_NOTHING;
+}
+
+void
+link_close(struct wire *wire)
+{
+    CHECK(((struct rank *)wire)->first == NULL);
+}
+
+/* ---- a rank ------------------------------------------------------------ */
+
+static void
+forget_sent(struct rank *rank)
+{
+    struct outgoing **link = &rank->outgoing;
+
+    while (*link != NULL) {
+        struct outgoing *outgoing = *link;
+        if (wire_test(&rank->wire, &outgoing->slot) == TRANSPORT_NOTHING) {
+            link = &outgoing->next;
+            continue;
+        }
+        *link = outgoing->next;
+        free(outgoing);
+    }
+}
+
+static struct outgoing *
+new_outgoing(struct rank *rank, int number, size_t filling)
+{
+    struct outgoing *outgoing = malloc(sizeof(*outgoing));
+
+    outgoing->next = rank->outgoing;
+    rank->outgoing = outgoing;
+    outgoing->message.number = number;
+    outgoing->message.has_piece = 0;
+    memset(outgoing->message.filling, number, filling);
+    return outgoing;
+}
+
+static void
+send(struct rank *rank, int to)
+{
+    int number = rank->sent[to]++;
+    size_t filling = draw(rank, draw(rank, 9) ? SMALL : LARGE);
+    size_t size = 2 * sizeof(int) + filling;
+    struct outgoing *outgoing = new_outgoing(rank, number, filling), *piece;
+    struct message *message = &outgoing->message;
+
+    message->has_piece = draw(rank, 3) == 0;
+    CHECK(
+        wire_send(&rank->wire, message, size, to, number % 7, &outgoing->slot)
+        == TRANSPORT_OK);
+    if (message->has_piece) {
+        piece = new_outgoing(rank, number, filling);
+        CHECK(wire_send(&rank->wire, &piece->message, size, to, PIECE_TAG,
+                        &piece->slot)
+              == TRANSPORT_OK);
+    }
+}
+
+static void
+receive_now(struct rank *rank, struct wire_arrival *arrival, int number,
+            int *has_piece)
+{
+    struct message *message = calloc(1, sizeof(*message));
+    struct wire_slot slot;
+    size_t filling = arrival->size - 2 * sizeof(int);
+
+    CHECK(arrival->size <= sizeof(*message));
+    CHECK(wire_accept(&rank->wire, arrival, message, &slot) == TRANSPORT_OK);
+    while (wire_test(&rank->wire, &slot) == TRANSPORT_NOTHING) {
+        forget_sent(rank);
+        sched_yield();
+    }
+    CHECK(message->number == number);
+    for (size_t i = 0; i < filling; i++) {
+        CHECK(message->filling[i] == (unsigned char)number);
+    }
+    *has_piece = message->has_piece;
+    free(message);
+}
+
+static void
+receive(struct rank *rank)
+{
+    int from = rank->wire.rank == 0 ? WIRE_ANY : 0, number, has_piece, none;
+    struct wire_arrival arrival;
+
+    if (wire_look(&rank->wire, from, WIRE_ANY, &arrival) != TRANSPORT_OK) {
+        sched_yield();
+        return;
+    }
+    from = arrival.source;
+    number = rank->received[from]++;
+    CHECK(arrival.tag == number % 7);
+    receive_now(rank, &arrival, number, &has_piece);
+    if (!has_piece) {
+        return;
+    }
+    while (wire_look(&rank->wire, from, PIECE_TAG, &arrival)
+           == TRANSPORT_NOTHING) {
+        forget_sent(rank);
+        sched_yield();
+    }
+    receive_now(rank, &arrival, number, &none);
+}
+
+static int
+is_through(const struct rank *rank)
+{
+    int first = rank->wire.rank == 0 ? 1 : 0;
+    int end = rank->wire.rank == 0 ? RANKS : 1;
+
+    for (int other = first; other < end; other++) {
+        if (rank->sent[other] < MESSAGES || rank->received[other] < MESSAGES) {
+            return 0;
+        }
+    }
+    return rank->outgoing == NULL;
+}
+
+static void *
+run(void *argument)
+{
+    struct rank *rank = argument;
+    int me = rank->wire.rank;
+
+    CHECK(wire_open(&rank->wire) == TRANSPORT_OK);
+    while (!is_through(rank)) {
+        int to = me == 0 ? 1 + (int)draw(rank, RANKS - 1) : 0;
+        if (rank->sent[to] < MESSAGES && draw(rank, 2)) {
+            send(rank, to);
+        }
+        if (me == 0 && rank->ends_after >= 0
+            && rank->sent[1] >= rank->ends_after) {
+            wire_end(&rank->wire);
+        }
+        receive(rank);
+        forget_sent(rank);
+    }
+    return NULL;
+}
+
+static int
+open_lanes(void)
+{
+    int count = 0;
+
+    for (int rank = 1; rank < RANKS; rank++) {
+        count += lanes_to(ranks[0].wire.lanes, rank) != NULL;
+    }
+    return count;
+}
+
+/* Returns how many lanes were open at the end. */
+static int
+run_all(unsigned seed, int ends_after)
+{
+    pthread_t threads[RANKS];
+    int count;
+
+    memset(ranks, 0, sizeof(ranks));
+    for (int i = 0; i < RANKS; i++) {
+        ranks[i].wire.rank = i;
+        ranks[i].wire.ranks = RANKS;
+        ranks[i].state = seed * 100 + (unsigned)i;
+        ranks[i].ends_after = ends_after;
+        CHECK(pthread_create(&threads[i], NULL, run, &ranks[i]) == 0);
+    }
+    for (int i = 0; i < RANKS; i++) {
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    }
+    count = open_lanes();
+    for (int i = 0; i < RANKS; i++) {
+        wire_close(&ranks[i].wire);
+    }
+    return count;
+}
+
+int
+main(void)
+{
+    for (unsigned seed = 1; seed <= 6; seed++) {
+        away = -1;
+        CHECK(run_all(seed, -1) == RANKS - 1);
+        away = 2;
+        CHECK(run_all(seed, -1) == RANKS - 2);
+        CHECK(run_all(seed, 0) == 0);
+        run_all(seed, 10);
+    }
+    setenv("EZMPI_SHARED_MEMORY", "0", 1);
+    CHECK(run_all(7, -1) == 0);
+    return 0;
+}
