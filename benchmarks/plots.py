@@ -1,7 +1,7 @@
 """The plots of docs/performance.md. The only file that needs matplotlib."""
 
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Tuple
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -128,66 +128,80 @@ def points(
             yield row, measured, seconds
 
 
+def draw_pools(
+    axes: Axes, results: Results, line_of: Callable[[str], Line], without: str = ""
+) -> None:
+    for pool in results.pools:
+        if pool != without:
+            draw(axes, line_of(pool), look_of(pool), NAMES.get(pool, pool))
+
+
+def show_best(axes: Axes) -> None:
+    """Where an efficiency is 1."""
+    axes.axhline(1, color="0.0", linewidth=0.8, linestyle=":")
+
+
 def draw_rates(results: Results, path: Path) -> None:
+    def rates(pool: str) -> Line:
+        found = points(results, SWEEPS["durations"], pool, "serial")
+        return [(1e6 * x, 1 / seconds) for _, x, seconds in found]
+
     figure, axes = new_figure(
         "duration of a task in a serial loop (µs)",
         "tasks a second",
         "Rate, 1 worker, default chunks",
     )
     axes.set_yscale("log")
-    for pool in results.pools:
-        found = points(results, SWEEPS["durations"], pool, "serial")
-        line = [(1e6 * x, 1 / seconds) for _, x, seconds in found]
-        draw(axes, line, look_of(pool), NAMES.get(pool, pool))
+    draw_pools(axes, results, rates)
     finish(figure, axes, path)
 
 
 def draw_efficiency(results: Results, path: Path) -> None:
+    def efficiencies(pool: str) -> Line:
+        found = points(results, SWEEPS["durations"], pool, "serial")
+        return [(1e6 * x, x / seconds) for _, x, seconds in found]
+
     figure, axes = new_figure(
         "duration of a task in a serial loop (µs)",
         "time of the serial loop / time",
         "Efficiency, 1 worker, default chunks",
     )
-    axes.axhline(1, color="0.0", linewidth=0.8, linestyle=":")
-    for pool in results.pools:
-        if pool == "serial":
-            continue
-        found = points(results, SWEEPS["durations"], pool, "serial")
-        line = [(1e6 * x, x / seconds) for _, x, seconds in found]
-        draw(axes, line, look_of(pool), pool)
+    show_best(axes)
+    draw_pools(axes, results, efficiencies, without="serial")
     axes.set_ylim(bottom=0)
     finish(figure, axes, path)
 
 
 def draw_arrays(results: Results, path: Path) -> None:
+    def over_floor(pool: str) -> Line:
+        found = points(results, SWEEPS["arrays"], pool)
+        over = ((size, results.speed(row, pool, "floor")) for row, size, _ in found)
+        return [(size, speed) for size, speed in over if speed]
+
     figure, axes = new_figure(
         "size of the array that is a task",
         "time of bare MPI in C / time",
         "Efficiency against the size of a task, 1 worker, default chunks",
     )
     axes.set_yscale("log")
-    axes.axhline(1, color="0.0", linewidth=0.8, linestyle=":")
-    for pool in results.pools:
-        if pool == "floor":
-            continue
-        found = points(results, SWEEPS["arrays"], pool)
-        over = [(row, size, results.speed(row, pool, "floor")) for row, size, _ in found]
-        draw(axes, [(x, y) for _, x, y in over if y], look_of(pool), pool)
+    show_best(axes)
+    draw_pools(axes, results, over_floor, without="floor")
     show_sizes(axes, SWEEPS["arrays"], results)
     finish(figure, axes, path)
 
 
 def draw_steps(results: Results, path: Path) -> None:
+    def times(pool: str) -> Line:
+        found = points(results, SWEEPS["data"], pool)
+        return [(size, 1e3 * seconds) for _, size, seconds in found]
+
     figure, axes = new_figure(
         "size of the data that the log-probability carries",
         "time of an emcee step (ms)",
         "emcee, 32 walkers, 2 workers, data carried and not read",
     )
     axes.set_yscale("log")
-    for pool in results.pools:
-        found = points(results, SWEEPS["data"], pool)
-        line = [(size, 1e3 * seconds) for _, size, seconds in found]
-        draw(axes, line, look_of(pool), NAMES.get(pool, pool))
+    draw_pools(axes, results, times)
     show_sizes(axes, SWEEPS["data"], results)
     finish(figure, axes, path)
 

@@ -7,7 +7,7 @@ import statistics
 from pathlib import Path
 from typing import Dict, Iterable, Iterator, List, Sequence, Tuple
 
-from limits import LIMITS
+from limits import LIMITS, Limit
 from pools import FLOOR, OURS, REFERENCE
 from results import Results, Run
 from rows import UNITS
@@ -138,15 +138,29 @@ def bad_ends(results: Results) -> str:
     return "\n".join(lines)
 
 
+def wanted_of(limit: Limit) -> str:
+    return f"{'at least' if limit.at_least else 'at most'} {limit.target:,g}"
+
+
+def reached_limit(limit: Limit, run: Run) -> Tuple[str, str]:
+    """The figure, or why there is none; met or missed."""
+    value = run.get("value")
+    if value is None:
+        return run.get("error", "")[:ERROR_WIDTH], "missed"
+    told = f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+    return told, "met" if limit.is_met(value) else "missed"
+
+
 def limits_table(limits: Dict[str, Run]) -> str:
-    lines = []
-    for name, done in limits.items():
-        limit = LIMITS[name]
-        target = f"{'at least' if limit.at_least else 'at most'} {limit.target:,g}"
-        value = done.get("value")
-        found = done.get("error", "")[:ERROR_WIDTH] if value is None else f"{value:,.3g}"
-        verdict = "met" if value is not None and limit.is_met(value) else "missed"
-        lines.append([limit.title, limit.unit, target, found, verdict])
+    lines = [
+        [
+            LIMITS[name].title,
+            LIMITS[name].unit,
+            wanted_of(LIMITS[name]),
+            *reached_limit(LIMITS[name], done),
+        ]
+        for name, done in limits.items()
+    ]
     return table(["", "unit", "target", "reached", ""], lines)
 
 

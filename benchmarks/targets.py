@@ -4,10 +4,9 @@ import re
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Tuple
 
-from limits import LIMITS, Limit
+from limits import LIMITS
 from pools import OURS
-from report import ERROR_WIDTH, speed, table, verdicts
-from results import Run
+from report import reached_limit, speed, table, verdicts, wanted_of
 from saved import Figures, Saved
 from simulation import Simulation, busy
 from sweeps import EVERY_ROW
@@ -37,14 +36,6 @@ def row_verdicts(tables: Dict[str, Saved]) -> Iterator[Verdict]:
         yield Verdict(row, EVERY_ROW[row].title, wanted, reached_by)
 
 
-def reached_limit(limit: Limit, run: Run) -> Tuple[str, str]:
-    value = run.get("value")
-    if value is None:
-        return run.get("error", "")[:ERROR_WIDTH], "missed"
-    told = f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
-    return told, "met" if limit.is_met(value) else "missed"
-
-
 def limit_verdicts(tables: Dict[str, Saved]) -> Iterator[Verdict]:
     for name, limit in LIMITS.items():
         reached = {
@@ -52,9 +43,8 @@ def limit_verdicts(tables: Dict[str, Saved]) -> Iterator[Verdict]:
             for mpi, saved in tables.items()
             if name in saved.limits
         }
-        bound = "at least" if limit.at_least else "at most"
-        wanted = f"{bound} {limit.target:,g} {limit.unit}"
         if reached:
+            wanted = f"{wanted_of(limit)} {limit.unit}"
             yield Verdict(name, limit.title, wanted, reached)
 
 

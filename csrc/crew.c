@@ -268,9 +268,10 @@ send_parts(struct crew *crew, const int *ranks, size_t receivers,
     return status;
 }
 
-static int
-post(struct crew *crew, const int *ranks, size_t receivers, enum verb verb,
-     const struct header *header, struct parcel *parcel)
+int
+crew_send_to(struct crew *crew, const int *ranks, size_t receivers,
+             enum verb verb, const struct header *header,
+             struct parcel *parcel)
 {
     struct outgoing *outgoing = PyMem_RawMalloc(sizeof *outgoing);
     if (outgoing == NULL)
@@ -289,15 +290,7 @@ int
 crew_send(struct crew *crew, int rank, enum verb verb,
           const struct header *header, struct parcel *parcel)
 {
-    return post(crew, &rank, 1, verb, header, parcel);
-}
-
-int
-crew_multicast(struct crew *crew, const int *ranks, size_t receivers,
-               enum verb verb, const struct header *header,
-               struct parcel *parcel)
-{
-    return post(crew, ranks, receivers, verb, header, parcel);
+    return crew_send_to(crew, &rank, 1, verb, header, parcel);
 }
 
 int

@@ -97,11 +97,11 @@ int crew_forget(struct crew *crew, uint64_t pool);
 /* parcel: NULL, or kept until the message has left. */
 int crew_send(struct crew *crew, int rank, enum verb verb,
               const struct header *header, struct parcel *parcel);
-/* To several idle workers, in ascending order, that were never released: they
-   pass it on to each other, and none can tell. */
-int crew_multicast(struct crew *crew, const int *ranks, size_t receivers,
-                   enum verb verb, const struct header *header,
-                   struct parcel *parcel);
+/* To one rank, or to several workers in ascending order.  Several pass it on
+   to each other: they must be idle, and never released. */
+int crew_send_to(struct crew *crew, const int *ranks, size_t receivers,
+                 enum verb verb, const struct header *header,
+                 struct parcel *parcel);
 /* To every worker. */
 int crew_broadcast(struct crew *crew, enum verb verb,
                    const struct header *header, struct parcel *parcel);

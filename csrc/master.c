@@ -278,8 +278,8 @@ send_callable(struct job *job, const int *ranks, size_t count)
 {
     struct crew_callable *callable = &job->crew->held[job->slot];
     struct header header = callable_header(job);
-    if (crew_multicast(job->crew, ranks, count, VERB_CALLABLE, &header,
-                       callable->parcel)
+    if (crew_send_to(job->crew, ranks, count, VERB_CALLABLE, &header,
+                     callable->parcel)
         < 0)
         return -1;
     for (size_t i = 0; i < count; i++)

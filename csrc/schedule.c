@@ -187,6 +187,16 @@ masters_size(const struct schedule *schedule)
     return (uint64_t)(messages / (left > least ? left : least)) + 1;
 }
 
+/* Tasks below the limit that may be handed out, as far as is known. */
+static uint64_t
+not_out(const struct schedule *schedule)
+{
+    uint64_t end = lower(schedule->total, schedule->limit);
+    uint64_t fresh = end - lower(schedule->given, end);
+    return is_any_to_give_again(schedule) ? fresh + schedule->back.total
+                                          : fresh;
+}
+
 /* Tasks that are left to be handed out; where nobody knows, as many as have
    been done.  After a failure what lies below it goes one by one. */
 static uint64_t
@@ -196,8 +206,7 @@ left(const struct schedule *schedule)
         return 0;
     if (schedule->total == SCHEDULE_UNKNOWN)
         return schedule->answered;
-    return schedule->total - lower(schedule->given, schedule->total)
-           + schedule->back.total;
+    return not_out(schedule);
 }
 
 /* Tasks that one worker may get at once and the others still have enough. */
@@ -348,11 +357,9 @@ schedule_next(const struct schedule *schedule, uint64_t *count)
 size_t
 schedule_idle(const struct schedule *schedule, int *workers)
 {
-    uint64_t size = chunk_size(schedule), tasks = UINT64_MAX;
+    uint64_t size = chunk_size(schedule), tasks = not_out(schedule);
     int worker = schedule->longest_idle;
     size_t found = 0;
-    if (schedule->total != SCHEDULE_UNKNOWN)
-        tasks = left(schedule);
     for (uint64_t given = 0; worker != NOBODY && given < tasks;
          given += lower(size, tasks - given)) {
         workers[found++] = worker;

@@ -30,7 +30,7 @@ struct slot {
     uint64_t callable;          /* 0: empty */
     uint64_t pool;              /* that used it last */
     uint64_t job;               /* that it was sent for, or loaded in */
-    struct parcel *parcel; /* until it is loaded, when a chunk needs it */
+    struct parcel *parcel;      /* until it is loaded, for a chunk */
     uint32_t flags;
     struct outcome outcome;
 };
@@ -38,9 +38,9 @@ struct slot {
 /* A pool whose initializer has run here. */
 struct initialized {
     uint64_t pool;
-    uint64_t job; /* that it ran for */
-    PyObject *account; /* why it failed, or NULL */
-    struct parcel *parcel; /* if Ctrl-C was why: to run it again */
+    uint64_t job;               /* that it ran for */
+    PyObject *account;          /* why it failed, or NULL */
+    struct parcel *parcel;      /* if Ctrl-C was why: to run it again */
     uint32_t flags;
     struct initialized *next;
 };
@@ -48,13 +48,13 @@ struct initialized {
 struct chunk {
     struct header header;
     struct parcel *parcel;
-    int64_t took; /* nanoseconds, to come here */
-    struct outcome callable; /* neither: asked for */
-    PyObject *account; /* why none of it can run, or NULL */
-    uint32_t broken; /* FLAG_BROKEN: the initializer is why */
-    int64_t began; /* to run */
-    int is_back; /* what is not begun goes back */
-    const char *doing; /* what a failure is raised by */
+    int64_t took;               /* nanoseconds, to come here */
+    struct outcome callable;    /* neither: asked for */
+    PyObject *account;          /* why none of it can run, or NULL */
+    uint32_t broken;            /* FLAG_BROKEN: the initializer is why */
+    int64_t began;              /* to run */
+    int is_back;                /* what is not begun goes back */
+    const char *doing;          /* what a failure is raised by */
     struct chunk *next;
 };
 
@@ -62,8 +62,8 @@ struct worker {
     struct slot slots[CALLABLE_SLOTS];
     struct initialized *initialized;
     struct chunk *first, **last;
-    uint64_t unbound_job; /* job whose names could not be bound ... */
-    PyObject *unbound; /* ... and why */
+    uint64_t unbound_job;       /* job whose names could not be bound ... */
+    PyObject *unbound;          /* ... and why */
     struct codec *codecs[2]; /* without and with dill; made when needed */
     uint64_t abandoned; /* job whose tasks ... */
     uint64_t abandoned_first; /* ... from this one on are dropped */

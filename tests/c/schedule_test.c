@@ -275,6 +275,22 @@ holds_above(const struct model *model, int worker)
     return 0;
 }
 
+/* The idle, as the model has them; the one that is next at least, unless it
+   would find that there is no task. */
+static void
+check_idle(const struct model *model, int next)
+{
+    int workers[MOST_WORKERS];
+    size_t idle = schedule_idle(model->schedule, workers);
+    CHECK(idle <= (size_t)model->idle_count);
+    for (size_t i = 0; i < idle; i++)
+        CHECK(workers[i] == model->idle[i]);
+    if (next != NOBODY && model->idle_count > 0
+        && (!model->scene.is_counted
+            || first_to_give(model) < model->scene.tasks))
+        CHECK(idle > 0 && workers[0] == next);
+}
+
 static void
 check_questions(const struct model *model)
 {
@@ -282,6 +298,7 @@ check_questions(const struct model *model)
     uint64_t count = 0;
     int worker = schedule_next(schedule, &count);
     CHECK(is_next(model, worker));
+    check_idle(model, worker);
     if (worker != NOBODY)
         CHECK(is_next_count(model, count));
     CHECK(schedule_given(schedule) == (uint64_t)model->given);
