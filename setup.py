@@ -20,8 +20,8 @@ from build_backend import mpi_compilers  # noqa: E402
 
 ENGINE = "module pool master worker crew codec lots plain rows array parcel snapshot"
 ENGINE += " pages errors forked schedule spans protocol"
-TRANSPORT = "transport_mpi mailbox inbox outbox relay tree frame wire lanes segment"
-TRANSPORT += " pipe patience"
+TRANSPORT = "transport_mpi mailbox inbox outbox relay tree frame wire lanes lane"
+TRANSPORT += " segment pipe sleeper patience"
 
 WARNINGS = "-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes"
 VARIANT_PROBE = """#include <mpi.h>

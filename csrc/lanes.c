@@ -1,185 +1,76 @@
-/* lanes.c -- messages in pipes, and how they come to be used.
-
-   A message is a head and its bytes.  One that does not fit waits in a list
-   and goes on whenever it is asked for, as does one that is being read. */
+/* lanes.c -- which ranks share memory with this one, and how that comes to be
+   used. */
 
 #include "lanes.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "segment.h"
+#include "lane.h"
+#include "link.h"
 
 #define SWITCH "EZMPI_SHARED_MEMORY"    /* 0: no lanes */
 #define BITS 64
-#define SHORT 1024
 
-struct head {
-    uint64_t tag;
-    uint64_t size;
-};
-
-struct leaving {
-    struct leaving *next;
-    struct lane *lane;
-    struct head head;
-    const char *base;
-    size_t done;                    /* bytes, the head's among them */
-};
-
-struct lane {
+/* A rank that may share memory with this one. */
+struct neighbour {
+    struct lane lane;
     struct lanes *lanes;
-    int rank;                       /* at its other end */
-    int peer;                       /* in the segment */
-    int is_out, is_in;              /* messages go by it, and come */
-    struct pipe_end out, in;
-    struct leaving *first, **last;
-    char *base;                     /* of the message that is read */
-    size_t size, done;
-    /* what is said of the lane over the link */
+    int is_out, is_in;              /* messages go by the lane, and come */
+    /* what is said of it over the link */
     struct segment_invitation invitation;
     int joined;
     struct wire_slot greetings[2];
     int greeted;
 };
 
-struct kept {
-    struct kept *next;
-    struct wire_arrival arrival;
-};
-
 struct lanes {
     struct wire *wire;
     struct segment *segment;
-    struct kept *kept;
     int ended;
     int count;
     int missing;                    /* lanes by which nothing comes */
     int turn;                       /* the lane that is looked at first */
     uint64_t *ready;                /* lanes that may hold messages: bits */
-    struct lane lanes[];
+    struct neighbour neighbours[];
 };
 
-/* ---- messages ---------------------------------------------------------- */
+/* ---- which way --------------------------------------------------------- */
 
-static struct lane *
-lane_of(struct lanes *lanes, int rank)
+static struct neighbour *
+neighbour_of(struct lanes *lanes, int rank)
 {
-    int at = lanes != NULL && lanes->wire->rank == 0 ? rank - 1 : rank;
+    int at;
 
-    return lanes != NULL && at >= 0 && at < lanes->count ? &lanes->lanes[at]
-                                                         : NULL;
+    if (lanes == NULL) {
+        return NULL;
+    }
+    at = lanes->wire->rank == 0 ? rank - 1 : rank;
+    return at >= 0 && at < lanes->count ? &lanes->neighbours[at] : NULL;
 }
 
 struct lane *
 lanes_to(struct lanes *lanes, int rank)
 {
-    struct lane *lane = lane_of(lanes, rank);
+    struct neighbour *neighbour = neighbour_of(lanes, rank);
 
-    return lane != NULL && lane->is_out ? lane : NULL;
+    return neighbour != NULL && neighbour->is_out ? &neighbour->lane : NULL;
 }
 
 int
-lanes_leave(const struct lanes *lanes, int source)
+lanes_need_link(struct lanes *lanes, int source)
 {
-    const struct lane *lane;
+    const struct neighbour *neighbour;
 
     if (source == WIRE_ANY) {
         return lanes == NULL || lanes->missing > 0;
     }
-    lane = lane_of((struct lanes *)lanes, source);
-    return lane == NULL || !lane->is_in;
-}
-
-static void
-ring(const struct lane *lane)
-{
-    if (lane->rank == 0) {
-        segment_ring(lane->lanes->segment, lane->peer);
-    }
-}
-
-/* Writes what there is room for of the head and the bytes behind it.  A short
-   message is seen as a whole or not at all: some wait for its end. */
-static void
-go_on(struct leaving *leaving)
-{
-    struct pipe_end *out = &leaving->lane->out;
-    const size_t head = sizeof(leaving->head), size = leaving->head.size;
-
-    if (leaving->done == 0
-        && pipe_has_room(out, head + (size < SHORT ? size : SHORT))) {
-        leaving->done = pipe_write(out, &leaving->head, head);
-    }
-    if (leaving->done >= head) {
-        size_t done = leaving->done - head;
-        leaving->done += pipe_write(out, leaving->base + done,
-                                    (size_t)leaving->head.size - done);
-    }
-}
-
-static int
-has_left(const struct leaving *leaving)
-{
-    return leaving->done == sizeof(leaving->head) + leaving->head.size;
-}
-
-/* In the order in which they were sent. */
-static void
-pump(struct lane *lane)
-{
-    struct leaving *leaving;
-
-    while ((leaving = lane->first) != NULL) {
-        go_on(leaving);
-        if (!has_left(leaving)) {
-            break;
-        }
-        lane->first = leaving->next;
-    }
-    if (lane->first == NULL) {
-        lane->last = &lane->first;
-    }
-    ring(lane);
-}
-
-static int
-enlist(struct lane *lane, struct head head, const void *base,
-       struct wire_slot *request)
-{
-    struct leaving *leaving = malloc(sizeof(*leaving));
-
-    if (leaving == NULL) {
-        return wire_fail(lane->lanes->wire, "malloc", "out of memory");
-    }
-    *leaving = (struct leaving){NULL, lane, head, base, 0};
-    *lane->last = leaving;
-    lane->last = &leaving->next;
-    request->room = leaving;
-    pump(lane);
-    return TRANSPORT_OK;
-}
-
-int
-lanes_send(struct lane *lane, const void *base, size_t size, int tag,
-           struct wire_slot *request)
-{
-    struct head head = {(uint64_t)tag, size};
-
-    request->way = OUT_BY_LANE;
-    request->room = NULL;
-    if (lane->first != NULL
-        || !pipe_has_room(&lane->out, sizeof(head) + size)) {
-        return enlist(lane, head, base, request);
-    }
-    pipe_write(&lane->out, &head, sizeof(head));
-    pipe_write(&lane->out, base, size);
-    ring(lane);
-    return TRANSPORT_OK;
+    neighbour = neighbour_of(lanes, source);
+    return neighbour == NULL || !neighbour->is_in;
 }
 
 /* The next lane, in turn, that may hold a message; NULL: none. */
-static struct lane *
+static struct neighbour *
 next_ready(struct lanes *lanes)
 {
     int words = (lanes->count + BITS - 1) / BITS;
@@ -192,36 +83,27 @@ next_ready(struct lanes *lanes)
             bits &= ~(uint64_t)0 << lanes->turn % BITS;
         }
         if (bits != 0) {
-            return &lanes->lanes[word * BITS + __builtin_ctzll(bits)];
+            return &lanes->neighbours[word * BITS + __builtin_ctzll(bits)];
         }
     }
     return NULL;
 }
 
 static int
-look_into(struct lane *lane, struct wire_arrival *arrival)
+look_into(struct neighbour *neighbour, struct wire_arrival *arrival)
 {
-    struct head head;
-
-    if (!lane->is_in || !pipe_holds(&lane->in, sizeof(head))) {
-        return TRANSPORT_NOTHING;
-    }
-    pipe_read(&lane->in, &head, sizeof(head));
-    arrival->source = lane->rank;
-    arrival->tag = (int)head.tag;
-    arrival->size = (size_t)head.size;
-    arrival->slot = (struct wire_slot){lane, IN_BY_LANE};
-    return TRANSPORT_OK;
+    return neighbour->is_in ? lane_look(&neighbour->lane, arrival)
+                            : TRANSPORT_NOTHING;
 }
 
 static int
 look_into_any(struct lanes *lanes, struct wire_arrival *arrival)
 {
-    struct lane *lane;
+    struct neighbour *neighbour;
 
-    while ((lane = next_ready(lanes)) != NULL) {
-        int at = lane->peer;
-        if (look_into(lane, arrival) == TRANSPORT_OK) {
+    while ((neighbour = next_ready(lanes)) != NULL) {
+        int at = (int)(neighbour - lanes->neighbours);
+        if (look_into(neighbour, arrival) == TRANSPORT_OK) {
             lanes->turn = (at + 1) % lanes->count;
             return TRANSPORT_OK;
         }
@@ -233,95 +115,55 @@ look_into_any(struct lanes *lanes, struct wire_arrival *arrival)
 int
 lanes_look(struct lanes *lanes, int source, struct wire_arrival *arrival)
 {
-    struct lane *lane;
+    struct neighbour *neighbour;
 
-    if (lanes == NULL) {
-        return TRANSPORT_NOTHING;
-    }
-    if (source == WIRE_ANY) {
+    if (lanes != NULL && source == WIRE_ANY) {
         return look_into_any(lanes, arrival);
     }
-    lane = lane_of(lanes, source);
-    return lane != NULL ? look_into(lane, arrival) : TRANSPORT_NOTHING;
+    neighbour = neighbour_of(lanes, source);
+    return neighbour != NULL ? look_into(neighbour, arrival)
+                             : TRANSPORT_NOTHING;
 }
 
-int
-lanes_accept(struct wire_arrival *arrival, void *base,
-             struct wire_slot *request)
-{
-    struct lane *lane = arrival->slot.room;
+/* ---- sleep ------------------------------------------------------------- */
 
-    lane->base = base;
-    lane->size = arrival->size;
-    lane->done = 0;
-    *request = arrival->slot;
-    return TRANSPORT_OK;
+static int
+host_has_mail(void *lanes_)
+{
+    struct lanes *lanes = lanes_;
+    uint64_t ready = 0;
+
+    for (int word = 0; word * BITS < lanes->count; word++) {
+        ready |= lanes->ready[word] |= segment_hear(lanes->segment, word);
+    }
+    return ready != 0;
 }
 
 static int
-test_in(struct lane *lane)
+peer_has_mail(void *lanes_)
 {
-    lane->done +=
-        pipe_read(&lane->in, lane->base + lane->done, lane->size - lane->done);
-    return lane->done == lane->size ? TRANSPORT_OK : TRANSPORT_NOTHING;
+    struct lanes *lanes = lanes_;
+
+    return pipe_holds(&lanes->neighbours[0].lane.in, 1);
 }
 
 int
-lanes_test(struct wire_slot *request)
+lanes_sleep(struct lanes *lanes, double seconds)
 {
-    struct leaving *leaving = request->room;
+    const struct neighbour *first;
 
-    if (request->way == IN_BY_LANE) {
-        return test_in(request->room);
-    }
-    if (leaving == NULL) {
-        return TRANSPORT_OK;
-    }
-    if (!has_left(leaving)) {
-        pump(leaving->lane);
-    }
-    if (!has_left(leaving)) {
-        return TRANSPORT_NOTHING;
-    }
-    request->room = NULL;
-    free(leaving);
-    return TRANSPORT_OK;
-}
-
-/* ---- pieces that come early -------------------------------------------- */
-
-int
-lanes_keep_piece(struct lanes *lanes, const struct wire_arrival *arrival)
-{
-    struct kept *kept = malloc(sizeof(*kept)), **link = &lanes->kept;
-
-    if (kept == NULL) {
-        return wire_fail(lanes->wire, "malloc", "out of memory");
-    }
-    while (*link != NULL) {
-        link = &(*link)->next;
-    }
-    *kept = (struct kept){NULL, *arrival};
-    *link = kept;
-    return TRANSPORT_OK;
-}
-
-int
-lanes_kept_piece(struct lanes *lanes, int source, struct wire_arrival *arrival)
-{
-    struct kept **link = lanes != NULL ? &lanes->kept : NULL, *kept;
-
-    while (link != NULL && *link != NULL
-           && (*link)->arrival.source != source) {
-        link = &(*link)->next;
-    }
-    if (link == NULL || *link == NULL) {
+    if (lanes == NULL || lanes->missing == lanes->count) {
         return 0;
     }
-    kept = *link;
-    *link = kept->next;
-    *arrival = kept->arrival;
-    free(kept);
+    first = &lanes->neighbours[0];
+    if (lanes->wire->rank == 0) {
+        sleeper_sleep(segment_host(lanes->segment), seconds, host_has_mail,
+                      lanes);
+    }
+    else {
+        sleeper_sleep(segment_peer(lanes->segment, first->lane.peer), seconds,
+                      peer_has_mail, lanes);
+    }
     return 1;
 }
 
@@ -329,20 +171,21 @@ lanes_kept_piece(struct lanes *lanes, int source, struct wire_arrival *arrival)
 
 /* Says something of the lane over the link; bytes stay as they are. */
 static int
-greet(struct lane *lane, const void *bytes, size_t size)
+greet(struct neighbour *neighbour, const void *bytes, size_t size)
 {
-    struct wire_slot *slot = &lane->greetings[lane->greeted++];
+    struct wire_slot *slot = &neighbour->greetings[neighbour->greeted++];
 
     slot->way = BY_LINK;
-    return link_send(lane->lanes->wire, bytes, size, lane->rank, LANE_TAG,
-                     slot);
+    return link_send(neighbour->lanes->wire, bytes, size, neighbour->lane.rank,
+                     LANE_TAG, slot);
 }
 
 /* So short a message is here as soon as it is seen. */
 static int
-hear(struct lane *lane, struct wire_arrival *arrival, void *bytes, size_t size)
+hear(struct neighbour *neighbour, struct wire_arrival *arrival, void *bytes,
+     size_t size)
 {
-    struct wire *wire = lane->lanes->wire;
+    struct wire *wire = neighbour->lanes->wire;
     struct wire_slot slot = {NULL, BY_LINK};
     int status;
 
@@ -359,85 +202,84 @@ hear(struct lane *lane, struct wire_arrival *arrival, void *bytes, size_t size)
 }
 
 static void
-connect(struct lane *lane, int is_first)
+begin_coming(struct neighbour *neighbour)
 {
-    struct segment *segment = lane->lanes->segment;
-
-    lane->out.pipe = segment_pipe(segment, lane->peer, is_first);
-    lane->in.pipe = segment_pipe(segment, lane->peer, !is_first);
+    neighbour->is_in = 1;
+    neighbour->lanes->missing--;
 }
 
-static void
-begin_coming(struct lane *lane)
-{
-    lane->is_in = 1;
-    lane->lanes->missing--;
-}
-
-/* At rank 0. */
+/* At rank 0, of one that has joined: its first messages may be there. */
 static int
-heed_answer(struct lane *lane, struct wire_arrival *arrival)
+open_lane(struct neighbour *neighbour)
 {
-    struct lanes *lanes = lane->lanes;
-    int at = lane->peer;
+    struct lanes *lanes = neighbour->lanes;
+    int at = (int)(neighbour - lanes->neighbours);
 
-    if (hear(lane, arrival, &lane->joined, sizeof(lane->joined)) < 0) {
-        return TRANSPORT_FAILED;
+    if (segment_map(lanes->segment, at) < 0) {
+        return wire_fail(lanes->wire, "mmap", "out of memory");
     }
-    if (!lane->joined) {
-        return TRANSPORT_OK;
-    }
-    begin_coming(lane);
+    lane_connect(&neighbour->lane, lanes->segment, at, 1);
+    begin_coming(neighbour);
     lanes->ready[at / BITS] |= (uint64_t)1 << at % BITS;
     if (lanes->ended) {
         return TRANSPORT_OK;
     }
-    if (greet(lane, NULL, 0) < 0) {
+    if (greet(neighbour, NULL, 0) < 0) {
         return TRANSPORT_FAILED;
     }
-    lane->is_out = 1;
+    neighbour->is_out = 1;
     return TRANSPORT_OK;
 }
 
 static int
-heed_invitation(struct lane *lane, struct wire_arrival *arrival)
+heed_answer(struct neighbour *neighbour, struct wire_arrival *arrival)
 {
-    struct segment_invitation *invitation = &lane->invitation;
+    if (hear(neighbour, arrival, &neighbour->joined, sizeof(neighbour->joined))
+        < 0) {
+        return TRANSPORT_FAILED;
+    }
+    return neighbour->joined ? open_lane(neighbour) : TRANSPORT_OK;
+}
 
-    if (hear(lane, arrival, invitation, sizeof(*invitation)) < 0) {
+static int
+heed_invitation(struct neighbour *neighbour, struct wire_arrival *arrival)
+{
+    struct segment_invitation *invitation = &neighbour->invitation;
+
+    if (hear(neighbour, arrival, invitation, sizeof(*invitation)) < 0) {
         return TRANSPORT_FAILED;
     }
-    lane->lanes->segment = segment_join(invitation);
-    lane->joined = lane->lanes->segment != NULL;
-    if (greet(lane, &lane->joined, sizeof(lane->joined)) < 0) {
+    neighbour->lanes->segment = segment_join(invitation);
+    neighbour->joined = neighbour->lanes->segment != NULL;
+    if (greet(neighbour, &neighbour->joined, sizeof(neighbour->joined)) < 0) {
         return TRANSPORT_FAILED;
     }
-    if (lane->joined) {
-        lane->peer = invitation->peer;
-        connect(lane, 0);
-        lane->is_out = 1;
+    if (neighbour->joined) {
+        lane_connect(&neighbour->lane, neighbour->lanes->segment,
+                     invitation->peer, 0);
+        neighbour->is_out = 1;
     }
     return TRANSPORT_OK;
 }
 
 int
-lanes_heed(struct lanes *lanes, struct wire_arrival *arrival)
+lanes_heed(struct wire *wire, struct wire_arrival *arrival)
 {
-    struct lane *lane = lane_of(lanes, arrival->source);
+    struct neighbour *neighbour = neighbour_of(wire->lanes, arrival->source);
 
-    if (lane == NULL || lane->is_in) {
-        return wire_fail(lanes->wire, "receive", "a greeting out of place");
+    if (neighbour == NULL || neighbour->is_in) {
+        return wire_fail(wire, "receive", "a greeting out of place");
     }
-    if (lane->rank != 0) {
-        return heed_answer(lane, arrival);
+    if (neighbour->lane.rank != 0) {
+        return heed_answer(neighbour, arrival);
     }
-    if (!lane->joined) {
-        return heed_invitation(lane, arrival);
+    if (!neighbour->joined) {
+        return heed_invitation(neighbour, arrival);
     }
-    if (hear(lane, arrival, NULL, 0) < 0) {
+    if (hear(neighbour, arrival, NULL, 0) < 0) {
         return TRANSPORT_FAILED;
     }
-    begin_coming(lane);
+    begin_coming(neighbour);
     return TRANSPORT_OK;
 }
 
@@ -454,70 +296,78 @@ lanes_end(struct lanes *lanes)
 static struct lanes *
 allocate(struct wire *wire, int count)
 {
-    size_t size = sizeof(struct lanes) + (size_t)count * sizeof(struct lane);
+    size_t size =
+        sizeof(struct lanes) + (size_t)count * sizeof(struct neighbour);
     struct lanes *lanes = calloc(1, size);
 
     if (lanes == NULL) {
         return NULL;
     }
+    lanes->ready = calloc(((size_t)count + BITS - 1) / BITS, sizeof(uint64_t));
+    if (lanes->ready == NULL) {
+        free(lanes);
+        return NULL;
+    }
     lanes->wire = wire;
     lanes->count = count;
     lanes->missing = count;
-    lanes->ready = calloc(((size_t)count + BITS - 1) / BITS, sizeof(uint64_t));
     for (int i = 0; i < count; i++) {
-        struct lane *lane = &lanes->lanes[i];
-        lane->lanes = lanes;
-        lane->rank = wire->rank == 0 ? i + 1 : 0;
-        lane->peer = i;
-        lane->last = &lane->first;
+        struct neighbour *neighbour = &lanes->neighbours[i];
+        neighbour->lanes = lanes;
+        neighbour->lane.rank = wire->rank == 0 ? i + 1 : 0;
     }
     return lanes;
 }
 
-static void
+/* Without memory to share, nobody is invited. */
+static int
 invite_all(struct lanes *lanes)
 {
-    for (int i = 0; i < lanes->count; i++) {
-        struct lane *lane = &lanes->lanes[i];
-        lane->invitation = segment_invite(lanes->segment, i);
-        connect(lane, 1);
-        if (greet(lane, &lane->invitation, sizeof(lane->invitation)) < 0) {
-            return;                 /* the wire is broken, and says so */
+    lanes->segment = segment_new(lanes->count);
+    for (int i = 0; lanes->segment != NULL && i < lanes->count; i++) {
+        struct neighbour *neighbour = &lanes->neighbours[i];
+        neighbour->invitation = segment_invite(lanes->segment, i);
+        if (greet(neighbour, &neighbour->invitation,
+                  sizeof(neighbour->invitation))
+            < 0) {
+            return TRANSPORT_FAILED;
         }
     }
+    return TRANSPORT_OK;
 }
 
-struct lanes *
-lanes_new(struct wire *wire)
+static int
+is_switched_off(void)
 {
-    const char *switched = getenv(SWITCH);
-    int count = wire->rank == 0 ? wire->ranks - 1 : 1;
-    struct lanes *lanes;
+    const char *value = getenv(SWITCH);
 
-    if (count == 0 || (switched != NULL && strcmp(switched, "0") == 0)) {
-        count = wire->rank == 0 ? 0 : 1;
+    return value != NULL && strcmp(value, "0") == 0;
+}
+
+int
+lanes_open(struct wire *wire)
+{
+    int is_host = wire->rank == 0;
+
+    if (is_host && (wire->ranks == 1 || is_switched_off())) {
+        return TRANSPORT_OK;
     }
-    lanes = count > 0 ? allocate(wire, count) : NULL;
-    if (lanes == NULL || wire->rank != 0) {
-        return lanes;
+    wire->lanes = allocate(wire, is_host ? wire->ranks - 1 : 1);
+    if (wire->lanes == NULL) {
+        return wire_fail(wire, "malloc", "out of memory");
     }
-    lanes->segment = segment_new(count);
-    if (lanes->segment == NULL || lanes->ready == NULL) {
-        lanes_free(lanes);
-        return NULL;
-    }
-    invite_all(lanes);
-    return lanes;
+    return is_host ? invite_all(wire->lanes) : TRANSPORT_OK;
 }
 
 /* What was said has been received by now. */
 static void
-finish_greetings(struct lane *lane)
+finish_greetings(struct neighbour *neighbour)
 {
-    struct wire *wire = lane->lanes->wire;
+    struct wire *wire = neighbour->lanes->wire;
 
-    for (int i = 0; i < lane->greeted && wire->error.call == NULL; i++) {
-        while (link_test(wire, &lane->greetings[i]) == TRANSPORT_NOTHING) {
+    for (int i = 0; i < neighbour->greeted && wire->error.call == NULL; i++) {
+        while (link_test(wire, &neighbour->greetings[i])
+               == TRANSPORT_NOTHING) {
         }
     }
 }
@@ -529,7 +379,7 @@ lanes_free(struct lanes *lanes)
         return;
     }
     for (int i = 0; i < lanes->count; i++) {
-        finish_greetings(&lanes->lanes[i]);
+        finish_greetings(&lanes->neighbours[i]);
     }
     segment_free(lanes->segment);
     free(lanes->ready);

@@ -10,36 +10,28 @@
 #ifndef EZMPI_LANES_H
 #define EZMPI_LANES_H
 
-#include "link.h"
+#include "lane.h"
+#include "wire.h"
 
-struct lane;
-
-/* Rank 0's with invitations on their way, or another rank's that waits for
-   one; NULL: there are none. */
-struct lanes *lanes_new(struct wire *wire);
+/* At the start: rank 0 invites, another waits for that.  Fills wire->lanes,
+   NULL: there will be none. */
+int lanes_open(struct wire *wire);
+/* lanes NULL: none, here and below. */
 void lanes_free(struct lanes *lanes);
 
 /* The lane by which messages to rank go; NULL: the link. */
 struct lane *lanes_to(struct lanes *lanes, int rank);
 /* Could messages, other than pieces, come from source (or WIRE_ANY) over the
    link? */
-int lanes_leave(const struct lanes *lanes, int source);
-int lanes_send(struct lane *lane, const void *base, size_t size, int tag,
-               struct wire_slot *request);
+int lanes_need_link(struct lanes *lanes, int source);
 int lanes_look(struct lanes *lanes, int source, struct wire_arrival *arrival);
-int lanes_accept(struct wire_arrival *arrival, void *base,
-                 struct wire_slot *request);
-int lanes_test(struct wire_slot *request);
+
+/* As wire_sleep. */
+int lanes_sleep(struct lanes *lanes, double seconds);
 
 /* A message with LANE_TAG has come over the link. */
-int lanes_heed(struct lanes *lanes, struct wire_arrival *arrival);
+int lanes_heed(struct wire *wire, struct wire_arrival *arrival);
 /* No lane is opened any more. */
 void lanes_end(struct lanes *lanes);
-
-/* A piece that came before the message it belongs to, by another way: kept,
-   and found again by source. */
-int lanes_keep_piece(struct lanes *lanes, const struct wire_arrival *arrival);
-int lanes_kept_piece(struct lanes *lanes, int source,
-                     struct wire_arrival *arrival);
 
 #endif

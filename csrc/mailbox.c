@@ -264,12 +264,28 @@ receive(struct mailbox *mailbox)
     return status;
 }
 
+struct waiting {
+    struct patience patience;       /* first: it is what is passed around */
+    struct wire *wire;
+};
+
+static void
+sleep_for_mail(struct patience *patience, double seconds)
+{
+    if (!wire_sleep(((struct waiting *)patience)->wire, seconds)) {
+        patience_sleep(seconds);
+    }
+}
+
 static int
 await(struct mailbox *mailbox, double seconds)
 {
     /* Many short waits in a row are one long wait. */
-    struct patience patience = {.crowded = mailbox->wire->crowded,
-                                .before = mailbox->idle};
+    struct waiting waiting = {{.crowded = mailbox->wire->crowded,
+                               .before = mailbox->idle,
+                               .sleep = sleep_for_mail},
+                              mailbox->wire};
+    struct patience *patience = &waiting.patience;
 
     for (;;) {
         int status = receive(mailbox);
@@ -280,11 +296,11 @@ await(struct mailbox *mailbox, double seconds)
         if (outbox_progress(&mailbox->outbox, 0) < 0) {
             return TRANSPORT_FAILED;
         }
-        if (patience.waited >= seconds) {
-            mailbox->idle += patience.waited;
+        if (patience->waited >= seconds) {
+            mailbox->idle += patience->waited;
             return TRANSPORT_NOTHING;
         }
-        patience_rest(&patience);
+        patience_rest(patience);
     }
 }
 

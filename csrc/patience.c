@@ -29,9 +29,8 @@ patience_now(void)
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
-/* A signal ends it early, which is as well. */
-static void
-sleep_for(double seconds)
+void
+patience_sleep(double seconds)
 {
     struct timespec time = {0, (long)(seconds * 1e9)};
 
@@ -65,7 +64,13 @@ patience_rest(struct patience *patience)
         patience->began = patience_now();
     }
     if (waited >= yields) {
-        sleep_for(sleep_after(waited, patience->crowded));
+        double seconds = sleep_after(waited, patience->crowded);
+        if (patience->sleep == NULL) {
+            patience_sleep(seconds);
+        }
+        else {
+            patience->sleep(patience, seconds);
+        }
     }
     else if (waited >= SPIN_SECONDS || patience->crowded) {
         sched_yield();

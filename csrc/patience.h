@@ -13,9 +13,14 @@ struct patience {
     double waited;                  /* and in this one; begin with 0 */
     double began;                   /* 0: at the first rest */
     unsigned spins;
+    /* How to sleep about so long; NULL: patience_sleep. */
+    void (*sleep)(struct patience *patience, double seconds);
 };
 
 void patience_rest(struct patience *patience);
+
+/* A signal ends it early. */
+void patience_sleep(double seconds);
 
 /* Are there more ranks on this host than processors?  ranks is the answer's
    base where the launcher does not tell how many are here. */

@@ -1,6 +1,10 @@
 /* segment.c -- an anonymous file in memory (memfd), which others of the same
    user open through /proc.  Nothing of it has a name that could stay behind.
 
+   It begins with a head, and holds a berth for each peer, which is neither
+   memory nor mapped before that peer has joined: of most ranks of a large job
+   the berths stay empty.
+
    Where there is no such thing, outside Linux or under another process
    namespace, there is no segment, and messages travel as they would anyway. */
 
@@ -14,59 +18,125 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifdef __linux__
+#include <sys/syscall.h>
+#endif
+
+/* A counter that several processes see must not need a lock of one. */
+#if defined(SYS_memfd_create) && ATOMIC_LLONG_LOCK_FREE == 2
+#define HAS_SEGMENTS 1
+#else
+#define HAS_SEGMENTS 0
+#endif
+
+#define CLOSE_ON_EXEC 1u            /* MFD_CLOEXEC, which old headers lack */
 #define BELLS 64                    /* in a word */
 
 struct head {
     _Alignas(PIPE_LINE) uint64_t cookie;
+    _Alignas(PIPE_LINE) struct sleeper host;
     _Alignas(PIPE_LINE) _Atomic uint64_t bells[];
+};
+
+struct berth {
+    struct pipe to_peer, from_peer;
+    _Alignas(PIPE_LINE) struct sleeper peer;
 };
 
 struct segment {
     struct head *head;
-    size_t size;
+    int descriptor;
     int peers;
-    int descriptor;                 /* -1: of those who joined */
-    uint64_t cookie;
+    struct berth *berths[];         /* NULL: not mapped */
 };
+
+/* ---- where things are -------------------------------------------------- */
+
+static size_t
+whole_pages(size_t size)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+    return (size + page - 1) / page * page;
+}
 
 static size_t
 head_size(int peers)
 {
     size_t words = ((size_t)peers + BELLS - 1) / BELLS;
-    size_t size = sizeof(struct head) + words * sizeof(uint64_t);
 
-    return (size + PIPE_LINE - 1) / PIPE_LINE * PIPE_LINE;
+    return whole_pages(sizeof(struct head) + words * sizeof(uint64_t));
 }
 
 static size_t
-whole_size(int peers)
+berth_size(void)
 {
-    return head_size(peers) + 2 * (size_t)peers * sizeof(struct pipe);
+    return whole_pages(sizeof(struct berth));
 }
 
-/* Maps the file; closes it where that fails. */
-static struct segment *
-map(int descriptor, int peers)
+static size_t
+berth_at(int peers, int peer)
 {
-    struct segment *segment = calloc(1, sizeof(*segment));
-    size_t size = whole_size(peers);
-    void *memory = MAP_FAILED;
+    return head_size(peers) + (size_t)peer * berth_size();
+}
 
-    if (segment != NULL) {
-        memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
-                      descriptor, 0);
-    }
-    if (memory == MAP_FAILED) {
-        free(segment);
+/* ---- making ------------------------------------------------------------ */
+
+/* Takes the descriptor; closes it where that fails. */
+static struct segment *
+new_segment(int descriptor, int peers)
+{
+    size_t berths = (size_t)peers * sizeof(struct berth *);
+    struct segment *segment = calloc(1, sizeof(*segment) + berths);
+
+    if (segment == NULL) {
         close(descriptor);
         return NULL;
     }
-    segment->head = memory;
-    segment->size = size;
-    segment->peers = peers;
     segment->descriptor = descriptor;
+    segment->peers = peers;
     return segment;
 }
+
+#if HAS_SEGMENTS
+/* Memory is set aside now: where there is none, a write would be SIGBUS.  A
+   forked child has no part in it. */
+static void *
+map(const struct segment *segment, size_t at, size_t size)
+{
+    void *memory;
+
+    if (fallocate(segment->descriptor, 0, (off_t)at, (off_t)size) < 0) {
+        return NULL;
+    }
+    memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
+                  segment->descriptor, (off_t)at);
+    if (memory == MAP_FAILED) {
+        return NULL;
+    }
+    madvise(memory, size, MADV_DONTFORK);
+    return memory;
+}
+
+static int
+make_file(void)
+{
+    return (int)syscall(SYS_memfd_create, "ezmpi", CLOSE_ON_EXEC);
+}
+#else
+static void *
+map(const struct segment *segment, size_t at, size_t size)
+{
+    (void)segment, (void)at, (void)size;
+    return NULL;
+}
+
+static int
+make_file(void)
+{
+    return -1;
+}
+#endif
 
 /* Nobody is kept out by it: it tells one segment from another. */
 static uint64_t
@@ -79,34 +149,42 @@ new_cookie(void)
            + (uint64_t)getpid();
 }
 
-#ifdef MFD_CLOEXEC
 struct segment *
 segment_new(int peers)
 {
-    int descriptor = memfd_create("ezmpi", MFD_CLOEXEC);
-    struct segment *segment;
+    int descriptor = make_file();
+    struct segment *segment =
+        descriptor < 0 ? NULL : new_segment(descriptor, peers);
 
-    if (descriptor < 0) {
+    if (segment == NULL) {
         return NULL;
     }
-    if (ftruncate(descriptor, (off_t)whole_size(peers)) < 0) {
-        close(descriptor);
+    if (ftruncate(descriptor, (off_t)berth_at(peers, peers)) == 0) {
+        segment->head = map(segment, 0, head_size(peers));
+    }
+    if (segment->head == NULL) {
+        segment_free(segment);
         return NULL;
     }
-    segment = map(descriptor, peers);
-    if (segment != NULL) {
-        segment->cookie = segment->head->cookie = new_cookie();
-    }
+    segment->head->cookie = new_cookie();
     return segment;
 }
-#else
-struct segment *
-segment_new(int peers)
+
+int
+segment_map(struct segment *segment, int peer)
 {
-    (void)peers, (void)map, (void)new_cookie;
-    return NULL;
+    segment->berths[peer] =
+        map(segment, berth_at(segment->peers, peer), berth_size());
+    return segment->berths[peer] != NULL ? 0 : -1;
 }
-#endif
+
+static void
+unmap(void *memory, size_t size)
+{
+    if (memory != NULL) {
+        munmap(memory, size);
+    }
+}
 
 void
 segment_free(struct segment *segment)
@@ -114,18 +192,21 @@ segment_free(struct segment *segment)
     if (segment == NULL) {
         return;
     }
-    munmap(segment->head, segment->size);
-    if (segment->descriptor >= 0) {
-        close(segment->descriptor);
+    for (int peer = 0; peer < segment->peers; peer++) {
+        unmap(segment->berths[peer], berth_size());
     }
+    unmap(segment->head, head_size(segment->peers));
+    close(segment->descriptor);
     free(segment);
 }
+
+/* ---- joining ----------------------------------------------------------- */
 
 struct segment_invitation
 segment_invite(const struct segment *segment, int peer)
 {
     return (struct segment_invitation){
-        .cookie = segment->cookie,
+        .cookie = segment->head->cookie,
         .peers = (uint64_t)segment->peers,
         .process = getpid(),
         .descriptor = segment->descriptor,
@@ -136,7 +217,7 @@ segment_invite(const struct segment *segment, int peer)
 /* Under that name another host may have whatever: it is looked at before it is
    opened. */
 static int
-open_segment(const struct segment_invitation *invitation)
+open_file(const struct segment_invitation *invitation)
 {
     static const char name[] = "/memfd:ezmpi";
     char path[64], target[sizeof(name)];
@@ -158,40 +239,59 @@ is_so_large(int descriptor, size_t size)
     return end >= 0 && (uint64_t)end == size;
 }
 
+/* Is it the segment that the invitation is for? */
+static int
+is_meant(struct segment *segment, const struct segment_invitation *invitation)
+{
+    int peers = segment->peers;
+
+    if (!is_so_large(segment->descriptor, berth_at(peers, peers))) {
+        return 0;
+    }
+    segment->head = map(segment, 0, head_size(peers));
+    return segment->head != NULL
+           && segment->head->cookie == invitation->cookie;
+}
+
 struct segment *
 segment_join(const struct segment_invitation *invitation)
 {
-    int descriptor = open_segment(invitation);
-    int peers = (int)invitation->peers;
-    struct segment *segment;
+    int descriptor = open_file(invitation);
+    struct segment *segment =
+        descriptor < 0 ? NULL
+                       : new_segment(descriptor, (int)invitation->peers);
 
-    if (descriptor < 0) {
-        return NULL;
-    }
-    if (!is_so_large(descriptor, whole_size(peers))) {
-        close(descriptor);
-        return NULL;
-    }
-    segment = map(descriptor, peers);
     if (segment == NULL) {
         return NULL;
     }
-    close(descriptor);
-    segment->descriptor = -1;
-    segment->cookie = segment->head->cookie;
-    if (segment->cookie != invitation->cookie) {
+    if (!is_meant(segment, invitation)
+        || segment_map(segment, invitation->peer) < 0) {
         segment_free(segment);
         return NULL;
     }
     return segment;
 }
 
+/* ---- what is in it ----------------------------------------------------- */
+
 struct pipe *
 segment_pipe(const struct segment *segment, int peer, int to_peer)
 {
-    char *pipes = (char *)segment->head + head_size(segment->peers);
+    struct berth *berth = segment->berths[peer];
 
-    return (struct pipe *)pipes + 2 * peer + (to_peer ? 0 : 1);
+    return to_peer ? &berth->to_peer : &berth->from_peer;
+}
+
+struct sleeper *
+segment_peer(const struct segment *segment, int peer)
+{
+    return &segment->berths[peer]->peer;
+}
+
+struct sleeper *
+segment_host(const struct segment *segment)
+{
+    return &segment->head->host;
 }
 
 void

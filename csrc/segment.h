@@ -1,5 +1,6 @@
 /* segment.h -- memory that the ranks of one host share: between rank 0 and
-   every other rank a pipe each way, and a bell for each that rank 0 hears.
+   every other rank a pipe each way, a bell for each that rank 0 hears, and
+   where each sleeps.
 
    Rank 0 makes it, and invites the others, of whom some may be elsewhere: an
    invitation is bytes that can travel in a message.  Plain C. */
@@ -8,6 +9,7 @@
 #define EZMPI_SEGMENT_H
 
 #include "pipe.h"
+#include "sleeper.h"
 
 struct segment;
 
@@ -28,9 +30,16 @@ struct segment_invitation
 segment_invite(const struct segment *segment, int peer);
 /* NULL: it is not for this process, or not to be had from here. */
 struct segment *segment_join(const struct segment_invitation *invitation);
+/* What follows is there for a peer only once it joined, and rank 0 called this
+   for it.  -1: no memory. */
+int segment_map(struct segment *segment, int peer);
 
 struct pipe *
 segment_pipe(const struct segment *segment, int peer, int to_peer);
+
+/* The sleep of a peer, and of rank 0, which is always there. */
+struct sleeper *segment_peer(const struct segment *segment, int peer);
+struct sleeper *segment_host(const struct segment *segment);
 
 /* The peer rings when it has written; rank 0 hears, 64 peers at a time, who
    has since the last time: a bit each. */

@@ -494,10 +494,6 @@ add_mailbox(MPI_Comm parent, struct wire *wire,
 {
     int code;
 
-    if (wire_open(wire) < 0) {
-        *error = wire->error;
-        return TRANSPORT_FAILED;
-    }
     *mailbox = mailbox_new(wire, HANDLE_FROM_COMM(parent), farewell,
                            process.mailboxes);
     if (*mailbox == NULL) {
@@ -507,6 +503,10 @@ add_mailbox(MPI_Comm parent, struct wire *wire,
     }
     process.mailboxes = *mailbox;
     code = MPI_Comm_set_attr(parent, process.parent_key, *mailbox);
+    if (code == MPI_SUCCESS && wire_open(wire) < 0) {
+        *error = wire->error;
+        return TRANSPORT_FAILED;
+    }
     return checked(error, "MPI_Comm_set_attr", code);
 }
 

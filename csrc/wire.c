@@ -4,14 +4,23 @@
 
 #include "wire.h"
 
+#include <stdlib.h>
+
+#include "lane.h"
 #include "lanes.h"
 #include "link.h"
+
+#define LINK_EVERY 64u              /* looks */
+
+struct kept {
+    struct kept *next;
+    struct wire_arrival arrival;
+};
 
 int
 wire_open(struct wire *wire)
 {
-    wire->lanes = lanes_new(wire);
-    return wire->error.call == NULL ? TRANSPORT_OK : TRANSPORT_FAILED;
+    return lanes_open(wire);
 }
 
 int
@@ -21,16 +30,53 @@ wire_send(struct wire *wire, const void *base, size_t size, int rank, int tag,
     struct lane *lane = tag != PIECE_TAG ? lanes_to(wire->lanes, rank) : NULL;
 
     if (lane != NULL) {
-        return lanes_send(lane, base, size, tag, request);
+        return lane_send(lane, base, size, tag, request) == TRANSPORT_OK
+                   ? TRANSPORT_OK
+                   : wire_fail(wire, "malloc", "out of memory");
     }
     request->way = BY_LINK;
     return link_send(wire, base, size, rank, tag, request);
 }
 
+/* A piece that came before the message it belongs to, by another way. */
+static int
+keep_piece(struct wire *wire, const struct wire_arrival *arrival)
+{
+    struct kept *kept = malloc(sizeof(*kept)), **link = &wire->kept;
+
+    if (kept == NULL) {
+        return wire_fail(wire, "malloc", "out of memory");
+    }
+    while (*link != NULL) {
+        link = &(*link)->next;
+    }
+    *kept = (struct kept){NULL, *arrival};
+    *link = kept;
+    return TRANSPORT_OK;
+}
+
+static int
+find_kept_piece(struct wire *wire, int source, struct wire_arrival *arrival)
+{
+    struct kept **link = &wire->kept, *kept;
+
+    while (*link != NULL && (*link)->arrival.source != source) {
+        link = &(*link)->next;
+    }
+    if (*link == NULL) {
+        return 0;
+    }
+    kept = *link;
+    *link = kept->next;
+    *arrival = kept->arrival;
+    free(kept);
+    return 1;
+}
+
 static int
 look_for_piece(struct wire *wire, int source, struct wire_arrival *arrival)
 {
-    if (lanes_kept_piece(wire->lanes, source, arrival)) {
+    if (find_kept_piece(wire, source, arrival)) {
         return TRANSPORT_OK;
     }
     arrival->slot.way = BY_LINK;
@@ -50,10 +96,10 @@ look_at_link(struct wire *wire, int source, struct wire_arrival *arrival)
             break;
         }
         if (arrival->tag == LANE_TAG) {
-            status = lanes_heed(wire->lanes, arrival);
+            status = lanes_heed(wire, arrival);
         }
         else if (arrival->tag == PIECE_TAG) {
-            status = lanes_keep_piece(wire->lanes, arrival);
+            status = keep_piece(wire, arrival);
         }
         else {
             break;
@@ -62,19 +108,42 @@ look_at_link(struct wire *wire, int source, struct wire_arrival *arrival)
     return status;
 }
 
-int
-wire_look(struct wire *wire, int source, int tag, struct wire_arrival *arrival)
+/* In turn, so that neither way keeps the other's messages waiting. */
+static int
+look_both_ways(struct wire *wire, int source, struct wire_arrival *arrival)
 {
     int status;
 
+    wire->link_is_first = !wire->link_is_first;
+    if (wire->link_is_first) {
+        status = look_at_link(wire, source, arrival);
+        return status == TRANSPORT_NOTHING
+                   ? lanes_look(wire->lanes, source, arrival)
+                   : status;
+    }
+    status = lanes_look(wire->lanes, source, arrival);
+    return status == TRANSPORT_NOTHING ? look_at_link(wire, source, arrival)
+                                       : status;
+}
+
+/* Where no message comes over the link it is looked at all the same, now and
+   then: many an MPI moves the user's own messages only while it is called. */
+static int
+is_links_turn(struct wire *wire, int source)
+{
+    return lanes_need_link(wire->lanes, source)
+           || ++wire->looks % LINK_EVERY == 0;
+}
+
+int
+wire_look(struct wire *wire, int source, int tag, struct wire_arrival *arrival)
+{
     if (tag == PIECE_TAG) {
         return look_for_piece(wire, source, arrival);
     }
-    status = lanes_look(wire->lanes, source, arrival);
-    if (status != TRANSPORT_NOTHING || !lanes_leave(wire->lanes, source)) {
-        return status;
-    }
-    return look_at_link(wire, source, arrival);
+    return is_links_turn(wire, source)
+               ? look_both_ways(wire, source, arrival)
+               : lanes_look(wire->lanes, source, arrival);
 }
 
 int
@@ -82,15 +151,25 @@ wire_accept(struct wire *wire, struct wire_arrival *arrival, void *base,
             struct wire_slot *request)
 {
     request->way = arrival->slot.way;
-    return request->way == BY_LINK ? link_accept(wire, arrival, base, request)
-                                   : lanes_accept(arrival, base, request);
+    if (request->way == BY_LINK) {
+        return link_accept(wire, arrival, base, request);
+    }
+    lane_accept(arrival, base, request);
+    return TRANSPORT_OK;
 }
 
 int
 wire_test(struct wire *wire, struct wire_slot *request)
 {
     return request->way == BY_LINK ? link_test(wire, request)
-                                   : lanes_test(request);
+                                   : lane_test(request);
+}
+
+int
+wire_sleep(struct wire *wire, double seconds)
+{
+    wire->looks = LINK_EVERY - 1;   /* now is a good time */
+    return lanes_sleep(wire->lanes, seconds);
 }
 
 void
@@ -99,9 +178,20 @@ wire_end(struct wire *wire)
     lanes_end(wire->lanes);
 }
 
+static void
+free_kept(struct wire *wire)
+{
+    struct wire_arrival arrival;
+
+    while (wire->kept != NULL) {
+        find_kept_piece(wire, wire->kept->arrival.source, &arrival);
+    }
+}
+
 void
 wire_close(struct wire *wire)
 {
+    free_kept(wire);
     lanes_free(wire->lanes);
     wire->lanes = NULL;
     link_close(wire);

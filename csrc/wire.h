@@ -22,6 +22,7 @@
 #define WIRE_SIZE_LIMIT INT32_MAX /* bytes of one message */
 #define WIRE_ANY (-1)
 
+struct kept;
 struct lanes;
 
 struct wire {
@@ -29,6 +30,9 @@ struct wire {
     int ranks;
     int crowded; /* more ranks on this host than cores */
     struct lanes *lanes; /* NULL: none */
+    struct kept *kept; /* pieces that came early */
+    int link_is_first; /* to be looked at */
+    unsigned looks;
     struct transport_error error; /* error.call NULL: all is well */
 };
 
@@ -66,7 +70,11 @@ int wire_accept(struct wire *wire, struct wire_arrival *arrival, void *base,
 /* OK: request is done and gone.  NOTHING: not yet. */
 int wire_test(struct wire *wire, struct wire_slot *request);
 
-/* From now on only what wire_send sends is sent. */
+/* Sleeps so long, or until a message comes through shared memory; but does
+   nothing, and returns 0, where none can. */
+int wire_sleep(struct wire *wire, double seconds);
+
+/* No way changes any more.  What wire_send sends still goes. */
 void wire_end(struct wire *wire);
 /* Nothing may be on its way.  The struct stays, broken. */
 void wire_close(struct wire *wire);

@@ -27,6 +27,13 @@ def test_the_users_own_messages(ranks):
     check("own_messages.py", ranks)
 
 
+@RANKS
+def test_the_users_own_window(ranks):
+    """MPI may move what it has only while it is called, by the master, too."""
+    pytest.importorskip("mpi4py", reason="needs mpi4py")
+    check("own_window.py", ranks)
+
+
 def modules(code):
     code += "; import sys; print(*sys.modules)"
     command, here = [sys.executable, "-c", code], Path(__file__).parent

@@ -15,7 +15,10 @@ from c_program import CSRC, HERE, STRICT, run_c, run_command
 
 MAILBOX = "mailbox inbox outbox relay tree frame patience"
 MAILBOX = [CSRC / f"{name}.c" for name in MAILBOX.split()]
-WIRE = [CSRC / f"{name}.c" for name in "transport_mpi wire lanes segment pipe".split()]
+WIRE = [
+    CSRC / f"{name}.c"
+    for name in "transport_mpi wire lanes lane segment pipe sleeper".split()
+]
 
 # Jobs whose ends must all be clean. Open MPI's launcher takes five times as long.
 ENDS = {"mpich": 100, "openmpi": 25}
@@ -79,6 +82,11 @@ def test_tree(tmp_path):
 
 def test_pipe(tmp_path):
     run_c([HERE / "pipe_test.c", CSRC / "pipe.c"], tmp_path)
+
+
+def test_segment(tmp_path):
+    sources = [CSRC / f"{name}.c" for name in ("segment", "pipe", "sleeper")]
+    run_c([HERE / "segment_test.c", *sources], tmp_path)
 
 
 def test_lanes(tmp_path):

@@ -15,10 +15,11 @@
 #include "link.h"
 #include "wire.h"
 
-#define RANKS 5
-#define MESSAGES 150                /* from rank 0 to each, and back */
+#define MOST_RANKS 70               /* bells of more than one word */
 #define SMALL 300
 #define LARGE 100000                /* more than a pipe holds */
+#define BRIEF 1e-3 /* seconds, where the link may have mail */
+#define LONG 1000.0                 /* where any message wakes the sleeper */
 #define CHECK(condition) check((condition), #condition, __LINE__)
 
 struct letter {
@@ -30,7 +31,7 @@ struct letter {
 };
 
 struct message {
-    int number;                     /* by sender and receiver */
+    int number; /* by sender and receiver */
     int has_piece;
     unsigned char filling[LARGE];
 };
@@ -43,18 +44,21 @@ struct outgoing {
 };
 
 struct rank {
-    struct wire wire;               /* first: a wire is a rank */
-    unsigned state;                 /* of its random numbers */
+    struct wire wire; /* first: a wire is a rank */
+    unsigned state; /* of its random numbers */
     struct letter *first;
     struct outgoing *outgoing;
-    int sent[RANKS];
-    int received[RANKS];
-    int ends_after;                 /* messages, at rank 0 */
+    int sent[MOST_RANKS];
+    int received[MOST_RANKS];
+    int ends_after; /* messages, at rank 0 */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct rank ranks[RANKS];
-static int away;                    /* this rank has no shared memory */
+static struct rank ranks[MOST_RANKS];
+static int all;                     /* ranks, */
+static unsigned largest = LARGE;
+static int messages;                /* from rank 0 to each, and back */
+static int away; /* this rank has no shared memory */
 
 static void
 check(int good, const char *text, int line)
@@ -168,6 +172,20 @@ link_close(struct wire *wire)
 
 /* ---- a rank ------------------------------------------------------------ */
 
+static int
+has_to_send(const struct rank *rank)
+{
+    int first = rank->wire.rank == 0 ? 1 : 0;
+    int end = rank->wire.rank == 0 ? all : 1;
+
+    for (int other = first; other < end; other++) {
+        if (rank->sent[other] < messages) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static void
 forget_sent(struct rank *rank)
 {
@@ -201,7 +219,7 @@ static void
 send(struct rank *rank, int to)
 {
     int number = rank->sent[to]++;
-    size_t filling = draw(rank, draw(rank, 9) ? SMALL : LARGE);
+    size_t filling = draw(rank, draw(rank, 9) ? SMALL : largest);
     size_t size = 2 * sizeof(int) + filling;
     struct outgoing *outgoing = new_outgoing(rank, number, filling), *piece;
     struct message *message = &outgoing->message;
@@ -240,6 +258,59 @@ receive_now(struct rank *rank, struct wire_arrival *arrival, int number,
     free(message);
 }
 
+static int
+is_through(const struct rank *rank)
+{
+    int first = rank->wire.rank == 0 ? 1 : 0;
+    int end = rank->wire.rank == 0 ? all : 1;
+
+    for (int other = first; other < end; other++) {
+        if (rank->received[other] < messages) {
+            return 0;
+        }
+    }
+    return !has_to_send(rank) && rank->outgoing == NULL;
+}
+
+/* Is there a lane that is going to be open, and is not yet? */
+static int
+expects_lane(struct rank *rank)
+{
+    struct lanes *lanes = rank->wire.lanes;
+
+    if (rank->ends_after >= 0) {
+        return 0;
+    }
+    if (rank->wire.rank != 0) {
+        return lanes_to(lanes, 0) != NULL && lanes_need_link(lanes, 0);
+    }
+    for (int other = 1; lanes != NULL && other < all; other++) {
+        if (other != away && lanes_need_link(lanes, other)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int
+is_done(struct rank *rank)
+{
+    return is_through(rank) && !expects_lane(rank);
+}
+
+/* With nothing left to do but to receive, until that wakes it. */
+static void
+rest(struct rank *rank)
+{
+    int from = rank->wire.rank == 0 ? WIRE_ANY : 0;
+    double seconds = lanes_need_link(rank->wire.lanes, from) ? BRIEF : LONG;
+
+    if (rank->outgoing != NULL || has_to_send(rank) || is_done(rank)
+        || !wire_sleep(&rank->wire, seconds)) {
+        sched_yield();
+    }
+}
+
 static void
 receive(struct rank *rank)
 {
@@ -247,7 +318,7 @@ receive(struct rank *rank)
     struct wire_arrival arrival;
 
     if (wire_look(&rank->wire, from, WIRE_ANY, &arrival) != TRANSPORT_OK) {
-        sched_yield();
+        rest(rank);
         return;
     }
     from = arrival.source;
@@ -265,20 +336,6 @@ receive(struct rank *rank)
     receive_now(rank, &arrival, number, &none);
 }
 
-static int
-is_through(const struct rank *rank)
-{
-    int first = rank->wire.rank == 0 ? 1 : 0;
-    int end = rank->wire.rank == 0 ? RANKS : 1;
-
-    for (int other = first; other < end; other++) {
-        if (rank->sent[other] < MESSAGES || rank->received[other] < MESSAGES) {
-            return 0;
-        }
-    }
-    return rank->outgoing == NULL;
-}
-
 static void *
 run(void *argument)
 {
@@ -286,9 +343,9 @@ run(void *argument)
     int me = rank->wire.rank;
 
     CHECK(wire_open(&rank->wire) == TRANSPORT_OK);
-    while (!is_through(rank)) {
-        int to = me == 0 ? 1 + (int)draw(rank, RANKS - 1) : 0;
-        if (rank->sent[to] < MESSAGES && draw(rank, 2)) {
+    while (!is_done(rank)) {
+        int to = me == 0 ? 1 + (int)draw(rank, (unsigned)all - 1) : 0;
+        if (rank->sent[to] < messages && draw(rank, 2)) {
             send(rank, to);
         }
         if (me == 0 && rank->ends_after >= 0
@@ -306,49 +363,141 @@ open_lanes(void)
 {
     int count = 0;
 
-    for (int rank = 1; rank < RANKS; rank++) {
+    for (int rank = 1; rank < all; rank++) {
         count += lanes_to(ranks[0].wire.lanes, rank) != NULL;
     }
     return count;
 }
 
-/* Returns how many lanes were open at the end. */
-static int
-run_all(unsigned seed, int ends_after)
+static void
+start(unsigned seed, int ends_after)
 {
-    pthread_t threads[RANKS];
-    int count;
-
     memset(ranks, 0, sizeof(ranks));
-    for (int i = 0; i < RANKS; i++) {
+    for (int i = 0; i < all; i++) {
         ranks[i].wire.rank = i;
-        ranks[i].wire.ranks = RANKS;
+        ranks[i].wire.ranks = all;
         ranks[i].state = seed * 100 + (unsigned)i;
         ranks[i].ends_after = ends_after;
-        CHECK(pthread_create(&threads[i], NULL, run, &ranks[i]) == 0);
     }
-    for (int i = 0; i < RANKS; i++) {
-        CHECK(pthread_join(threads[i], NULL) == 0);
-    }
-    count = open_lanes();
-    for (int i = 0; i < RANKS; i++) {
+}
+
+/* Returns how many lanes were open at the end. */
+static int
+finish(void)
+{
+    int count = open_lanes();
+
+    for (int i = 0; i < all; i++) {
         wire_close(&ranks[i].wire);
     }
     return count;
+}
+
+static int
+run_all(unsigned seed, int ends_after)
+{
+    pthread_t threads[MOST_RANKS];
+
+    start(seed, ends_after);
+    for (int i = 0; i < all; i++) {
+        CHECK(pthread_create(&threads[i], NULL, run, &ranks[i]) == 0);
+    }
+    for (int i = 0; i < all; i++) {
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    }
+    return finish();
+}
+
+/* Two that have much to say are heard in turn. */
+static void
+run_turns(unsigned seed)
+{
+    all = 3;
+    messages = 0;
+    away = -1;
+    largest = SMALL;                /* nobody reads meanwhile */
+    start(seed, -1);
+    for (int i = 0; i < all; i++) {
+        CHECK(wire_open(&ranks[i].wire) == TRANSPORT_OK);
+    }
+    while (!is_done(&ranks[0]) || !is_done(&ranks[1]) || !is_done(&ranks[2])) {
+        for (int i = 0; i < all; i++) {
+            receive(&ranks[i]);
+        }
+    }
+    messages = 3;
+    for (int i = 0; i < messages; i++) {
+        send(&ranks[1], 0);
+        send(&ranks[2], 0);
+    }
+    while (ranks[0].received[1] < messages
+           || ranks[0].received[2] < messages) {
+        int ahead = ranks[0].received[1] - ranks[0].received[2];
+        CHECK(ahead >= -1 && ahead <= 1);
+        receive(&ranks[0]);
+    }
+    while (ranks[1].outgoing != NULL || ranks[2].outgoing != NULL) {
+        forget_sent(&ranks[1]);
+        forget_sent(&ranks[2]);
+    }
+    finish();
+    largest = LARGE;
+}
+
+static void
+run_few(unsigned seed)
+{
+    all = 5;
+    messages = 150;
+    away = -1;
+    CHECK(run_all(seed, -1) == all - 1);
+    away = 2;
+    CHECK(run_all(seed, -1) == all - 2);
+    CHECK(run_all(seed, 0) == 0);
+    run_all(seed, 10);
+}
+
+/* One that says one thing as soon as it may, and no more, is heard. */
+static void
+run_brief(unsigned seed)
+{
+    all = 3;
+    messages = 1;
+    away = -1;
+    CHECK(run_all(seed, -1) == all - 1);
+}
+
+static void
+run_many(unsigned seed)
+{
+    all = MOST_RANKS;
+    messages = 20;
+    away = 3;
+    CHECK(run_all(seed, -1) == all - 2);
+}
+
+static void
+run_switched_off(unsigned seed)
+{
+    all = 5;
+    messages = 150;
+    away = -1;
+    setenv("EZMPI_SHARED_MEMORY", "0", 1);
+    CHECK(run_all(seed, -1) == 0);
+    unsetenv("EZMPI_SHARED_MEMORY");
 }
 
 int
 main(void)
 {
     for (unsigned seed = 1; seed <= 6; seed++) {
-        away = -1;
-        CHECK(run_all(seed, -1) == RANKS - 1);
-        away = 2;
-        CHECK(run_all(seed, -1) == RANKS - 2);
-        CHECK(run_all(seed, 0) == 0);
-        run_all(seed, 10);
+        run_few(seed);
     }
-    setenv("EZMPI_SHARED_MEMORY", "0", 1);
-    CHECK(run_all(7, -1) == 0);
+    for (unsigned seed = 1; seed <= 200; seed++) {
+        run_brief(seed);
+    }
+    run_turns(1);
+    run_many(1);
+    run_switched_off(1);
     return 0;
 }

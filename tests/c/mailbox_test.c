@@ -221,6 +221,13 @@ wire_test(struct wire *wire, struct wire_slot *request)
     return status;
 }
 
+int
+wire_sleep(struct wire *wire, double seconds)
+{
+    (void)wire, (void)seconds;
+    return 0;
+}
+
 void
 wire_end(struct wire *wire)
 {
