@@ -45,12 +45,23 @@ def measure(row: Row, pool_map: Map, n: int, budget: float) -> Tuple[int, float]
     if not row.in_one:
         if seconds > budget:
             return few, seconds
-        n = max(1, min(n, int(budget / seconds * few)))
+        n = fitting(row, pool_map, n, budget, few, seconds)
     times: List[float] = []
     least = TIMES_IN_ONE if row.in_one else 1
     while len(times) < least or (len(times) < MOST_TIMES and sum(times) < budget / 20):
         times.append(timed(row.prepare(), pool_map, n)[0])
     return n, statistics.median(times)
+
+
+def fitting(
+    row: Row, pool_map: Map, n: int, budget: float, few: int, seconds: float
+) -> int:
+    """How many units fit into budget; few take seconds, most of which may be for one."""
+    while True:
+        fits = max(1, min(n, int(budget / seconds * few)))
+        if fits == n or fits < 2 * few:
+            return fits
+        few, (seconds, _) = fits, timed(row.prepare(), pool_map, fits)
 
 
 def run(row: Row, pool: Pool, n: int, budget: float) -> None:
