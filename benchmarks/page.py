@@ -6,7 +6,7 @@ from string import Template
 from typing import Callable, Dict
 
 import policy
-from report import ERROR_WIDTH, bad_ends, measured, over_floor, repetition, table
+from report import ERROR_WIDTH, bad_ends, measured, over_floor, repetition, skipped, table
 from results import Results
 from saved import Figures, Saved
 from simulation import CHUNK_SECONDS, CHUNK_WORKERS, DISTRIBUTIONS, Simulation, busy
@@ -99,6 +99,7 @@ def words(figures: Figures) -> Dict[str, str]:
         "counted": counted(figures),
         "missed": missed(figures),
         "measured": tables_of(tables, measured),
+        "skipped": tables_of(tables, skipped),
         "over_floor": tables_of(tables, over_floor),
         "bad_ends": tables_of(tables, bad_ends) or "None.",
         **{f"{name}_failed": failures(done) for name, done in figures.sweeps.items()},

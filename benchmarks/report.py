@@ -59,6 +59,12 @@ def measured(results: Results) -> str:
     return table(["", "n", "unit", *results.pools], lines)
 
 
+def skipped(results: Results) -> str:
+    """Rows that were not measured, and why."""
+    told = [f"{EVERY_ROW[row].title}: {why}." for row, why in results.skipped.items()]
+    return "\n\n".join(told)
+
+
 def over_floor(results: Results) -> str:
     pools = [pool for pool in results.pools if pool != FLOOR]
     lines = [
@@ -173,8 +179,8 @@ def report(results: Results, limits: Dict[str, Run]) -> str:
         f"In brackets: times as fast as {REFERENCE}; n, where it had to be smaller to "
         f"fit {results.plan.budget:g} s.",
         measured(results),
+        skipped(results),
     ]
-    parts += [f"{EVERY_ROW[row].title}: {why}." for row, why in results.skipped.items()]
     if FLOOR in results.pools:
         parts += [
             "Time over that of the floor: C with MPI_Send and MPI_Recv, one message a "

@@ -311,6 +311,7 @@ def main() -> int:
             "versions": versions(results),
             "plan": results.plan._asdict(),
             "limits": limits,
+            "skipped": dict(results.skipped),
         }
         options.json.write_text(json.dumps({**about, "runs": results.runs}, indent=1))
     fails = not works(results) or any("error" in done for done in limits.values())

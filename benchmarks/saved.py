@@ -31,7 +31,8 @@ def load(path: Path) -> Saved:
     about = json.loads(path.read_text())
     rows = {row: runs for row, runs in about["runs"].items() if row in EVERY_ROW}
     pools = [pool for pool in next(iter(rows.values())) if pool in POOLS]
-    results = Results(list(rows), pools, Plan(**about["plan"]))
+    skipped = {row: why for row, why in about["skipped"].items() if row in EVERY_ROW}
+    results = Results(list(rows), pools, Plan(**about["plan"]), skipped)
     for row, runs in rows.items():
         results.runs[row] = {pool: runs[pool] for pool in pools}
     limits = {name: run for name, run in about["limits"].items() if name in LIMITS}
