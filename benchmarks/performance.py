@@ -33,6 +33,7 @@ from sweeps import SWEEPS
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 PEERS = ["ezmpi-0.1.0", "schwimmbad", "mpi4py.futures", "multiprocessing"]
+RECORD = ["dragonhpc", "ray"]  # what users on several hosts pick: in one table, once
 QUICK_PEERS = ["schwimmbad"]
 SWEEP_REPEAT, SWEEP_LIMIT = 2, 30
 QUICK_ROWS = slice(0, 5, 2)  # of a sweep
@@ -53,8 +54,8 @@ def pools_option(*pools: str) -> List[str]:
     return ["--pools", *dict.fromkeys(pools)]  # each once
 
 
-def table_options(options: argparse.Namespace) -> List[str]:
-    words = pools_option(FLOOR, OURS, *options.pools, "serial")
+def table_options(options: argparse.Namespace, *more: str) -> List[str]:
+    words = pools_option(FLOOR, OURS, *options.pools, *more, "serial")
     if options.quick:
         return [*words, "--quick", "--limits", "crowded", "--rows", *readme.README_ROWS]
     return [*words, "--repeat", str(options.repeat), "--budget", str(options.budget)]
@@ -78,7 +79,8 @@ def openmpi_part(options: argparse.Namespace) -> Part:
 
 
 def parts(options: argparse.Namespace) -> List[Part]:
-    found = [Part("table-mpich", sys.executable, table_options(options))]
+    record = [] if options.quick else RECORD
+    found = [Part("table-mpich", sys.executable, table_options(options, *record))]
     found += [sweep_part(name, options) for name in SWEEPS]
     return found + ([openmpi_part(options)] if options.openmpi else [])
 

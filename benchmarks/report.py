@@ -9,7 +9,7 @@ from typing import Dict, Iterable, Iterator, List, Sequence, Tuple
 
 from limits import LIMITS, Limit
 from pools import FLOOR, OURS, REFERENCE
-from results import Results, Run
+from results import Results, Run, is_for_the_record
 from rows import UNITS
 from sweeps import EVERY_ROW
 
@@ -123,9 +123,11 @@ def repetition(results: Results) -> str:
         return "One run of each cell."
     typical = statistics.median(results.spreads() or [0.0])
     noisy = " Too far to judge by: measure on a quiet machine." if typical > NOISY else ""
+    once = " and ".join(filter(is_for_the_record, results.pools))
     return (
         f"Medians of {results.plan.repeat} runs; the longest and the shortest are "
         f"typically {typical:.0%} apart.{noisy}"
+        + (f" {once}, for the record, once." if once else "")
     )
 
 

@@ -4,9 +4,15 @@ import statistics
 from types import MappingProxyType
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
+from pools import POOLS
 from sweeps import EVERY_ROW
 
 Run = Dict[str, Any]  # what a process printed, or {"error": why it printed nothing}
+
+
+def is_for_the_record(pool: str) -> bool:
+    """Measured once: its environment takes long to start, and no target is set by it."""
+    return bool(POOLS[pool].requirements)
 
 
 class Results:

@@ -23,7 +23,7 @@ from limits import LIMITS
 from pools import FLOOR, OURS, POOLS, REFERENCE, Pool
 from programs import BUILD, HERE, compile_c, tool
 from report import machine, number, report, verdicts, versions
-from results import Plan, Results, Run
+from results import Plan, Results, Run, is_for_the_record
 from rows import ROWS, UNITS, Row
 from sweeps import EVERY_ROW
 
@@ -200,6 +200,8 @@ def measure(results: Results) -> None:
     plan = results.plan
     for row, pool in list(cells(results)) * plan.repeat:
         runs = results.runs[row][pool]
+        if runs and is_for_the_record(pool):
+            continue
         if sum("error" in run and run["exit"] == "no end" for run in runs) == PATIENCE:
             continue
         runs.append(run(plan, row, pool))

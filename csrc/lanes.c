@@ -339,9 +339,16 @@ invite_all(struct lanes *lanes)
 static int
 is_switched_off(void)
 {
+    static const char *const words[] = {"0", "no", "off", "false"};
     const char *value = getenv(SWITCH);
 
-    return value != NULL && strcmp(value, "0") == 0;
+    for (size_t i = 0; value != NULL && i < sizeof(words) / sizeof(words[0]);
+         i++) {
+        if (strcmp(value, words[i]) == 0) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 int

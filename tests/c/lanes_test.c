@@ -484,6 +484,10 @@ run_switched_off(unsigned seed)
     away = -1;
     setenv("EZMPI_SHARED_MEMORY", "0", 1);
     CHECK(run_all(seed, -1) == 0);
+    setenv("EZMPI_SHARED_MEMORY", "off", 1);
+    CHECK(run_all(seed, -1) == 0);
+    setenv("EZMPI_SHARED_MEMORY", "1", 1);
+    CHECK(run_all(seed, -1) == all - 1);
     unsetenv("EZMPI_SHARED_MEMORY");
 }
 
