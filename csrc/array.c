@@ -39,7 +39,8 @@ arrays_free(struct arrays *arrays)
     PyMem_RawFree(arrays);
 }
 
-/* Takes what is needed from the module.  Steals numpy; NULL is passed on. */
+/* Takes what is needed from the module, ndarray last: where that is found, all
+   is.  Steals numpy; NULL is passed on. */
 static int
 use_numpy(struct arrays *arrays, PyObject *numpy)
 {

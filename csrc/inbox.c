@@ -297,6 +297,12 @@ end_frame(struct inbox *inbox)
                       inbox->message.verb);
 }
 
+int
+inbox_is_open(const struct inbox *inbox)
+{
+    return inbox->frame_is == HERE && !inbox->relay.awaited;
+}
+
 /* A frame may need its sender's help to come, and that of those it is passed
    on to, who may be busy for an hour: so nothing here waits for it. */
 int

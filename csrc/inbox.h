@@ -29,6 +29,9 @@ void inbox_fini(struct inbox *inbox);
    what was not taken of the last one, and waits for that. */
 int inbox_receive(struct inbox *inbox);
 
+/* Is any message looked for, and not the rest of one, or one on its way? */
+int inbox_is_open(const struct inbox *inbox);
+
 /* Receives part index, which is apart and not settled yet, and drops those
    before it; base NULL: drops it, too.  Waits for those that it is passed on
    to. */

@@ -1,13 +1,13 @@
 /* lane.c -- messages in pipes.
 
-   A message is a head and its bytes.  One that does not fit waits in a list
-   and goes on whenever it is asked for, as does one that is being read. */
+   A message is an envelope and its bytes.  One that does not fit waits in a
+   list and goes on whenever it is asked for, as does one that is read. */
 
 #include "lane.h"
 
 #include <stdlib.h>
 
-struct head {
+struct envelope {
     uint64_t tag;
     uint64_t size;
 };
@@ -15,9 +15,9 @@ struct head {
 struct leaving {
     struct leaving *next;
     struct lane *lane;
-    struct head head;
+    struct envelope envelope;
     const char *base;
-    size_t done;                    /* bytes, the head's among them */
+    size_t done;                    /* bytes, the envelope's among them */
 };
 
 void
@@ -26,7 +26,7 @@ lane_connect(struct lane *lane, struct segment *segment, int peer, int is_host)
     lane->out = (struct pipe_end){segment_pipe(segment, peer, is_host), 0, 0};
     lane->in = (struct pipe_end){segment_pipe(segment, peer, !is_host), 0, 0};
     lane->bells = is_host ? NULL : segment;
-    lane->other =
+    lane->listener =
         is_host ? segment_peer(segment, peer) : segment_host(segment);
     lane->peer = peer;
     lane->last = &lane->first;
@@ -41,32 +41,36 @@ ring(const struct lane *lane)
     if (lane->bells != NULL) {
         segment_ring(lane->bells, lane->peer);
     }
-    sleeper_wake(lane->other);
+    sleeper_wake(lane->listener);
 }
 
-/* Writes what there is room for of the head and the bytes behind it.  Who
-   reads waits for the rest: so nobody may go about other things for long
-   before all has left. */
-static void
+/* Writes what there is room for; 0: nothing.  What the pipe can hold is there
+   as a whole or not at all: some wait for its end.  Of a longer message the
+   reader waits for the rest, so its sender must not go about other things for
+   long before all has left. */
+static int
 go_on(struct leaving *leaving)
 {
     struct pipe_end *out = &leaving->lane->out;
-    const size_t head = sizeof(leaving->head);
+    const size_t first = sizeof(leaving->envelope);
+    const size_t whole = first + (size_t)leaving->envelope.size;
+    const size_t before = leaving->done;
 
-    if (leaving->done == 0 && pipe_has_room(out, head)) {
-        leaving->done = pipe_write(out, &leaving->head, head);
+    if (before == 0
+        && pipe_has_room(out, whole <= PIPE_BYTES ? whole : first)) {
+        leaving->done = pipe_write(out, &leaving->envelope, first);
     }
-    if (leaving->done >= head) {
-        size_t done = leaving->done - head;
-        leaving->done += pipe_write(out, leaving->base + done,
-                                    (size_t)leaving->head.size - done);
+    if (leaving->done >= first) {
+        leaving->done += pipe_write(out, leaving->base + leaving->done - first,
+                                    whole - leaving->done);
     }
+    return leaving->done > before;
 }
 
 static int
 has_left(const struct leaving *leaving)
 {
-    return leaving->done == sizeof(leaving->head) + leaving->head.size;
+    return leaving->done == sizeof(leaving->envelope) + leaving->envelope.size;
 }
 
 /* In the order in which they were sent. */
@@ -74,9 +78,10 @@ static void
 pump(struct lane *lane)
 {
     struct leaving *leaving;
+    int wrote = 0;
 
     while ((leaving = lane->first) != NULL) {
-        go_on(leaving);
+        wrote |= go_on(leaving);
         if (!has_left(leaving)) {
             break;
         }
@@ -85,11 +90,13 @@ pump(struct lane *lane)
     if (lane->first == NULL) {
         lane->last = &lane->first;
     }
-    ring(lane);
+    if (wrote) {
+        ring(lane);
+    }
 }
 
 static int
-enlist(struct lane *lane, struct head head, const void *base,
+enlist(struct lane *lane, struct envelope envelope, const void *base,
        struct wire_slot *request)
 {
     struct leaving *leaving = malloc(sizeof(*leaving));
@@ -97,7 +104,7 @@ enlist(struct lane *lane, struct head head, const void *base,
     if (leaving == NULL) {
         return TRANSPORT_FAILED;
     }
-    *leaving = (struct leaving){NULL, lane, head, base, 0};
+    *leaving = (struct leaving){NULL, lane, envelope, base, 0};
     *lane->last = leaving;
     lane->last = &leaving->next;
     request->room = leaving;
@@ -109,15 +116,15 @@ int
 lane_send(struct lane *lane, const void *base, size_t size, int tag,
           struct wire_slot *request)
 {
-    struct head head = {(uint64_t)tag, size};
+    struct envelope envelope = {(uint64_t)tag, size};
 
     request->way = OUT_BY_LANE;
     request->room = NULL;
     if (lane->first != NULL
-        || !pipe_has_room(&lane->out, sizeof(head) + size)) {
-        return enlist(lane, head, base, request);
+        || !pipe_has_room(&lane->out, sizeof(envelope) + size)) {
+        return enlist(lane, envelope, base, request);
     }
-    pipe_write(&lane->out, &head, sizeof(head));
+    pipe_write(&lane->out, &envelope, sizeof(envelope));
     pipe_write(&lane->out, base, size);
     ring(lane);
     return TRANSPORT_OK;
@@ -147,15 +154,15 @@ test_out(struct wire_slot *request)
 int
 lane_look(struct lane *lane, struct wire_arrival *arrival)
 {
-    struct head head;
+    struct envelope envelope;
 
-    if (!pipe_holds(&lane->in, sizeof(head))) {
+    if (!pipe_holds(&lane->in, sizeof(envelope))) {
         return TRANSPORT_NOTHING;
     }
-    pipe_read(&lane->in, &head, sizeof(head));
+    pipe_read(&lane->in, &envelope, sizeof(envelope));
     arrival->source = lane->rank;
-    arrival->tag = (int)head.tag;
-    arrival->size = (size_t)head.size;
+    arrival->tag = (int)envelope.tag;
+    arrival->size = (size_t)envelope.size;
     arrival->slot = (struct wire_slot){lane, IN_BY_LANE};
     return TRANSPORT_OK;
 }
@@ -172,12 +179,18 @@ lane_accept(struct wire_arrival *arrival, void *base,
     *request = arrival->slot;
 }
 
+/* Who waits for room learns that there is some. */
 static int
 test_in(struct lane *lane)
 {
-    lane->done +=
-        pipe_read(&lane->in, lane->base + lane->done, lane->size - lane->done);
-    return lane->done == lane->size ? TRANSPORT_OK : TRANSPORT_NOTHING;
+    size_t left = lane->size - lane->done;
+    size_t read = pipe_read(&lane->in, lane->base + lane->done, left);
+
+    lane->done += read;
+    if (read < left && read > 0) {
+        sleeper_wake(lane->listener);
+    }
+    return read == left ? TRANSPORT_OK : TRANSPORT_NOTHING;
 }
 
 int

@@ -29,6 +29,7 @@ struct lanes {
     struct segment *segment;
     int ended;
     int count;
+    int answers;                    /* to invitations */
     int missing;                    /* lanes by which nothing comes */
     int turn;                       /* the lane that is looked at first */
     uint64_t *ready;                /* lanes that may hold messages: bits */
@@ -127,6 +128,7 @@ lanes_look(struct lanes *lanes, int source, struct wire_arrival *arrival)
 
 /* ---- sleep ------------------------------------------------------------- */
 
+/* Takes what bells say to ready. */
 static int
 host_has_mail(void *lanes_)
 {
@@ -216,7 +218,9 @@ open_lane(struct neighbour *neighbour)
     int at = (int)(neighbour - lanes->neighbours);
 
     if (segment_map(lanes->segment, at) < 0) {
-        return wire_fail(lanes->wire, "mmap", "out of memory");
+        return wire_fail(lanes->wire, "mmap",
+                         "no memory to share with a worker, which counts "
+                         "on it (EZMPI_SHARED_MEMORY=0 does without)");
     }
     lane_connect(&neighbour->lane, lanes->segment, at, 1);
     begin_coming(neighbour);
@@ -234,11 +238,17 @@ open_lane(struct neighbour *neighbour)
 static int
 heed_answer(struct neighbour *neighbour, struct wire_arrival *arrival)
 {
-    if (hear(neighbour, arrival, &neighbour->joined, sizeof(neighbour->joined))
-        < 0) {
-        return TRANSPORT_FAILED;
+    struct lanes *lanes = neighbour->lanes;
+    int status = hear(neighbour, arrival, &neighbour->joined,
+                      sizeof(neighbour->joined));
+
+    if (status == TRANSPORT_OK && neighbour->joined) {
+        status = open_lane(neighbour);
     }
-    return neighbour->joined ? open_lane(neighbour) : TRANSPORT_OK;
+    if (++lanes->answers == lanes->count) {
+        segment_close(lanes->segment);
+    }
+    return status;
 }
 
 static int
@@ -319,12 +329,10 @@ allocate(struct wire *wire, int count)
     return lanes;
 }
 
-/* Without memory to share, nobody is invited. */
 static int
 invite_all(struct lanes *lanes)
 {
-    lanes->segment = segment_new(lanes->count);
-    for (int i = 0; lanes->segment != NULL && i < lanes->count; i++) {
+    for (int i = 0; i < lanes->count; i++) {
         struct neighbour *neighbour = &lanes->neighbours[i];
         neighbour->invitation = segment_invite(lanes->segment, i);
         if (greet(neighbour, &neighbour->invitation,
@@ -349,21 +357,6 @@ is_switched_off(void)
         }
     }
     return 0;
-}
-
-int
-lanes_open(struct wire *wire)
-{
-    int is_host = wire->rank == 0;
-
-    if (is_host && (wire->ranks == 1 || is_switched_off())) {
-        return TRANSPORT_OK;
-    }
-    wire->lanes = allocate(wire, is_host ? wire->ranks - 1 : 1);
-    if (wire->lanes == NULL) {
-        return wire_fail(wire, "malloc", "out of memory");
-    }
-    return is_host ? invite_all(wire->lanes) : TRANSPORT_OK;
 }
 
 /* What was said has been received by now. */
@@ -391,4 +384,34 @@ lanes_free(struct lanes *lanes)
     segment_free(lanes->segment);
     free(lanes->ready);
     free(lanes);
+}
+
+/* Rank 0.  Without memory to share, nobody is invited. */
+static int
+be_host(struct lanes *lanes)
+{
+    struct wire *wire = lanes->wire;
+
+    lanes->segment = segment_new(lanes->count);
+    if (lanes->segment == NULL) {
+        lanes_free(lanes);
+        wire->lanes = NULL;
+        return TRANSPORT_OK;
+    }
+    return invite_all(lanes);
+}
+
+int
+lanes_open(struct wire *wire)
+{
+    int is_host = wire->rank == 0;
+
+    if (is_host && (wire->ranks == 1 || is_switched_off())) {
+        return TRANSPORT_OK;
+    }
+    wire->lanes = allocate(wire, is_host ? wire->ranks - 1 : 1);
+    if (wire->lanes == NULL) {
+        return wire_fail(wire, "malloc", "out of memory");
+    }
+    return is_host ? be_host(wire->lanes) : TRANSPORT_OK;
 }

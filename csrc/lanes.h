@@ -31,7 +31,8 @@ int lanes_sleep(struct lanes *lanes, double seconds);
 
 /* A message with LANE_TAG has come over the link. */
 int lanes_heed(struct wire *wire, struct wire_arrival *arrival);
-/* No lane is opened any more. */
+/* Nothing is said of lanes any more: those that rank 0 did not open it never
+   does. */
 void lanes_end(struct lanes *lanes);
 
 #endif

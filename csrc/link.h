@@ -15,6 +15,8 @@ int link_look(struct wire *wire, int source, int tag,
 int link_accept(struct wire *wire, struct wire_arrival *arrival, void *base,
                 struct wire_slot *request);
 int link_test(struct wire *wire, struct wire_slot *request);
+/* Lets MPI move what is on its way, the user's own messages among it. */
+void link_progress(struct wire *wire);
 void link_close(struct wire *wire);
 
 #endif

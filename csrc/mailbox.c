@@ -266,13 +266,17 @@ receive(struct mailbox *mailbox)
 
 struct waiting {
     struct patience patience;       /* first: it is what is passed around */
-    struct wire *wire;
+    struct mailbox *mailbox;
 };
 
+/* A wake-up is for any message, so it is no help to who waits for one. */
 static void
 sleep_for_mail(struct patience *patience, double seconds)
 {
-    if (!wire_sleep(((struct waiting *)patience)->wire, seconds)) {
+    const struct mailbox *mailbox = ((struct waiting *)patience)->mailbox;
+
+    if (!inbox_is_open(&mailbox->inbox)
+        || !wire_sleep(mailbox->wire, seconds)) {
         patience_sleep(seconds);
     }
 }
@@ -284,7 +288,7 @@ await(struct mailbox *mailbox, double seconds)
     struct waiting waiting = {{.crowded = mailbox->wire->crowded,
                                .before = mailbox->idle,
                                .sleep = sleep_for_mail},
-                              mailbox->wire};
+                              mailbox};
     struct patience *patience = &waiting.patience;
 
     for (;;) {
@@ -549,7 +553,7 @@ next_ending(struct mailbox *mailbox, const struct mailbox *only)
 void
 mailbox_end(struct mailbox *first, const struct mailbox *only)
 {
-    struct patience patience = {.crowded = 0};
+    struct waiting waiting = {.patience.sleep = sleep_for_mail};
     struct mailbox *m;
     int at_end = 0;
 
@@ -560,10 +564,11 @@ mailbox_end(struct mailbox *first, const struct mailbox *only)
         at_end = 1;
         for (m = next_ending(first, only); m; m = next_ending(m->next, only)) {
             at_end &= is_at_end(m);
-            patience.crowded = m->wire->crowded;
+            waiting.patience.crowded = m->wire->crowded;
+            waiting.mailbox = m;    /* any will do: it sleeps briefly */
         }
         if (!at_end) {
-            patience_rest(&patience);
+            patience_rest(&waiting.patience);
         }
     }
     for (m = next_ending(first, only); m; m = next_ending(m->next, only)) {

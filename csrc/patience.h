@@ -17,6 +17,7 @@ struct patience {
     void (*sleep)(struct patience *patience, double seconds);
 };
 
+/* Waiting, but for messages in a mailbox (mailbox.c), is not ended early. */
 void patience_rest(struct patience *patience);
 
 /* A signal ends it early. */

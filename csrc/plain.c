@@ -96,6 +96,20 @@ dump_items(struct writer *writer, enum tag tag, PyObject *object)
 }
 
 static int
+put_array(struct parcel *parcel, const struct array_kind *kind,
+          const Py_buffer *view)
+{
+    if (put(parcel, TAG_ARRAY, NULL, 0) < 0
+        || array_put_kind(parcel, kind) < 0)
+        return -1;
+    unsigned char *room = parcel_extend(parcel, (size_t)view->len);
+    if (room == NULL)
+        return -1;
+    memcpy(room, view->buf, (size_t)view->len);
+    return 1;
+}
+
+static int
 dump_array(struct writer *writer, PyObject *object)
 {
     struct array_kind kind;
@@ -104,18 +118,8 @@ dump_array(struct writer *writer, PyObject *object)
     if (status <= 0)
         return status;
     status = 0;
-    if (view.len < SHORT && ++writer->changeable == 1) {
-        status = put(writer->parcel, TAG_ARRAY, NULL, 0);
-        if (status > 0 && array_put_kind(writer->parcel, &kind) < 0)
-            status = -1;
-        unsigned char *room =
-            status > 0 ? parcel_extend(writer->parcel, (size_t)view.len)
-                       : NULL;
-        if (room != NULL)
-            memcpy(room, view.buf, (size_t)view.len);
-        else if (status > 0)
-            status = -1;
-    }
+    if (view.len < SHORT && ++writer->changeable == 1)
+        status = put_array(writer->parcel, &kind, &view);
     PyBuffer_Release(&view);
     return status;
 }
@@ -321,8 +325,12 @@ plain_skip(struct reader *reader, int tag)
         return skip_items(reader);
     case TAG_ARRAY:
         return skip_array(reader);
-    default:
+    case TAG_INT:
+    case TAG_FLOAT:
+    case TAG_FLOAT64:
         return reader_take(reader, sizeof(double)) ? 0 : -1;
+    default:
+        return -1;
     }
 }
 

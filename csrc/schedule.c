@@ -64,29 +64,28 @@ struct chunk {
     uint64_t count;
 };
 
-struct seat { /* one worker's place */
+struct seat {                   /* one worker's place */
     struct chunk chunks[DEPTH]; /* oldest first */
-    int held; /* of them */
+    int held;                   /* of them */
     int joined;
-    int next; /* while idle: who became idle after it */
+    int next;                   /* while idle: who became idle after it */
 };
 
 struct schedule {
-    uint64_t chunksize; /* 0: to be chosen */
-    uint64_t total; /* SCHEDULE_UNKNOWN: until exhausted */
-    uint64_t trust; /* tasks in a chunk at most */
-    uint64_t doubt; /* it grows by chunks from this task on */
+    uint64_t chunksize;         /* 0: to be chosen */
+    uint64_t total;             /* SCHEDULE_UNKNOWN: until exhausted */
+    uint64_t trust;             /* tasks in a chunk at most; grows by ... */
+    uint64_t doubt;             /* ... chunks from this task on */
     struct schedule_pace pace;
-    int answers; /* that the pace was learned from */
+    int answers;                /* that the pace was learned from */
     uint64_t given;             /* tasks 0..given-1 were handed out, ... */
     struct spans back;          /* ... but these were not begun */
-    uint64_t answered; /* so many came back */
+    uint64_t answered;          /* so many came back */
     uint64_t limit;
-    uint64_t owed; /* tasks below the limit, handed out, whose
-                                   chunk is not answered for */
-    uint64_t missing; /* the lowest task that an answer left out */
+    uint64_t owed;              /* below it, handed out, not answered for */
+    uint64_t missing;           /* the lowest task that an answer left out */
     int exhausted;
-    int last_answered; /* a worker */
+    int last_answered;          /* a worker */
     int longest_idle, last_idle;
     int workers;
     struct seat seats[];

@@ -1,7 +1,7 @@
 /* segment.c -- an anonymous file in memory (memfd), which others of the same
    user open through /proc.  Nothing of it has a name that could stay behind.
 
-   It begins with a head, and holds a berth for each peer, which is neither
+   It begins with a front, and holds a berth for each peer, which is neither
    memory nor mapped before that peer has joined: of most ranks of a large job
    the berths stay empty.
 
@@ -10,6 +10,7 @@
 
 #include "segment.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,8 +23,8 @@
 #include <sys/syscall.h>
 #endif
 
-/* A counter that several processes see must not need a lock of one. */
-#if defined(SYS_memfd_create) && ATOMIC_LLONG_LOCK_FREE == 2
+/* 64 bits: counters that several processes see must not need a lock of one. */
+#if defined(SYS_memfd_create) && defined(__LP64__)
 #define HAS_SEGMENTS 1
 #else
 #define HAS_SEGMENTS 0
@@ -32,7 +33,7 @@
 #define CLOSE_ON_EXEC 1u            /* MFD_CLOEXEC, which old headers lack */
 #define BELLS 64                    /* in a word */
 
-struct head {
+struct front {
     _Alignas(PIPE_LINE) uint64_t cookie;
     _Alignas(PIPE_LINE) struct sleeper host;
     _Alignas(PIPE_LINE) _Atomic uint64_t bells[];
@@ -44,9 +45,11 @@ struct berth {
 };
 
 struct segment {
-    struct head *head;
-    int descriptor;
+    struct front *front;
+    int descriptor;                 /* -1: closed */
     int peers;
+    int first;                      /* the peer that berths[0] is for */
+    int count;                      /* all at rank 0, one at a peer */
     struct berth *berths[];         /* NULL: not mapped */
 };
 
@@ -61,11 +64,11 @@ whole_pages(size_t size)
 }
 
 static size_t
-head_size(int peers)
+front_size(int peers)
 {
     size_t words = ((size_t)peers + BELLS - 1) / BELLS;
 
-    return whole_pages(sizeof(struct head) + words * sizeof(uint64_t));
+    return whole_pages(sizeof(struct front) + words * sizeof(uint64_t));
 }
 
 static size_t
@@ -77,16 +80,16 @@ berth_size(void)
 static size_t
 berth_at(int peers, int peer)
 {
-    return head_size(peers) + (size_t)peer * berth_size();
+    return front_size(peers) + (size_t)peer * berth_size();
 }
 
 /* ---- making ------------------------------------------------------------ */
 
 /* Takes the descriptor; closes it where that fails. */
 static struct segment *
-new_segment(int descriptor, int peers)
+new_segment(int descriptor, int peers, int first, int count)
 {
-    size_t berths = (size_t)peers * sizeof(struct berth *);
+    size_t berths = (size_t)count * sizeof(struct berth *);
     struct segment *segment = calloc(1, sizeof(*segment) + berths);
 
     if (segment == NULL) {
@@ -95,22 +98,30 @@ new_segment(int descriptor, int peers)
     }
     segment->descriptor = descriptor;
     segment->peers = peers;
+    segment->first = first;
+    segment->count = count;
     return segment;
 }
 
 #if HAS_SEGMENTS
-/* Memory is set aside now: where there is none, a write would be SIGBUS.  A
-   forked child has no part in it. */
+/* Sets memory aside: where there is none, a write would be SIGBUS. */
+static int
+reserve(const struct segment *segment, size_t at, size_t size)
+{
+    int status;
+
+    do {
+        status = fallocate(segment->descriptor, 0, (off_t)at, (off_t)size);
+    } while (status < 0 && errno == EINTR);
+    return status;
+}
+
 static void *
 map(const struct segment *segment, size_t at, size_t size)
 {
-    void *memory;
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
+                        segment->descriptor, (off_t)at);
 
-    if (fallocate(segment->descriptor, 0, (off_t)at, (off_t)size) < 0) {
-        return NULL;
-    }
-    memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
-                  segment->descriptor, (off_t)at);
     if (memory == MAP_FAILED) {
         return NULL;
     }
@@ -124,6 +135,13 @@ make_file(void)
     return (int)syscall(SYS_memfd_create, "ezmpi", CLOSE_ON_EXEC);
 }
 #else
+static int
+reserve(const struct segment *segment, size_t at, size_t size)
+{
+    (void)segment, (void)at, (void)size;
+    return -1;
+}
+
 static void *
 map(const struct segment *segment, size_t at, size_t size)
 {
@@ -154,28 +172,39 @@ segment_new(int peers)
 {
     int descriptor = make_file();
     struct segment *segment =
-        descriptor < 0 ? NULL : new_segment(descriptor, peers);
+        descriptor < 0 ? NULL : new_segment(descriptor, peers, 0, peers);
 
     if (segment == NULL) {
         return NULL;
     }
-    if (ftruncate(descriptor, (off_t)berth_at(peers, peers)) == 0) {
-        segment->head = map(segment, 0, head_size(peers));
+    if (ftruncate(descriptor, (off_t)berth_at(peers, peers)) == 0
+        && reserve(segment, 0, front_size(peers)) == 0) {
+        segment->front = map(segment, 0, front_size(peers));
     }
-    if (segment->head == NULL) {
+    if (segment->front == NULL) {
         segment_free(segment);
         return NULL;
     }
-    segment->head->cookie = new_cookie();
+    segment->front->cookie = new_cookie();
     return segment;
 }
 
 int
 segment_map(struct segment *segment, int peer)
 {
-    segment->berths[peer] =
-        map(segment, berth_at(segment->peers, peer), berth_size());
-    return segment->berths[peer] != NULL ? 0 : -1;
+    void *berth = map(segment, berth_at(segment->peers, peer), berth_size());
+
+    segment->berths[peer - segment->first] = berth;
+    return berth != NULL ? 0 : -1;
+}
+
+void
+segment_close(struct segment *segment)
+{
+    if (segment->descriptor >= 0) {
+        close(segment->descriptor);
+        segment->descriptor = -1;
+    }
 }
 
 static void
@@ -192,11 +221,11 @@ segment_free(struct segment *segment)
     if (segment == NULL) {
         return;
     }
-    for (int peer = 0; peer < segment->peers; peer++) {
-        unmap(segment->berths[peer], berth_size());
+    for (int i = 0; i < segment->count; i++) {
+        unmap(segment->berths[i], berth_size());
     }
-    unmap(segment->head, head_size(segment->peers));
-    close(segment->descriptor);
+    unmap(segment->front, front_size(segment->peers));
+    segment_close(segment);
     free(segment);
 }
 
@@ -206,7 +235,7 @@ struct segment_invitation
 segment_invite(const struct segment *segment, int peer)
 {
     return (struct segment_invitation){
-        .cookie = segment->head->cookie,
+        .cookie = segment->front->cookie,
         .peers = (uint64_t)segment->peers,
         .process = getpid(),
         .descriptor = segment->descriptor,
@@ -248,36 +277,45 @@ is_meant(struct segment *segment, const struct segment_invitation *invitation)
     if (!is_so_large(segment->descriptor, berth_at(peers, peers))) {
         return 0;
     }
-    segment->head = map(segment, 0, head_size(peers));
-    return segment->head != NULL
-           && segment->head->cookie == invitation->cookie;
+    segment->front = map(segment, 0, front_size(peers));
+    return segment->front != NULL
+           && segment->front->cookie == invitation->cookie;
 }
 
 struct segment *
 segment_join(const struct segment_invitation *invitation)
 {
-    int descriptor = open_file(invitation);
+    int descriptor = open_file(invitation), peer = invitation->peer;
     struct segment *segment =
-        descriptor < 0 ? NULL
-                       : new_segment(descriptor, (int)invitation->peers);
+        descriptor < 0
+            ? NULL
+            : new_segment(descriptor, (int)invitation->peers, peer, 1);
 
     if (segment == NULL) {
         return NULL;
     }
     if (!is_meant(segment, invitation)
-        || segment_map(segment, invitation->peer) < 0) {
+        || reserve(segment, berth_at(segment->peers, peer), berth_size()) < 0
+        || segment_map(segment, peer) < 0) {
         segment_free(segment);
         return NULL;
     }
+    segment_close(segment);
     return segment;
 }
 
 /* ---- what is in it ----------------------------------------------------- */
 
+static struct berth *
+berth_of(const struct segment *segment, int peer)
+{
+    return segment->berths[peer - segment->first];
+}
+
 struct pipe *
 segment_pipe(const struct segment *segment, int peer, int to_peer)
 {
-    struct berth *berth = segment->berths[peer];
+    struct berth *berth = berth_of(segment, peer);
 
     return to_peer ? &berth->to_peer : &berth->from_peer;
 }
@@ -285,26 +323,26 @@ segment_pipe(const struct segment *segment, int peer, int to_peer)
 struct sleeper *
 segment_peer(const struct segment *segment, int peer)
 {
-    return &segment->berths[peer]->peer;
+    return &berth_of(segment, peer)->peer;
 }
 
 struct sleeper *
 segment_host(const struct segment *segment)
 {
-    return &segment->head->host;
+    return &segment->front->host;
 }
 
 void
 segment_ring(const struct segment *segment, int peer)
 {
-    atomic_fetch_or(&segment->head->bells[peer / BELLS],
+    atomic_fetch_or(&segment->front->bells[peer / BELLS],
                     (uint64_t)1 << peer % BELLS);
 }
 
 uint64_t
 segment_hear(const struct segment *segment, int word)
 {
-    _Atomic uint64_t *bells = &segment->head->bells[word];
+    _Atomic uint64_t *bells = &segment->front->bells[word];
 
     return atomic_load_explicit(bells, memory_order_relaxed) != 0
                ? atomic_exchange(bells, 0)

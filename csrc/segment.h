@@ -3,7 +3,8 @@
    where each sleeps.
 
    Rank 0 makes it, and invites the others, of whom some may be elsewhere: an
-   invitation is bytes that can travel in a message.  Plain C. */
+   invitation is bytes that can travel in a message.  A forked child has
+   no part in it, and must not call any of this.  Plain C. */
 
 #ifndef EZMPI_SEGMENT_H
 #define EZMPI_SEGMENT_H
@@ -33,6 +34,8 @@ struct segment *segment_join(const struct segment_invitation *invitation);
 /* What follows is there for a peer only once it joined, and rank 0 called this
    for it.  -1: no memory. */
 int segment_map(struct segment *segment, int peer);
+/* Rank 0: nobody joins, and nothing is mapped, any more. */
+void segment_close(struct segment *segment);
 
 struct pipe *
 segment_pipe(const struct segment *segment, int peer, int to_peer);

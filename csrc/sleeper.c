@@ -6,7 +6,7 @@
 
 #include "sleeper.h"
 
-#ifdef __linux__
+#if defined(__linux__) && defined(__LP64__)
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <time.h>

@@ -289,6 +289,15 @@ link_look(struct wire *wire, int source, int tag, struct wire_arrival *arrival)
     return TRANSPORT_OK;
 }
 
+void
+link_progress(struct wire *wire)
+{
+    int found;
+
+    MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, comm_of(wire), &found,
+               MPI_STATUS_IGNORE);
+}
+
 int
 link_accept(struct wire *wire, struct wire_arrival *arrival, void *base,
             struct wire_slot *slot)

@@ -126,10 +126,10 @@ look_both_ways(struct wire *wire, int source, struct wire_arrival *arrival)
                                        : status;
 }
 
-/* Where no message comes over the link it is looked at all the same, now and
+/* Is the link to be looked at?  Where no message comes over it, too, now and
    then: many an MPI moves the user's own messages only while it is called. */
 static int
-is_links_turn(struct wire *wire, int source)
+take_turn(struct wire *wire, int source)
 {
     return lanes_need_link(wire->lanes, source)
            || ++wire->looks % LINK_EVERY == 0;
@@ -141,9 +141,8 @@ wire_look(struct wire *wire, int source, int tag, struct wire_arrival *arrival)
     if (tag == PIECE_TAG) {
         return look_for_piece(wire, source, arrival);
     }
-    return is_links_turn(wire, source)
-               ? look_both_ways(wire, source, arrival)
-               : lanes_look(wire->lanes, source, arrival);
+    return take_turn(wire, source) ? look_both_ways(wire, source, arrival)
+                                   : lanes_look(wire->lanes, source, arrival);
 }
 
 int
@@ -161,8 +160,16 @@ wire_accept(struct wire *wire, struct wire_arrival *arrival, void *base,
 int
 wire_test(struct wire *wire, struct wire_slot *request)
 {
-    return request->way == BY_LINK ? link_test(wire, request)
-                                   : lane_test(request);
+    int status;
+
+    if (request->way == BY_LINK) {
+        return link_test(wire, request);
+    }
+    status = lane_test(request);
+    if (status == TRANSPORT_NOTHING) {
+        link_progress(wire);        /* nothing else may call MPI meanwhile */
+    }
+    return status;
 }
 
 int

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "lanes.h"
 #include "link.h"
@@ -162,6 +163,12 @@ link_test(struct wire *wire, struct wire_slot *request)
     (void)request;
     return draw((struct rank *)wire, 3) == 0 ? TRANSPORT_OK
                                              : TRANSPORT_NOTHING;
+}
+
+void
+link_progress(struct wire *wire)
+{
+    (void)wire;
 }
 
 void
@@ -444,6 +451,61 @@ run_turns(unsigned seed)
     largest = LARGE;
 }
 
+/* One with much to say by its lane does not keep another's waiting, which come
+   over the link. */
+static void
+run_both_ways(unsigned seed)
+{
+    all = 3;
+    messages = 0;
+    away = 2;
+    largest = SMALL;
+    start(seed, -1);
+    for (int i = 0; i < all; i++) {
+        CHECK(wire_open(&ranks[i].wire) == TRANSPORT_OK);
+    }
+    while (!is_done(&ranks[0]) || !is_done(&ranks[1])) {
+        for (int i = 0; i < all; i++) {
+            receive(&ranks[i]);
+        }
+    }
+    messages = 60;
+    for (int i = 0; i < messages; i++) {
+        send(&ranks[1], 0);
+    }
+    send(&ranks[2], 0);
+    while (ranks[0].received[2] == 0) {
+        receive(&ranks[0]);
+    }
+    CHECK(ranks[0].received[1] < messages);
+    while (ranks[0].received[1] < messages) {
+        receive(&ranks[0]);
+    }
+    while (ranks[1].outgoing != NULL || ranks[2].outgoing != NULL) {
+        forget_sent(&ranks[1]);
+        forget_sent(&ranks[2]);
+    }
+    CHECK(finish() == 1);
+    largest = LARGE;
+}
+
+/* Where no file can be had, messages go over the link. */
+static void
+run_without_memory(unsigned seed)
+{
+    struct rlimit usual, none;
+
+    CHECK(getrlimit(RLIMIT_NOFILE, &usual) == 0);
+    none = usual;
+    none.rlim_cur = 0;
+    CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
+    all = 3;
+    messages = 20;
+    away = -1;
+    CHECK(run_all(seed, -1) == 0);
+    CHECK(setrlimit(RLIMIT_NOFILE, &usual) == 0);
+}
+
 static void
 run_few(unsigned seed)
 {
@@ -501,6 +563,8 @@ main(void)
         run_brief(seed);
     }
     run_turns(1);
+    run_both_ways(1);
+    run_without_memory(1);
     run_many(1);
     run_switched_off(1);
     return 0;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,16 +27,26 @@ check(int good, const char *text, int line)
 }
 
 static int
+is_mapped(void *address)
+{
+    unsigned char resident;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+
+    return mincore((void *)((uintptr_t)address / page * page), 1, &resident)
+           == 0;
+}
+
+static int
 came(void *end)
 {
     return pipe_holds(end, 1);
 }
 
-/* In a process that has no part in the mapping: reads, writes and rings. */
+/* Reads, writes and rings. */
 static void
 be_peer(const struct segment_invitation *invitation)
 {
-    struct segment *segment = segment_join(invitation);
+    struct segment *segment = segment_join(invitation); /* of its own */
     struct pipe_end in = {0}, out = {0};
     char word[4] = "";
 
@@ -86,8 +97,10 @@ run_two_processes(void)
 
     CHECK(segment != NULL);
     invitation = segment_invite(segment, ME);
+    CHECK(is_mapped(segment_host(segment)));
     child = fork();
     if (child == 0) {
+        CHECK(!is_mapped(segment_host(segment)));
         be_peer(&invitation);
     }
     talk_to_peer(segment);
