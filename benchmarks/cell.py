@@ -16,7 +16,7 @@ from pools import POOLS, Pool
 from rows import Map, Row, Work
 from sweeps import EVERY_ROW
 
-MOST_TIMES = 25  # n units are done again while that takes less than budget / 20
+MOST_TIMES = 25  # n units are done again while that takes less than budget / 4
 TIMES_IN_ONE = 3  # at least, where the system's memory makes times differ
 
 
@@ -48,7 +48,7 @@ def measure(row: Row, pool_map: Map, n: int, budget: float) -> Tuple[int, float]
         n = fitting(row, pool_map, n, budget, few, seconds)
     times: List[float] = []
     least = TIMES_IN_ONE if row.in_one else 1
-    while len(times) < least or (len(times) < MOST_TIMES and sum(times) < budget / 20):
+    while len(times) < least or (len(times) < MOST_TIMES and sum(times) < budget / 4):
         times.append(timed(row.prepare(), pool_map, n)[0])
     return n, statistics.median(times)
 
