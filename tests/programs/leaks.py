@@ -187,6 +187,10 @@ def measure(pool):
     return found
 
 
+def count_references():
+    return [f"{used!r:.20} {sys.getrefcount(used)}" for used in USED]
+
+
 action, count = globals()[sys.argv[1]], int(sys.argv[2])
 warm_up = max(count // 5, 20)
 with MPIPool(test_mode=action is waits) as pool:
@@ -198,12 +202,12 @@ with MPIPool(test_mode=action is waits) as pool:
         action(pool, number)
     measure(pool)
     before = measure(pool)
-    references = [sys.getrefcount(used) for used in USED]
+    references = count_references()
     case(sys.argv[1])
     for number in range(count):
         action(pool, number)
     after = measure(pool)
-    assert [sys.getrefcount(used) for used in USED] == references
+    assert count_references() == references, (references, count_references())
     for pid in before:
         grown = [b - a for a, b in zip(before[pid], after[pid])]
         print("master" if pid == os.getpid() else "worker", grown)
