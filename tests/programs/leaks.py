@@ -19,7 +19,8 @@ BLOCKS = 1000  # of Python's allocator: caches need some; a leak needs COUNT / w
 OBJECTS = 100
 BYTES = 1.5e6  # less than 160 bytes for each of 10^4
 
-TASKS = [object(), [1, 2], {"a": 3}, "text", 10**30, b"x" * 5000, b"y" * 100_000]
+# No word that is a name somewhere: Python has one of each, and its caches use it, too.
+TASKS = [object(), [1, 2], {"a": 3}, "a text", 10**30, b"x" * 5000, b"y" * 100_000]
 USED = [*TASKS, square, MPIPool]
 
 
