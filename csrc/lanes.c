@@ -11,6 +11,7 @@
 
 #define SWITCH "EZMPI_SHARED_MEMORY"    /* 0: no lanes */
 #define BITS 64
+#define LONGER 2                    /* times, where every message wakes */
 
 /* A rank that may share memory with this one. */
 struct neighbour {
@@ -156,6 +157,9 @@ lanes_sleep(struct lanes *lanes, double seconds)
 
     if (lanes == NULL || lanes->missing == lanes->count) {
         return 0;
+    }
+    if (lanes->missing == 0) {
+        seconds *= LONGER;
     }
     first = &lanes->neighbours[0];
     if (lanes->wire->rank == 0) {

@@ -70,8 +70,8 @@ int wire_accept(struct wire *wire, struct wire_arrival *arrival, void *base,
 /* OK: request is done and gone.  NOTHING: not yet. */
 int wire_test(struct wire *wire, struct wire_slot *request);
 
-/* Sleeps so long, or until a message comes through shared memory, for who
-   waits for any; but does nothing, and returns 0, where none can. */
+/* Sleeps for about so long, or until a message comes through shared memory,
+   for who waits for any; but does nothing, and returns 0, where none can. */
 int wire_sleep(struct wire *wire, double seconds);
 
 /* No way changes any more.  What wire_send sends still goes. */
