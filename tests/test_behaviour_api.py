@@ -31,7 +31,8 @@ def test_the_users_own_messages(ranks):
 def test_the_users_own_window(ranks):
     """MPI may move what it has only while it is called, by the master, too."""
     pytest.importorskip("mpi4py", reason="needs mpi4py")
-    check("own_window.py", ranks)
+    # Open MPI's wheel says on stderr that this one of its components fails.
+    check("own_window.py", ranks, env={"OMPI_MCA_osc": "^ucx"})
 
 
 def modules(code):
