@@ -28,12 +28,12 @@ import saved
 import simulation
 import targets
 from pools import FLOOR, OURS, POOLS
+from results import is_for_the_record
 from sweeps import SWEEPS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 PEERS = ["ezmpi-0.1.0", "schwimmbad", "mpi4py.futures", "multiprocessing"]
-RECORD = ["dragonhpc", "ray"]  # what users on several hosts pick: in one table, once
 QUICK_PEERS = ["schwimmbad"]
 SWEEP_REPEAT, SWEEP_LIMIT = 2, 30
 QUICK_ROWS = slice(0, 5, 2)  # of a sweep
@@ -79,7 +79,8 @@ def openmpi_part(options: argparse.Namespace) -> Part:
 
 
 def parts(options: argparse.Namespace) -> List[Part]:
-    record = [] if options.quick else RECORD
+    # What users on several hosts pick: in one table.
+    record = [] if options.quick else filter(is_for_the_record, POOLS)
     found = [Part("table-mpich", sys.executable, table_options(options, *record))]
     found += [sweep_part(name, options) for name in SWEEPS]
     return found + ([openmpi_part(options)] if options.openmpi else [])

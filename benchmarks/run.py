@@ -249,7 +249,7 @@ def parse_options() -> argparse.Namespace:
     if options.check and options.quick:
         parser.error("--check: the figures of a smoke run (--quick) say nothing")
     # A smoke run is not worth large environments.
-    usual = [name for name, pool in POOLS.items() if not pool.requirements]
+    usual = [name for name in POOLS if not is_for_the_record(name)]
     options.pools = options.pools or (usual if options.quick else list(POOLS))
     return options
 

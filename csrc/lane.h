@@ -14,7 +14,7 @@ struct lane {
     int rank;                       /* at its other end */
     struct pipe_end out, in;
     struct segment *bells;          /* to be rung; NULL: nobody listens */
-    struct sleeper *listener;          /* to be woken */
+    struct sleeper *listener;       /* to be woken */
     int peer;                       /* whose pipes these are */
     struct leaving *first, **last;  /* messages that wait for room */
     char *base;                     /* of the message that is read */

@@ -10,7 +10,6 @@
 #include "link.h"
 
 #define SWITCH "EZMPI_SHARED_MEMORY"    /* 0: no lanes */
-#define BITS 64
 #define LONGER 2                    /* times, where every message wakes */
 
 /* A rank that may share memory with this one. */
@@ -75,17 +74,18 @@ lanes_need_link(struct lanes *lanes, int source)
 static struct neighbour *
 next_ready(struct lanes *lanes)
 {
-    int words = (lanes->count + BITS - 1) / BITS;
+    int words = segment_words(lanes->count);
 
     for (int i = 0; i <= words; i++) {
-        int word = (lanes->turn / BITS + i) % words;
+        int word = (lanes->turn / SEGMENT_WORD + i) % words;
         uint64_t bits = lanes->ready[word] |=
             segment_hear(lanes->segment, word);
         if (i == 0) {
-            bits &= ~(uint64_t)0 << lanes->turn % BITS;
+            bits &= ~(uint64_t)0 << lanes->turn % SEGMENT_WORD;
         }
         if (bits != 0) {
-            return &lanes->neighbours[word * BITS + __builtin_ctzll(bits)];
+            return &lanes->neighbours[word * SEGMENT_WORD
+                                      + __builtin_ctzll(bits)];
         }
     }
     return NULL;
@@ -109,7 +109,7 @@ look_into_any(struct lanes *lanes, struct wire_arrival *arrival)
             lanes->turn = (at + 1) % lanes->count;
             return TRANSPORT_OK;
         }
-        lanes->ready[at / BITS] &= ~((uint64_t)1 << at % BITS);
+        lanes->ready[at / SEGMENT_WORD] &= ~((uint64_t)1 << at % SEGMENT_WORD);
     }
     return TRANSPORT_NOTHING;
 }
@@ -136,7 +136,7 @@ host_has_mail(void *lanes_)
     struct lanes *lanes = lanes_;
     uint64_t ready = 0;
 
-    for (int word = 0; word * BITS < lanes->count; word++) {
+    for (int word = 0; word < segment_words(lanes->count); word++) {
         ready |= lanes->ready[word] |= segment_hear(lanes->segment, word);
     }
     return ready != 0;
@@ -228,7 +228,7 @@ open_lane(struct neighbour *neighbour)
     }
     lane_connect(&neighbour->lane, lanes->segment, at, 1);
     begin_coming(neighbour);
-    lanes->ready[at / BITS] |= (uint64_t)1 << at % BITS;
+    lanes->ready[at / SEGMENT_WORD] |= (uint64_t)1 << at % SEGMENT_WORD;
     if (lanes->ended) {
         return TRANSPORT_OK;
     }
@@ -317,7 +317,7 @@ allocate(struct wire *wire, int count)
     if (lanes == NULL) {
         return NULL;
     }
-    lanes->ready = calloc(((size_t)count + BITS - 1) / BITS, sizeof(uint64_t));
+    lanes->ready = calloc((size_t)segment_words(count), sizeof(uint64_t));
     if (lanes->ready == NULL) {
         free(lanes);
         return NULL;

@@ -31,7 +31,6 @@
 #endif
 
 #define CLOSE_ON_EXEC 1u            /* MFD_CLOEXEC, which old headers lack */
-#define BELLS 64                    /* in a word */
 
 struct front {
     _Alignas(PIPE_LINE) uint64_t cookie;
@@ -53,6 +52,12 @@ struct segment {
     struct berth *berths[];         /* NULL: not mapped */
 };
 
+int
+segment_words(int peers)
+{
+    return (peers + SEGMENT_WORD - 1) / SEGMENT_WORD;
+}
+
 /* ---- where things are -------------------------------------------------- */
 
 static size_t
@@ -66,7 +71,7 @@ whole_pages(size_t size)
 static size_t
 front_size(int peers)
 {
-    size_t words = ((size_t)peers + BELLS - 1) / BELLS;
+    size_t words = (size_t)segment_words(peers);
 
     return whole_pages(sizeof(struct front) + words * sizeof(uint64_t));
 }
@@ -335,8 +340,8 @@ segment_host(const struct segment *segment)
 void
 segment_ring(const struct segment *segment, int peer)
 {
-    atomic_fetch_or(&segment->front->bells[peer / BELLS],
-                    (uint64_t)1 << peer % BELLS);
+    atomic_fetch_or(&segment->front->bells[peer / SEGMENT_WORD],
+                    (uint64_t)1 << peer % SEGMENT_WORD);
 }
 
 uint64_t

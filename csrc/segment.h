@@ -12,6 +12,8 @@
 #include "pipe.h"
 #include "sleeper.h"
 
+#define SEGMENT_WORD 64             /* bells in a word of them */
+
 struct segment;
 
 struct segment_invitation {
@@ -44,7 +46,9 @@ segment_pipe(const struct segment *segment, int peer, int to_peer);
 struct sleeper *segment_peer(const struct segment *segment, int peer);
 struct sleeper *segment_host(const struct segment *segment);
 
-/* The peer rings when it has written; rank 0 hears, 64 peers at a time, who
+/* How many words of bells so many peers take. */
+int segment_words(int peers);
+/* The peer rings when it has written; rank 0 hears, a word at a time, who
    has since the last time: a bit each. */
 void segment_ring(const struct segment *segment, int peer);
 uint64_t segment_hear(const struct segment *segment, int word);
