@@ -12,7 +12,9 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "check.h"
 #include "lanes.h"
+#include "letters.h"
 #include "link.h"
 #include "wire.h"
 
@@ -21,13 +23,9 @@
 #define LARGE 100000                /* more than a pipe holds */
 #define BRIEF 1e-3 /* seconds, where the link may have mail */
 #define LONG 1000.0                 /* where any message wakes the sleeper */
-#define CHECK(condition) check((condition), #condition, __LINE__)
 
-struct letter {
-    struct letter *next;
-    int source;
-    int tag;
-    size_t size;
+struct mail {
+    struct letter letter;
     unsigned char bytes[];
 };
 
@@ -61,15 +59,6 @@ static unsigned largest = LARGE;
 static int messages;                /* from rank 0 to each, and back */
 static int away; /* this rank has no shared memory */
 
-static void
-check(int good, const char *text, int line)
-{
-    if (!good) {
-        printf("line %d: %s\n", line, text);
-        exit(1);
-    }
-}
-
 static unsigned
 draw(struct rank *rank, unsigned below)
 {
@@ -90,25 +79,18 @@ int
 link_send(struct wire *wire, const void *base, size_t size, int rank, int tag,
           struct wire_slot *request)
 {
-    struct letter *letter = malloc(sizeof(*letter) + size);
-    struct letter **link = &ranks[rank].first;
+    struct mail *mail = malloc(sizeof(*mail) + size);
 
-    letter->next = NULL;
-    letter->source = wire->rank;
-    letter->tag = tag;
-    letter->size = size;
+    mail->letter = (struct letter){NULL, wire->rank, tag, size};
     if (size > 0) {
-        memcpy(letter->bytes, base, size);
+        memcpy(mail->bytes, base, size);
     }
     request->room = NULL;
     if (tag == LANE_TAG && rank == away && size > sizeof(int)) {
-        memset(letter->bytes, 0, size); /* an invitation to nowhere */
+        memset(mail->bytes, 0, size); /* an invitation to nowhere */
     }
     pthread_mutex_lock(&lock);
-    while (*link != NULL) {
-        link = &(*link)->next;
-    }
-    *link = letter;
+    letters_add(&ranks[rank].first, &mail->letter);
     pthread_mutex_unlock(&lock);
     return TRANSPORT_OK;
 }
@@ -117,42 +99,28 @@ int
 link_look(struct wire *wire, int source, int tag, struct wire_arrival *arrival)
 {
     struct rank *rank = (struct rank *)wire;
-    struct letter **link = &rank->first, *letter;
+    int status;
 
     if (draw(rank, 4) > 0) {
         return TRANSPORT_NOTHING;
     }
     pthread_mutex_lock(&lock);
-    while ((letter = *link) != NULL
-           && ((source != WIRE_ANY && letter->source != source)
-               || (tag != WIRE_ANY && letter->tag != tag))) {
-        link = &letter->next;
-    }
-    if (letter != NULL) {
-        *link = letter->next;
-    }
+    status = letters_take(&rank->first, source, tag, arrival);
     pthread_mutex_unlock(&lock);
-    if (letter == NULL) {
-        return TRANSPORT_NOTHING;
-    }
-    arrival->source = letter->source;
-    arrival->tag = letter->tag;
-    arrival->size = letter->size;
-    arrival->slot.room = letter;
-    return TRANSPORT_OK;
+    return status;
 }
 
 int
 link_accept(struct wire *wire, struct wire_arrival *arrival, void *base,
             struct wire_slot *request)
 {
-    struct letter *letter = arrival->slot.room;
+    struct mail *mail = arrival->slot.room;
 
     (void)wire;
-    if (letter->size > 0) {
-        memcpy(base, letter->bytes, letter->size);
+    if (mail->letter.size > 0) {
+        memcpy(base, mail->bytes, mail->letter.size);
     }
-    free(letter);
+    free(mail);
     request->room = NULL;
     return TRANSPORT_OK;
 }

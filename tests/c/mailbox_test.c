@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "frame.h"
+#include "letters.h"
 #include "mailbox.h"
 #include "outbox.h"
 #include "relay.h"
@@ -22,12 +23,9 @@
 #define FAREWELL 500
 #define CHECK(condition) check((condition), #condition, __LINE__)
 
-struct letter {
-    struct letter *next; /* on its way to the same rank */
-    struct letter *made; /* before it, in this world */
-    int source;
-    int tag;
-    size_t size;
+struct mail {
+    struct letter letter;
+    struct mail *made; /* before it, in this world */
     const void *base;   /* the sender's memory, or copy */
     void *copy;
     int accepted;
@@ -41,7 +39,7 @@ struct memory_wire {
 static struct {
     struct memory_wire wires[RANKS];
     struct mailbox *boxes[RANKS];
-    struct letter *letters; /* all that were made */
+    struct mail *mails; /* all that were made */
     int slow; /* looks until an accepted frame is here */
     size_t large[RANKS]; /* bytes that a rank sent in large messages */
     int eager;
@@ -89,29 +87,23 @@ static int
 locked_send(struct wire *wire, const void *base, size_t size, int rank,
             int tag, struct wire_slot *request)
 {
-    struct letter **link = &world.wires[rank].first;
-    struct letter *letter;
+    struct mail *mail;
 
     if (fails(wire)) {
         return TRANSPORT_FAILED;
     }
-    letter = calloc(1, sizeof(*letter));
-    letter->made = world.letters;
-    world.letters = letter;
-    letter->source = wire->rank;
+    mail = calloc(1, sizeof(*mail));
+    mail->made = world.mails;
+    world.mails = mail;
+    mail->letter = (struct letter){NULL, wire->rank, tag, size};
     world.large[wire->rank] += size > 4096 ? size : 0;
-    letter->tag = tag;
-    letter->size = size;
-    letter->base = base;
+    mail->base = base;
     if (world.eager) {
-        letter->copy = malloc(size);
-        letter->base = memcpy(letter->copy, base, size);
+        mail->copy = malloc(size);
+        mail->base = memcpy(mail->copy, base, size);
     }
-    while (*link != NULL) {
-        link = &(*link)->next;
-    }
-    *link = letter;
-    request->room = letter;
+    letters_add(&world.wires[rank].first, &mail->letter);
+    request->room = mail;
     return TRANSPORT_OK;
 }
 
@@ -119,60 +111,44 @@ static int
 locked_look(struct wire *wire, int source, int tag,
             struct wire_arrival *arrival)
 {
-    struct letter **link = &((struct memory_wire *)wire)->first;
-    struct letter *letter;
-
     if (fails(wire)) {
         return TRANSPORT_FAILED;
     }
-    while ((letter = *link) != NULL
-           && ((source != WIRE_ANY && letter->source != source)
-               || (tag != WIRE_ANY && letter->tag != tag))) {
-        link = &letter->next;
-    }
-    if (letter == NULL) {
-        return TRANSPORT_NOTHING;
-    }
-    *link = letter->next;
-    arrival->source = letter->source;
-    arrival->tag = letter->tag;
-    arrival->size = letter->size;
-    arrival->slot.room = letter;
-    return TRANSPORT_OK;
+    return letters_take(&((struct memory_wire *)wire)->first, source, tag,
+                        arrival);
 }
 
 static int
 locked_accept(struct wire *wire, struct wire_arrival *arrival, void *base,
               struct wire_slot *request)
 {
-    struct letter *letter = arrival->slot.room;
+    struct mail *mail = arrival->slot.room;
 
     request->room = NULL;
     if (fails(wire)) {
         return TRANSPORT_FAILED;
     }
-    if (letter->size > 0) {
-        memcpy(base, letter->base, letter->size);
+    if (mail->letter.size > 0) {
+        memcpy(base, mail->base, mail->letter.size);
     }
-    letter->accepted = 1;
+    mail->accepted = 1;
     return TRANSPORT_OK;
 }
 
 static int
 locked_test(struct wire *wire, struct wire_slot *request)
 {
-    struct letter *letter = request->room;
+    struct mail *mail = request->room;
 
     if (fails(wire)) {
         return TRANSPORT_FAILED;
     }
-    if (letter == NULL && world.slow > 0) {
+    if (mail == NULL && world.slow > 0) {
         world.slow--;
         return TRANSPORT_NOTHING;
     }
-    return letter == NULL || letter->accepted || world.eager
-               ? TRANSPORT_OK
-               : TRANSPORT_NOTHING;
+    return mail == NULL || mail->accepted || world.eager ? TRANSPORT_OK
+                                                         : TRANSPORT_NOTHING;
 }
 
 int
@@ -259,10 +235,10 @@ make_world(int ranks, int eager)
     static const struct transport_farewell farewell = {FAREWELL, "bye", 3};
     struct mailbox *last = NULL;
 
-    for (struct letter *letter = world.letters, *made; letter; letter = made) {
-        made = letter->made;
-        free(letter->copy);
-        free(letter);
+    for (struct mail *mail = world.mails, *made; mail; mail = made) {
+        made = mail->made;
+        free(mail->copy);
+        free(mail);
     }
     memset(&world, 0, sizeof(world));
     memset(&error, 0, sizeof(error));

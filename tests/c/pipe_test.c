@@ -1,5 +1,6 @@
 /* pipe_test.c -- a pipe between two threads: every byte, in order. */
 
+#include "check.h"
 #include "pipe.h"
 
 #include <pthread.h>
@@ -9,18 +10,8 @@
 
 #define BYTES ((size_t)3 << 20)
 #define MOST 100000                 /* at one go: more than a pipe holds */
-#define CHECK(condition) check((condition), #condition, __LINE__)
 
 static struct pipe pipe_between;
-
-static void
-check(int good, const char *text, int line)
-{
-    if (!good) {
-        printf("line %d: %s\n", line, text);
-        exit(1);
-    }
-}
 
 static unsigned char
 byte_at(size_t at)
