@@ -18,10 +18,11 @@ from setuptools.command.build_ext import build_ext
 sys.path.insert(0, "csrc")
 from build_backend import mpi_compilers  # noqa: E402
 
-ENGINE = "module pool master worker crew codec lots plain rows array parcel snapshot"
-ENGINE += " pages errors forked schedule spans protocol"
+ENGINE = "module pool iterator ticket driver master job call worker dispatch seats"
+ENGINE += " schedule chunk helm crew callable future results codec plain rows array"
+ENGINE += " parcel snapshot pages errors forked protocol"
 TRANSPORT = "transport_mpi mailbox inbox outbox relay tree frame wire lanes lane"
-TRANSPORT += " segment pipe sleeper patience"
+TRANSPORT += " segment pipe alarm sleeper patience"
 
 WARNINGS = "-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes"
 VARIANT_PROBE = """#include <mpi.h>

@@ -145,6 +145,21 @@ codec_dump(struct codec *codec, struct parcel *parcel, PyObject *object,
 }
 
 int
+codec_dump_failure(struct codec *codec, struct parcel *parcel,
+                   PyObject *account)
+{
+    struct parcel_mark mark = parcel_mark(parcel);
+    unsigned char *room = parcel_extend(parcel, 1);
+    if (room == NULL)
+        return -1;
+    *room = TAG_FAILURE;
+    int status = codec_dump(codec, parcel, account, 1);
+    if (status < 0)
+        parcel_cut(parcel, mark);
+    return status;
+}
+
+int
 codec_open_rows(struct codec *codec, PyObject *tasks, struct rows **rows)
 {
     return rows_open(codec->arrays, tasks, rows);
@@ -286,6 +301,14 @@ codec_load(struct codec *codec, struct reader *reader)
     return rows_load(codec->arrays, reader) < 0 ? NULL : rows_next(reader);
 }
 
+int
+codec_is_failure(struct reader *reader)
+{
+    int is_failure = reader_peek(reader) == TAG_FAILURE;
+    reader->offset += (size_t)is_failure;
+    return is_failure;
+}
+
 void
 codec_end(struct reader *reader)
 {
@@ -308,6 +331,7 @@ skip_pickle(struct reader *reader)
 int
 codec_skip(struct reader *reader)
 {
+    codec_is_failure(reader);
     const unsigned char *tag = reader_take(reader, 1);
     if (tag == NULL)
         return -1;

@@ -23,6 +23,10 @@ void codec_free(struct codec *codec);
 int codec_dump(struct codec *codec, struct parcel *parcel, PyObject *object,
                int copy);
 
+/* The same, for an account of a failure (errors.h) in place of a result. */
+int codec_dump_failure(struct codec *codec, struct parcel *parcel,
+                       PyObject *account);
+
 /* Where tasks is an array whose rows can travel as blocks: see rows_open. */
 int codec_open_rows(struct codec *codec, PyObject *tasks, struct rows **rows);
 
@@ -42,6 +46,8 @@ int codec_bind(PyObject *bindings);
 /* The next item, a new reference; NULL: exception set, and the reader
    stands behind the item all the same unless the parcel is malformed. */
 PyObject *codec_load(struct codec *codec, struct reader *reader);
+/* Is the next item a failure's account?  Then it can be loaded. */
+int codec_is_failure(struct reader *reader);
 /* Nothing more will be read. */
 void codec_end(struct reader *reader);
 /* Passes over the next item, which is not a row. */

@@ -63,6 +63,10 @@ PyErr_GetRaisedException(void)
 static inline void
 PyErr_SetRaisedException(PyObject *exception)
 {
+    if (exception == NULL) {
+        PyErr_Clear();
+        return;
+    }
     PyObject *type = Py_NewRef((PyObject *)Py_TYPE(exception));
     PyErr_Restore(type, exception, PyException_GetTraceback(exception));
 }

@@ -12,9 +12,6 @@
 
 #include "errors.h"
 
-/* Callables above this share slot 0, so that at most one such is held. */
-#define LARGE_CALLABLE ((size_t)64 << 20)
-
 /* A message's token: what must live until it has left. */
 struct outgoing {
     struct parcel *parcel;
@@ -46,7 +43,13 @@ crew_init(struct crew *crew)
         return -1;
     }
     crew->record = new_record();
-    return crew->record == NULL ? -1 : 0;
+    if (crew->record == NULL)
+        return -1;
+    if (helm_init(&crew->helm) == 0)
+        return 0;
+    PyErr_SetString(PyExc_OSError, "no lock can be made");
+    Py_CLEAR(crew->record);
+    return -1;
 }
 
 static struct crew *
@@ -97,92 +100,95 @@ crew_open(const struct transport *transport, int32_t handle)
     return crew != NULL ? crew : new_crew(transport, mailbox);
 }
 
-/* ---- callables -------------------------------------------------------- */
-
-static int
-slot_for(struct crew *crew, const struct parcel *parcel)
-{
-    if (parcel_size(parcel) > LARGE_CALLABLE)
-        return 0;
-    int oldest = 1;
-    for (int i = 2; i < CALLABLE_SLOTS; i++) {
-        if (crew->held[i].used < crew->held[oldest].used)
-            oldest = i;
-    }
-    return oldest;
-}
-
-/* What it kept alive may call anything when it goes. */
-static void
-drop_snapshot(struct crew_callable *held)
-{
-    struct snapshot *snapshot = held->snapshot;
-    held->snapshot = NULL;
-    snapshot_free(snapshot);
-}
+/* ---- the helm --------------------------------------------------------- */
 
 static void
-empty_slot(struct crew_callable *held)
+hurry(void *crew_)
 {
-    struct crew_callable old = *held;
-    *held = (struct crew_callable){0};
-    parcel_free(old.parcel);
-    snapshot_free(old.snapshot);
+    struct crew *crew = crew_;
+    crew->transport->interrupt(crew->mailbox);
 }
 
-static int
-use_slot(struct crew *crew, int slot, uint64_t job, uint64_t pool)
+void
+crew_take_helm(struct crew *crew)
 {
-    crew->held[slot].used = job;
-    crew->held[slot].pool = pool;
-    return slot;
+    if (helm_try(&crew->helm))
+        return;
+    Py_BEGIN_ALLOW_THREADS
+    helm_take(&crew->helm, hurry, crew);
+    Py_END_ALLOW_THREADS
 }
 
-int
-crew_hold(struct crew *crew, struct parcel *parcel, uint64_t job,
-          uint64_t pool)
+void
+crew_leave_helm(struct crew *crew)
 {
-    for (int i = 0; i < CALLABLE_SLOTS; i++) {
-        struct crew_callable *held = &crew->held[i];
-        if (held->number != 0 && parcel_equal(held->parcel, parcel)) {
-            parcel_free(parcel);
-            return use_slot(crew, i, job, pool);
-        }
-    }
-    /* What is compared with later must not change when the user's does. */
-    if (parcel_own(parcel) < 0) {
+    helm_leave(&crew->helm);
+}
+
+/* The driver's thread watches the crew. */
+void
+crew_settle(struct crew *crew, PyObject *future, PyObject *value,
+            int is_failure)
+{
+    if (!future_settle(crew->futures, future, value, is_failure))
+        helm_notify(&crew->helm, crew);
+}
+
+/* ---- what workers hold ------------------------------------------------ */
+
+static struct callable *
+pickle_function(struct crew *crew, struct codec *codec, PyObject *function,
+                const struct header *header, uint64_t pool)
+{
+    struct parcel *parcel = parcel_new();
+    if (parcel == NULL || codec_dump(codec, parcel, function, 0) < 0
+        || crew_send_bindings(crew, codec, header) < 0) {
         parcel_free(parcel);
-        return -1;
+        return NULL;
     }
-    int slot = slot_for(crew, parcel);
-    empty_slot(&crew->held[slot]);
-    crew->held[slot].number = ++crew->callables;
-    crew->held[slot].parcel = parcel;
-    return use_slot(crew, slot, job, pool);
+    return callables_hold(&crew->callables, parcel, pool);
+}
+
+struct callable *
+crew_hold(struct crew *crew, struct codec *codec, PyObject *function,
+          const struct header *header, uint64_t pool)
+{
+    int use_dill = (header->flags & FLAG_DILL) != 0;
+    struct callable *callable = NULL;
+    if (codec_begin(codec) < 0)
+        return NULL;
+    if (use_dill)
+        callable = callables_recall(&crew->callables, function, pool);
+    if (callable != NULL)
+        return callable;
+    callable = pickle_function(crew, codec, function, header, pool);
+    if (callable != NULL && use_dill
+        && callable_remember(callable, function, crew->record) < 0)
+        return NULL;
+    return callable;
 }
 
 int
-crew_recall(struct crew *crew, PyObject *function, uint64_t job, uint64_t pool)
+crew_send_bindings(struct crew *crew, struct codec *codec,
+                   const struct header *header)
 {
-    for (int i = 0; i < CALLABLE_SLOTS; i++) {
-        const struct snapshot *snapshot = crew->held[i].snapshot;
-        if (snapshot != NULL && snapshot_holds(snapshot, function))
-            return use_slot(crew, i, job, pool);
+    struct parcel *parcel = NULL;
+    int status = -1;
+    PyObject *bindings = codec_take_bindings(codec);
+    if (bindings == NULL || bindings == Py_None) {
+        status = bindings == NULL ? -1 : 0;
+        goto done;
     }
-    return -1;
-}
-
-int
-crew_remember(struct crew *crew, int slot, PyObject *function)
-{
-    struct crew_callable *held = &crew->held[slot];
-    if (held->unfit)
-        return 0;
-    drop_snapshot(held);
-    if (snapshot_take(function, crew->record, &held->snapshot) < 0)
-        return -1;
-    held->unfit = held->snapshot == NULL;
-    return 0;
+    crew_rebound(crew);
+    parcel = parcel_new();
+    if (parcel != NULL && codec_dump(codec, parcel, bindings, 0) == 0)
+        status = crew_broadcast(crew, VERB_BIND, header, parcel);
+    if (status == 0)
+        status = codec_bindings_sent(codec);
+done:
+    parcel_free(parcel);
+    Py_XDECREF(bindings);
+    return status;
 }
 
 void
@@ -191,8 +197,7 @@ crew_rebound(struct crew *crew)
     for (int worker = 0; worker < crew->workers; worker++)
         memset(crew->members[worker].held, 0,
                sizeof crew->members[worker].held);
-    for (int i = 0; i < CALLABLE_SLOTS; i++)
-        drop_snapshot(&crew->held[i]);
+    callables_rebound(&crew->callables);
 }
 
 int
@@ -208,10 +213,7 @@ int
 crew_forget(struct crew *crew, uint64_t pool)
 {
     struct header header = {.pool = pool};
-    for (int i = 0; i < CALLABLE_SLOTS; i++) {
-        if (pool == 0 || crew->held[i].pool == pool)
-            empty_slot(&crew->held[i]);
-    }
+    callables_forget(&crew->callables, pool);
     return crew_broadcast(crew, VERB_FORGET, &header, NULL);
 }
 
@@ -224,8 +226,8 @@ free_outgoing(struct outgoing *outgoing)
     PyMem_RawFree(outgoing);
 }
 
-static void
-reap(struct crew *crew)
+void
+crew_tidy(struct crew *crew)
 {
     struct outgoing *outgoing;
     while ((outgoing = crew->transport->reap(crew->mailbox)) != NULL)
@@ -233,64 +235,72 @@ reap(struct crew *crew)
 }
 
 static int
+no_memory(struct transport_error *error)
+{
+    *error = (struct transport_error){"malloc", "out of memory"};
+    return TRANSPORT_FAILED;
+}
+
+static int
 call_send(struct crew *crew, const int *ranks, size_t receivers,
           enum verb verb, const struct transport_part *parts, size_t count,
-          struct outgoing *outgoing)
+          struct outgoing *outgoing, struct transport_error *error)
 {
     const struct transport *transport = crew->transport;
-    struct transport_error error = {0};
-    int status =
-        receivers == 1
-            ? transport->send(crew->mailbox, ranks[0], verb,
-                              verb == VERB_TASKS, parts, count, outgoing,
-                              &error)
-            : transport->multicast(crew->mailbox, ranks, receivers, verb,
-                                   parts, count, outgoing, &error);
-    return status == TRANSPORT_OK ? 0 : errors_raise_transport(&error);
+    if (receivers == 1)
+        return transport->send(crew->mailbox, ranks[0], verb,
+                               verb == VERB_TASKS, parts, count, outgoing,
+                               error);
+    return transport->multicast(crew->mailbox, ranks, receivers, verb, parts,
+                                count, outgoing, error);
 }
 
 static int
 send_parts(struct crew *crew, const int *ranks, size_t receivers,
-           enum verb verb, struct outgoing *outgoing)
+           enum verb verb, struct outgoing *outgoing,
+           struct transport_error *error)
 {
     struct parcel *parcel = outgoing->parcel;
     size_t count = 1 + (parcel ? parcel_part_count(parcel) : 0);
     struct transport_part few[4], *parts = few;
     if (count > 4 && (parts = PyMem_RawMalloc(count * sizeof *parts)) == NULL)
-        return PyErr_NoMemory(), -1;
+        return no_memory(error);
     parts[0] = (struct transport_part){outgoing->header, HEADER_SIZE};
     if (parcel != NULL)
         parcel_parts(parcel, parts + 1);
-    int status =
-        call_send(crew, ranks, receivers, verb, parts, count, outgoing);
+    int status = call_send(crew, ranks, receivers, verb, parts, count,
+                           outgoing, error);
     if (parts != few)
         PyMem_RawFree(parts);
     return status;
 }
 
+/* The caller's own share in the parcel outlives a failure, so that none is
+   freed here, where the GIL may be free. */
 int
-crew_send_to(struct crew *crew, const int *ranks, size_t receivers,
-             enum verb verb, const struct header *header,
-             struct parcel *parcel)
+crew_post(struct crew *crew, const int *ranks, size_t receivers,
+          enum verb verb, const struct header *header, struct parcel *parcel,
+          struct transport_error *error)
 {
     struct outgoing *outgoing = PyMem_RawMalloc(sizeof *outgoing);
     if (outgoing == NULL)
-        return PyErr_NoMemory(), -1;
+        return no_memory(error);
     outgoing->parcel = parcel ? parcel_keep(parcel) : NULL;
     header_pack(header, outgoing->header);
-    if (send_parts(crew, ranks, receivers, verb, outgoing) < 0) {
+    int status = send_parts(crew, ranks, receivers, verb, outgoing, error);
+    if (status != TRANSPORT_OK)
         free_outgoing(outgoing);
-        return -1;
-    }
-    reap(crew);
-    return 0;
+    return status;
 }
 
 int
 crew_send(struct crew *crew, int rank, enum verb verb,
           const struct header *header, struct parcel *parcel)
 {
-    return crew_send_to(crew, &rank, 1, verb, header, parcel);
+    struct transport_error error = {0};
+    int status = crew_post(crew, &rank, 1, verb, header, parcel, &error);
+    crew_tidy(crew);
+    return status == TRANSPORT_OK ? 0 : errors_raise_transport(&error);
 }
 
 int
@@ -414,35 +424,68 @@ open_letter(struct crew *crew, const struct transport_message *message,
 }
 
 int
+crew_await(struct crew *crew, double seconds, struct transport_error *error)
+{
+    if (crew->arrived)
+        return TRANSPORT_OK;
+    int status = crew->transport->wait(crew->mailbox, seconds, &crew->message,
+                                       error);
+    crew->arrived = status == TRANSPORT_OK;
+    return status;
+}
+
+int
 crew_wait(struct crew *crew, double seconds)
 {
     struct transport_error error = {0};
     int status;
-    if (crew->arrived)
-        return 1;
-    if (seconds > 0) {
+    if (seconds > 0 && !crew->arrived) {
         Py_BEGIN_ALLOW_THREADS
-        status = crew->transport->wait(crew->mailbox, seconds, &crew->message,
-                                       &error);
+        status = crew_await(crew, seconds, &error);
         Py_END_ALLOW_THREADS
     }
     else {
-        status =
-            crew->transport->wait(crew->mailbox, 0, &crew->message, &error);
+        status = crew_await(crew, 0, &error);
     }
-    reap(crew);
-    if (status == TRANSPORT_FAILED)
-        return errors_raise_transport(&error);
-    crew->arrived = status == TRANSPORT_OK;
-    return crew->arrived;
+    crew_tidy(crew);
+    return status == TRANSPORT_FAILED ? errors_raise_transport(&error)
+                                      : status == TRANSPORT_OK;
+}
+
+static int
+is_small(const struct transport_message *message)
+{
+    return message->count <= 2
+           && (message->count < 2 || message->parts[1].base != NULL
+               || message->parts[1].size == 0);
+}
+
+int
+crew_receive_small(struct crew *crew, struct letter *letter)
+{
+    const struct transport_message *message = &crew->message;
+    *letter = (struct letter){.source = message->source,
+                              .verb = message->verb};
+    if (!is_small(message) || message->count == 0
+        || message->parts[0].base == NULL
+        || header_unpack(&letter->header, message->parts[0].base,
+                         message->parts[0].size)
+               < 0)
+        return TRANSPORT_NOTHING;
+    if (message->count == 2) {
+        letter->parcel =
+            parcel_of(message->parts[1].base, message->parts[1].size);
+        if (letter->parcel == NULL)
+            return TRANSPORT_NOTHING;
+    }
+    crew->arrived = 0;
+    return TRANSPORT_OK;
 }
 
 int
 crew_receive(struct crew *crew, double seconds, struct letter *letter)
 {
-    letter->verb = 0;
-    letter->parcel = NULL;
-    letter->took = 0;
+    *letter = (struct letter){0};
     int came = crew_wait(crew, 0);
     if (came == 0 && seconds > 0)
         came = crew_wait(crew, seconds);
@@ -462,7 +505,7 @@ crew_flush(struct crew *crew, double seconds)
         status = crew->transport->flush(crew->mailbox, seconds, &error);
         Py_END_ALLOW_THREADS
     }
-    reap(crew);
+    crew_tidy(crew);
     return status == TRANSPORT_FAILED ? errors_raise_transport(&error)
                                       : status == TRANSPORT_NOTHING;
 }

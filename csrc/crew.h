@@ -1,43 +1,46 @@
 /* crew.h -- what belongs to one communicator, shared by all pools on it.
 
-   The mailbox, the table of workers, the callables that they hold, the job
-   counter.  A crew is made at the first pool on a communicator, found again
-   by later ones, and lives as long as the mailbox: to the end of MPI.
+   The mailbox, the helm, what the workers hold, the counters.  A crew is made
+   at the first pool on a communicator, found again by later ones, and lives as
+   long as the mailbox: to the end of MPI.
 
-   Also the two ways through the mailbox, for master and worker alike: send,
-   and receive with the GIL free while it waits.  All of this needs the GIL,
-   and returns -1 or NULL with an exception set. */
+   Also the ways through the mailbox, for master and worker alike: send, and
+   receive with the GIL free while it waits.  On the master they need the helm.
+   What returns a transport_status needs no GIL; the rest does, and returns -1
+   or NULL with an exception set. */
 
 #ifndef EZMPI_CREW_H
 #define EZMPI_CREW_H
 
 #include <sys/types.h>
 
+#include "callable.h"
 #include "codec.h"
+#include "future.h"
+#include "helm.h"
 #include "protocol.h"
-#include "schedule.h"
-#include "snapshot.h"
 #include "transport.h"
 
 /* What the master knows of a worker. */
 struct crew_member {
-    uint32_t owed;                  /* chunks it has not yet answered for */
     uint64_t held[CALLABLE_SLOTS];  /* callables it was sent, by slot */
-};
-
-struct crew_callable {
-    uint64_t number;                /* 0: the slot is free */
-    uint64_t used;                  /* the job that used it last ... */
-    uint64_t pool;                  /* ... and that job's pool */
-    struct parcel *parcel;
-    struct snapshot *snapshot;      /* NULL: to be pickled each time */
-    int unfit;                      /* for a snapshot */
-    struct schedule_pace pace;      /* of tasks with it, so far */
 };
 
 #define SIGNAL_SECONDS 0.1 /* whoever waits looks for signals so often */
 
 struct worker;
+struct dispatch;
+
+/* Of the thread that drives where nobody waits: driver.h. */
+struct crew_driver {
+    int started;
+    int may_not_drive;              /* MPI allows one thread only */
+    unsigned long thread;
+    _Atomic int stop;
+    _Atomic int drives;             /* it has the helm */
+    _Atomic int needed;             /* jobs whose tasks it alone may draw */
+    _Atomic int64_t driven;         /* crew_clock, when another drove last */
+};
 
 struct crew {
     const struct transport *transport;
@@ -47,16 +50,22 @@ struct crew {
     int workers;                    /* ranks 1..workers */
     int arrived;                    /* message holds one not yet taken in */
     struct transport_message message;
-    int busy;                       /* the mailbox is in use: a map or a
-                                       close runs; on a worker, it serves */
+    int serving;                    /* a worker that does */
     int open_pools;
     int released;                   /* workers may be elsewhere: in test_mode
                                        they were let go, and may come back */
-    uint64_t jobs, pools, callables;        /* numbers given out so far */
-    struct crew_member *members;    /* [workers], rank - 1; on the master */
-    struct crew_callable held[CALLABLE_SLOTS];
-    PyObject *record;               /* MainRecord of the workers' __main__ */
+    uint64_t jobs, pools;           /* numbers given out so far */
     struct worker *worker;          /* on a worker: worker.c's own */
+    /* on the master */
+    struct helm helm;
+    struct crew_member *members;    /* [workers], rank - 1 */
+    struct callables callables;
+    PyObject *record;               /* MainRecord of the workers' __main__ */
+    struct futures *futures;        /* to be told by the driver's thread */
+    PyObject *ticket_type;          /* ticket.c's */
+    struct dispatch *dispatch;      /* dispatch.c's own */
+    struct crew_driver driver;
+    _Atomic uint64_t unfinished;    /* jobs and calls */
 };
 
 /* A message as it came in. */
@@ -72,17 +81,29 @@ struct letter {
    waits for the others, the GIL free.  NULL: exception set. */
 struct crew *crew_open(const struct transport *transport, int32_t handle);
 
-/* The slot of the callable with this parcel's contents, which it takes over
-   in either case. */
-int crew_hold(struct crew *crew, struct parcel *parcel, uint64_t job,
-              uint64_t pool);
-/* The slot of the very function that was remembered, if nothing it depends on
-   has changed since: it need not be pickled.  -1: none, no exception. */
-int crew_recall(struct crew *crew, PyObject *function, uint64_t job,
-                uint64_t pool);
-/* What is in the slot was pickled from the function, by reference where that
-   can be, and the workers know all that it needs. */
-int crew_remember(struct crew *crew, int slot, PyObject *function);
+/* ---- the helm --------------------------------------------------------- */
+
+/* Waits for the helm, the GIL free. */
+void crew_take_helm(struct crew *crew);
+void crew_leave_helm(struct crew *crew);
+
+/* Tells a future its result: see future_settle. */
+void crew_settle(struct crew *crew, PyObject *future, PyObject *value,
+                 int is_failure);
+
+/* ---- what workers hold ------------------------------------------------ */
+
+/* What workers know, or are to be sent, as the function: it is looked for
+   among the callables, or pickled.  header: of messages that go ahead.
+   Borrowed; NULL: exception set. */
+struct callable *crew_hold(struct crew *crew, struct codec *codec,
+                           PyObject *function, const struct header *header,
+                           uint64_t pool);
+/* Sends all workers what the codec found their __main__ to lack for what it
+   dumped since. */
+int crew_send_bindings(struct crew *crew, struct codec *codec,
+                       const struct header *header);
+
 /* Names were bound anew on the workers.  Callables that they hold by reference
    would go on meaning what the names meant before: all are to be sent and
    looked at again. */
@@ -94,17 +115,25 @@ int crew_distrust(struct crew *crew);
    workers.  Where a worker forgets more, it asks (VERB_NEED). */
 int crew_forget(struct crew *crew, uint64_t pool);
 
-/* parcel: NULL, or kept until the message has left. */
+/* ---- sending ---------------------------------------------------------- */
+
+/* To one rank, or to several workers in ascending order.  Several pass it on
+   to each other: they must be idle, and never released.  parcel: NULL, or kept
+   until the message has left, and crew_tidy was called. */
+int crew_post(struct crew *crew, const int *ranks, size_t receivers,
+              enum verb verb, const struct header *header,
+              struct parcel *parcel, struct transport_error *error);
+/* Lets go of what has left. */
+void crew_tidy(struct crew *crew);
+
+/* The same in one, for one rank. */
 int crew_send(struct crew *crew, int rank, enum verb verb,
               const struct header *header, struct parcel *parcel);
-/* To one rank, or to several workers in ascending order.  Several pass it on
-   to each other: they must be idle, and never released. */
-int crew_send_to(struct crew *crew, const int *ranks, size_t receivers,
-                 enum verb verb, const struct header *header,
-                 struct parcel *parcel);
 /* To every worker. */
 int crew_broadcast(struct crew *crew, enum verb verb,
                    const struct header *header, struct parcel *parcel);
+
+/* ---- receiving -------------------------------------------------------- */
 
 /* Waits at most seconds, the GIL free.  1: *letter is filled and its parcel
    the caller's; 0: nothing came; -1: exception set, and where a message came
@@ -117,9 +146,15 @@ int64_t crew_clock(void);
 /* The same in steps of some milliseconds, for less than half the price. */
 int64_t crew_coarse_clock(void);
 
-/* Waits until a message is there, the GIL free, at most seconds.  1: one is,
-   and the next crew_receive takes it in; 0: none. */
+/* Waits until a message is there, at most seconds: crew->message, which the
+   next crew_receive takes in. */
+int crew_await(struct crew *crew, double seconds,
+               struct transport_error *error);
+/* The same, the GIL free.  1: one is; 0: none. */
 int crew_wait(struct crew *crew, double seconds);
+/* Takes that message in, if that needs no Python: all of it is here, and it
+   has no buffers.  NOTHING: crew_receive must. */
+int crew_receive_small(struct crew *crew, struct letter *letter);
 
 /* Waits until what was sent has left, the GIL free, at most seconds.  0: it
    has; 1: not yet. */

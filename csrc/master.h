@@ -1,29 +1,72 @@
-/* master.h -- jobs: hand tasks out, take answers in.
+/* master.h -- drives: whoever waits for something brings it about.
 
-   Needs the GIL. */
+   A thread that waits for a job or a call takes the helm, if it is free, and
+   hands chunks out and takes answers in, of all jobs, until its own is over;
+   if another thread has the helm, it watches.  Where nobody waits, a thread of
+   the crew's own does it: driver.h.
+
+   Needs the GIL; takes the helm itself, where it does not say otherwise. */
 
 #ifndef EZMPI_MASTER_H
 #define EZMPI_MASTER_H
 
 #include "crew.h"
+#include "job.h"
 
-/* What a pool asks for. */
-struct master_request {
-    PyObject *function;             /* borrowed, like all of these */
-    PyObject *tasks;
-    PyObject *callback;             /* NULL: none */
-    int want_results;
-    uint64_t chunksize;             /* 0: the scheduler chooses */
-    uint64_t pool;
-    struct parcel *initializer;     /* NULL: none */
-    unsigned char *initialized;     /* [workers]: has been sent it */
-    uint32_t flags;                 /* FLAG_DILL */
+/* What it takes for a crew to have jobs: on rank 0, once.  -1: exception
+   set. */
+int master_init(struct crew *crew);
+
+/* ---- waiting ---------------------------------------------------------- */
+
+struct master_wait {
+    const void *watched;            /* helm_notify is called with it */
+    void *of;
+    int (*is_over)(void *of);
+    /* Does something wait for this thread, and to do it; NULL: never. */
+    int (*wants_me)(void *of);
+    int (*go_on)(void *of);         /* at the helm; -1: exception set */
+    double seconds;                 /* at most; below 0: for ever */
 };
 
-/* Runs one job to its end.  The list of results, or None where they are not
-   wanted; a new reference.  NULL: exception set, the job is abandoned and
-   the crew ready for the next one. */
-PyObject *master_map(struct crew *crew, struct codec *codec,
-                     const struct master_request *request);
+/* 1: it is over; 0: it is not, after so long; -1: exception set, of this
+   thread: a signal's. */
+int master_wait(struct crew *crew, const struct master_wait *wait);
+/* None: for ever. */
+int master_parse_seconds(PyObject *object, double *seconds);
+
+/* ---- jobs ------------------------------------------------------------- */
+
+/* Runs a job to its end.  The list of results, or None where they are not
+   wanted; a new reference.  NULL: exception set, the job is abandoned. */
+PyObject *master_map(struct crew *crew, const struct job_request *request);
+/* Begins one that goes on in the background; the caller has a share. */
+struct job *master_begin(struct crew *crew, const struct job_request *request);
+/* All that is unfinished of the pool fails with the exception (borrowed).  At
+   the helm. */
+void
+master_abandon(struct crew *crew, uint64_t pool, PyObject *exception);
+/* Sends what can be sent at once, and takes answers to where they wait, but
+   runs none of the user's code.  At the helm. */
+void master_move(struct crew *crew);
+/* Takes in what has come and hands out what can be, unless another thread
+   drives.  -1: exception set, of this thread. */
+int master_touch(struct crew *crew);
+/* Abandons the job when that can be: now, or before the next is handed out.
+   Steals the share. */
+void master_drop(struct crew *crew, struct job *job);
+
+/* ---- for driver.c, at the helm ---------------------------------------- */
+
+/* Takes in the answers that came, but for those that another thread must.  -1:
+   exception set, of this thread. */
+int master_take_answers(struct crew *crew);
+/* Draws chunks and gives them, while there are workers for them.  -1: as
+   above. */
+int master_hand_out(struct crew *crew);
+/* Takes in the message that dispatch_receive left to Python. */
+void master_open_letter(struct crew *crew);
+/* All that is unfinished fails. */
+void master_fail(struct crew *crew, const struct transport_error *error);
 
 #endif

@@ -258,6 +258,24 @@ failed:
     return NULL;
 }
 
+struct parcel *
+parcel_of(const void *stream, size_t size)
+{
+    struct parcel *parcel = PyMem_RawCalloc(1, sizeof *parcel);
+    if (parcel == NULL)
+        return NULL;
+    parcel->owners = 1;
+    parcel->stream = PyMem_RawMalloc(size + 1);
+    if (parcel->stream == NULL) {
+        PyMem_RawFree(parcel);
+        return NULL;
+    }
+    if (size > 0)
+        memcpy(parcel->stream, stream, size);
+    parcel->size = parcel->capacity = size;
+    return parcel;
+}
+
 /* ---- reading ---------------------------------------------------------- */
 
 int
@@ -271,6 +289,15 @@ reader_has(const struct reader *reader, size_t size, size_t buffers)
                     "a message was cut short: its items do "
                     "not fill the parcel that its header announces");
     return -1;
+}
+
+int
+reader_peek(const struct reader *reader)
+{
+    const struct parcel *parcel = reader->parcel;
+    return parcel != NULL && reader->offset < parcel->size
+               ? parcel->stream[reader->offset]
+               : -1;
 }
 
 const unsigned char *

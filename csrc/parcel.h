@@ -2,7 +2,9 @@
    bytes, and out-of-band buffers (pickle protocol 5), in order.
 
    A parcel has one or more owners; the last one to let go frees it.  What
-   the bytes mean is not its business.  All of this needs the GIL. */
+   the bytes mean is not its business.  Needs the GIL, but for parcel_of,
+   parcel_keep, parcel_size, parcel_parts, and for letting go of a parcel that
+   has other owners. */
 
 #ifndef EZMPI_PARCEL_H
 #define EZMPI_PARCEL_H
@@ -52,6 +54,9 @@ void parcel_parts(const struct parcel *parcel, struct transport_part *parts);
 /* An empty parcel with room for such parts, to receive into.  NULL:
    exception set. */
 struct parcel *parcel_for(const struct transport_part *parts, size_t count);
+/* One that is a copy of this stream.  Needs no GIL, and sets no exception:
+   NULL: out of memory. */
+struct parcel *parcel_of(const void *stream, size_t size);
 
 /* ---- reading ---------------------------------------------------------- */
 
@@ -67,6 +72,8 @@ struct reader {
 
 /* -1, with an EOFError: fewer bytes or buffers are left. */
 int reader_has(const struct reader *reader, size_t size, size_t buffers);
+/* The next byte, which stays; -1: there is none. */
+int reader_peek(const struct reader *reader);
 /* The next size bytes; NULL with an EOFError: there are not so many. */
 const unsigned char *reader_take(struct reader *reader, size_t size);
 /* The next buffer, borrowed; NULL with an EOFError: there is none. */

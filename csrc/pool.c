@@ -12,9 +12,18 @@
                        sys.exit(0)
            def map(self, worker, tasks, callback=None, return_results=True,
                    *, chunksize=None): ...
+           def starmap(self, func, iterable, chunksize=None): ...
            def wait(self, callback=None): ...
            def close(self): ...
            rank: int; size: int; closed: bool; handle: int
+           # for ezmpi/pool.py
+           def _begin(self, func, tasks, future, star, chunksize): ...
+           def _iterate(self, func, tasks, star, unordered, chunksize,
+                        window): ...              # a ResultIterator
+           def _call(self, func, args, kwargs, future): ...  # a Ticket
+           def _waiting(self): ...      # futures that no worker has begun
+           def _abandon(self, exception): ...
+           def _join(self, timeout): ...          # True: all is over
 
    ezmpi/pool.py adds what needs no speed.  Must not know the messages. */
 
@@ -24,10 +33,15 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "call.h"
 #include "codec.h"
 #include "crew.h"
+#include "driver.h"
 #include "errors.h"
+#include "iterator.h"
+#include "job.h"
 #include "master.h"
+#include "ticket.h"
 #include "worker.h"
 
 #define FLUSH_SECONDS 0.5       /* what close spends on messages to leave */
@@ -39,10 +53,13 @@ struct pool {
     uint64_t number;            /* on its crew, from 1 */
     struct parcel *initializer;
     unsigned char *initialized; /* by worker: was sent the initializer */
+    struct calls *calls;        /* NULL until the first */
+    PyObject *iterator_type;    /* NULL until the first */
     unsigned long thread;       /* the one that made the pool */
     int use_dill;
     int test_mode;
     int closed;
+    int is_to_be_forgotten;     /* closed, and the workers were not told */
 };
 
 static int
@@ -83,6 +100,10 @@ init_master(struct pool *pool, PyObject *initializer, PyObject *initargs)
     if (initializer != Py_None
         && dump_initializer(pool, initializer, initargs) < 0)
         return -1;
+    if (master_init(pool->crew) < 0
+        || (pool->crew->ticket_type == NULL
+            && !(pool->crew->ticket_type = ticket_new_type())))
+        return -1;
     pool->number = ++pool->crew->pools;
     pool->crew->open_pools++;
     pool->closed = 0;
@@ -95,12 +116,12 @@ static int
 serve(struct pool *pool)
 {
     struct crew *crew = pool->crew;
-    if (crew->busy)
+    if (crew->serving)
         return refuse("a task, or a thread beside it, cannot use a pool on "
                       "the communicator of the worker that runs it");
-    crew->busy = 1;
+    crew->serving = 1;
     int status = worker_serve(crew, pool->test_mode);
-    crew->busy = 0;
+    crew->serving = 0;
     if (status == 0)
         return 0;
     PyObject *type, *value, *traceback;
@@ -203,39 +224,102 @@ pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
                                  : init_worker(pool);
 }
 
-/* Ends the use of the pool; the workers serve on for the next one. */
 static int
-close_pool(struct pool *pool)
+is_mpi_gone(const struct crew *crew)
+{
+    return getpid() != crew->pid || crew->transport->closed(crew->mailbox);
+}
+
+/* Tells the workers; the helm is ours. */
+static int
+forget(struct pool *pool)
 {
     struct crew *crew = pool->crew;
     struct header header = {.pool = pool->number};
-    if (pool->closed)
+    if (!pool->is_to_be_forgotten || is_mpi_gone(crew))
         return 0;
-    pool->closed = 1;
-    crew->open_pools--;
-    if (getpid() != crew->pid || crew->transport->closed(crew->mailbox))
-        return 0;       /* MPI is another process's, or has ended */
-    crew->busy = 1;
+    pool->is_to_be_forgotten = 0;
     int status = crew_forget(crew, crew->open_pools == 0 ? 0 : pool->number);
     if (pool->test_mode && status == 0)
         status = crew_broadcast(crew, VERB_RELEASE, &header, NULL);
     if (status == 0)
         status = crew_flush(crew, FLUSH_SECONDS) < 0 ? -1 : 0;
-    crew->busy = 0;
     return status;
 }
 
-/* Of a pool that was not closed.  While a map runs nothing can be sent; the
-   workers are told when the last pool is closed. */
+/* Has it jobs or calls that are not over? */
+static int
+has_unfinished(void *pool_)
+{
+    const struct pool *pool = pool_;
+    const struct line *line = pool->crew->dispatch->lines;
+    while (line != NULL && line->pool != pool->number)
+        line = line->next;
+    return line != NULL;
+}
+
+static int
+is_all_over(void *pool)
+{
+    return !has_unfinished(pool);
+}
+
+/* Ends the use of the pool; the workers serve on for the next one. */
+static void
+mark_closed(struct pool *pool)
+{
+    if (pool->closed)
+        return;
+    pool->closed = 1;
+    pool->is_to_be_forgotten = 1;
+    pool->crew->open_pools--;
+}
+
+/* Waits for what is unfinished, at most seconds, and tells the workers.  1: so
+   it is. */
+static int
+join(struct pool *pool, double seconds)
+{
+    struct crew *crew = pool->crew;
+    struct master_wait wait = {.watched = pool,
+                               .of = pool,
+                               .is_over = is_all_over,
+                               .seconds = seconds};
+    if (is_mpi_gone(crew))
+        return 1;
+    int status = master_wait(crew, &wait);
+    if (status <= 0)
+        return status;
+    crew_take_helm(crew);
+    status = forget(pool);
+    crew_leave_helm(crew);
+    return status < 0 ? -1 : 1;
+}
+
+/* Where nothing is unfinished the workers are told at once; else by join, or
+   when the pool goes.  In test_mode they are let go when all is over. */
+static int
+close_pool(struct pool *pool)
+{
+    mark_closed(pool);
+    if (is_mpi_gone(pool->crew)
+        || (!pool->test_mode && has_unfinished(pool)))
+        return 0;
+    return join(pool, -1) < 0 ? -1 : 0;
+}
+
+/* Of a pool that may not have been closed.  While another thread has the helm
+   nothing can be sent; the workers are told when the last pool is closed. */
 static int
 drop_pool(struct pool *pool)
 {
-    if (!pool->crew->busy)
-        return close_pool(pool);
-    if (!pool->closed)
-        pool->crew->open_pools--;
-    pool->closed = 1;
-    return 0;
+    struct crew *crew = pool->crew;
+    mark_closed(pool);
+    if (is_mpi_gone(crew) || !helm_try(&crew->helm))
+        return 0;
+    int status = forget(pool);
+    crew_leave_helm(crew);
+    return status;
 }
 
 static void
@@ -247,7 +331,7 @@ pool_finalize(PyObject *self)
     /* A credit is given by close alone: whoever dropped a test_mode pool may
        still count on its workers. */
     pool->test_mode = 0;
-    if (pool->crew != NULL && pool->crew->rank == 0 && drop_pool(pool) < 0)
+    if (pool->number > 0 && drop_pool(pool) < 0)
         PyErr_WriteUnraisable(self);
     PyErr_Restore(type, value, traceback);
 }
@@ -259,6 +343,8 @@ pool_dealloc(PyObject *self)
     PyTypeObject *type = Py_TYPE(self);
     if (PyObject_CallFinalizerFromDealloc(self) < 0)
         return;
+    calls_free(pool->calls);
+    Py_XDECREF(pool->iterator_type);
     codec_free(pool->codec);
     parcel_free(pool->initializer);
     PyMem_Free(pool->initialized);
@@ -271,22 +357,23 @@ pool_dealloc(PyObject *self)
 static int
 check_usable(const struct pool *pool)
 {
+    struct crew *crew = pool->crew;
     if (pool->closed)
         return errors_raise("PoolClosedError",
                             "the pool is closed; make a "
                             "new MPIPool to go on (it uses the same "
                             "workers)");
-    if (getpid() != pool->crew->pid)
-        return refuse("map was called in a forked child: MPI belongs to the "
+    if (getpid() != crew->pid)
+        return refuse("a pool was used in a forked child: MPI belongs to the "
                       "process that made the pool");
-    if (PyThread_get_thread_ident() != pool->thread)
-        return refuse("map was called from another thread than the one that "
-                      "made the pool");
-    if (pool->crew->busy)
-        return refuse(
-            "map was called while another map on this communicator "
-            "runs: from a callback, from the tasks' iterator, or in another "
-            "thread");
+    if (PyThread_get_thread_ident() != pool->thread
+        && !crew->transport->threads())
+        return refuse("a pool was used in another thread than the one that "
+                      "made it, and MPI was initialised for one thread only; "
+                      "initialise it with MPI_THREAD_MULTIPLE");
+    if (helm_is_mine(&crew->helm))
+        return refuse("a pool was used by what pickles or unpickles an object "
+                      "for it");
     return 0;
 }
 
@@ -345,34 +432,48 @@ parse_callback(PyObject **callback, PyObject **chunksize)
     return -1;
 }
 
-static int
-parse_request(const struct pool *pool, PyObject *args, PyObject *kwargs,
-              struct master_request *request)
+static struct job_request
+new_request(struct pool *pool)
 {
-    static char *names[] = {"worker",         "tasks",     "callback",
-                            "return_results", "chunksize", NULL};
-    PyObject *chunksize = NULL;
-    *request = (struct master_request){
-        .want_results = 1,
-        .pool = pool->number,
+    return (struct job_request){
+        .pool = (PyObject *)pool,
+        .results = RESULTS_AS_LIST,
+        .pool_number = pool->number,
+        .codec = pool->codec,
         .initializer = pool->initializer,
         .initialized = pool->initialized,
         .flags = pool->use_dill ? FLAG_DILL : 0,
     };
+}
+
+static int
+check_function(PyObject *function)
+{
+    if (PyCallable_Check(function))
+        return 0;
+    PyErr_Format(PyExc_TypeError,
+                 "what the pool is to call must be callable, not %.200s",
+                 Py_TYPE(function)->tp_name);
+    return -1;
+}
+
+static int
+parse_map(PyObject *args, PyObject *kwargs, struct job_request *request)
+{
+    static char *names[] = {"worker",         "tasks",     "callback",
+                            "return_results", "chunksize", NULL};
+    PyObject *chunksize = NULL;
+    int want_results = 1;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|Op$O:map", names,
                                      &request->function, &request->tasks,
-                                     &request->callback,
-                                     &request->want_results, &chunksize)
+                                     &request->callback, &want_results,
+                                     &chunksize)
         || parse_callback(&request->callback, &chunksize) < 0
         || parse_chunksize(chunksize, &request->chunksize) < 0)
         return -1;
-    if (PyCallable_Check(request->function))
-        return 0;
-    PyErr_Format(PyExc_TypeError,
-                 "the first argument of map must be "
-                 "callable, not %.200s",
-                 Py_TYPE(request->function)->tp_name);
-    return -1;
+    if (!want_results)
+        request->results = RESULTS_UNWANTED;
+    return check_function(request->function);
 }
 
 static int
@@ -385,23 +486,199 @@ check_made(const struct pool *pool)
     return -1;
 }
 
+/* What the master alone can do, while the pool is open. */
+static int
+check_master(const struct pool *pool)
+{
+    if (check_made(pool) < 0)
+        return -1;
+    if (pool->crew->rank != 0)
+        return refuse("only rank 0, the master, can do this");
+    return check_usable(pool);
+}
+
+/* The pool may be dropped by what runs in here: callback, iterator; but a job
+   keeps it. */
 static PyObject *
 pool_map(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     struct pool *pool = (struct pool *)self;
-    struct master_request request;
     if (check_made(pool) < 0)
         return NULL;
     if (pool->crew->rank != 0)
         return serve(pool) < 0 ? NULL : Py_NewRef(Py_None);
-    if (parse_request(pool, args, kwargs, &request) < 0
-        || check_usable(pool) < 0)
+    struct job_request request = new_request(pool);
+    if (parse_map(args, kwargs, &request) < 0 || check_usable(pool) < 0)
         return NULL;
-    /* The pool may be dropped by what runs in here: callback, iterator. */
-    Py_INCREF(self);
-    PyObject *results = master_map(pool->crew, pool->codec, &request);
-    Py_DECREF(self);
-    return results;
+    return master_map(pool->crew, &request);
+}
+
+static PyObject *
+pool_starmap(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"func", "iterable", "chunksize", NULL};
+    struct pool *pool = (struct pool *)self;
+    PyObject *chunksize = NULL;
+    if (check_master(pool) < 0)
+        return NULL;
+    struct job_request request = new_request(pool);
+    request.flags |= FLAG_STAR;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|O:starmap", names,
+                                     &request.function, &request.tasks,
+                                     &chunksize)
+        || parse_chunksize(chunksize, &request.chunksize) < 0
+        || check_function(request.function) < 0)
+        return NULL;
+    return master_map(pool->crew, &request);
+}
+
+/* A ticket. */
+static PyObject *
+begin_job(struct crew *crew, const struct job_request *request)
+{
+    struct ticket *ticket = ticket_new(crew);
+    if (ticket == NULL)
+        return NULL;
+    ticket->job = master_begin(crew, request);
+    if (ticket->job == NULL)
+        Py_CLEAR(ticket);
+    return (PyObject *)ticket;
+}
+
+static PyObject *
+pool_begin(PyObject *self, PyObject *args)
+{
+    struct pool *pool = (struct pool *)self;
+    PyObject *chunksize;
+    int star;
+    if (check_master(pool) < 0)
+        return NULL;
+    struct job_request request = new_request(pool);
+    if (!PyArg_ParseTuple(args, "OOOpO:_begin", &request.function,
+                          &request.tasks, &request.receiver, &star,
+                          &chunksize)
+        || parse_chunksize(chunksize, &request.chunksize) < 0
+        || check_function(request.function) < 0
+        || driver_start(pool->crew) < 0)
+        return NULL;
+    request.flags |= star ? FLAG_STAR : 0;
+    return begin_job(pool->crew, &request);
+}
+
+static PyObject *
+new_iterator(struct pool *pool, const struct job_request *request)
+{
+    if (pool->iterator_type == NULL
+        && !(pool->iterator_type = iterator_new_type()))
+        return NULL;
+    struct job *job = master_begin(pool->crew, request);
+    if (job == NULL)
+        return NULL;
+    return iterator_new(pool->iterator_type, pool->crew, job);
+}
+
+static PyObject *
+pool_iterate(PyObject *self, PyObject *args)
+{
+    struct pool *pool = (struct pool *)self;
+    PyObject *chunksize;
+    int star, unordered;
+    unsigned long long window;
+    if (check_master(pool) < 0)
+        return NULL;
+    struct job_request request = new_request(pool);
+    if (!PyArg_ParseTuple(args, "OOppOK:_iterate", &request.function,
+                          &request.tasks, &star, &unordered, &chunksize,
+                          &window)
+        || parse_chunksize(chunksize, &request.chunksize) < 0
+        || check_function(request.function) < 0
+        || driver_start(pool->crew) < 0)
+        return NULL;
+    request.flags |= FLAG_EACH | (star ? FLAG_STAR : 0);
+    request.results = unordered ? RESULTS_AS_THEY_COME : RESULTS_IN_ORDER;
+    request.window = window;
+    return new_iterator(pool, &request);
+}
+
+static int
+open_calls(struct pool *pool)
+{
+    struct calls_plan plan = {
+        .pool = (PyObject *)pool,
+        .codec = pool->codec,
+        .pool_number = pool->number,
+        .initializer = pool->initializer,
+        .initialized = pool->initialized,
+        .flags = pool->use_dill ? FLAG_DILL : 0,
+    };
+    if (pool->calls == NULL)
+        pool->calls = calls_new(pool->crew, &plan);
+    return pool->calls == NULL || driver_start(pool->crew) < 0 ? -1 : 0;
+}
+
+static PyObject *
+pool_call(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    struct pool *pool = (struct pool *)self;
+    struct crew *crew = pool->crew;
+    if (count != 4 || !PyTuple_Check(args[1]) || !PyDict_Check(args[2])) {
+        PyErr_SetString(PyExc_TypeError,
+                        "_call takes func, a tuple, a dict, a future");
+        return NULL;
+    }
+    if (check_master(pool) < 0 || check_function(args[0]) < 0
+        || (pool->calls == NULL && open_calls(pool) < 0))
+        return NULL;
+    PyObject *kwargs = PyDict_GET_SIZE(args[2]) > 0 ? args[2] : NULL;
+    int is_first = crew->unfinished == 0;
+    crew_take_helm(crew);
+    PyObject *ticket =
+        calls_begin(pool->calls, args[0], args[1], kwargs, args[3]);
+    master_move(crew);
+    crew->driver.driven = crew_clock();
+    crew_leave_helm(crew);
+    if (is_first)
+        helm_notify(&crew->helm, crew);
+    return ticket;
+}
+
+static PyObject *
+pool_waiting(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    struct pool *pool = (struct pool *)self;
+    if (check_made(pool) < 0 || pool->calls == NULL)
+        return PyErr_Occurred() ? NULL : PyList_New(0);
+    crew_take_helm(pool->crew);
+    PyObject *futures = calls_waiting(pool->calls);
+    crew_leave_helm(pool->crew);
+    return futures;
+}
+
+static PyObject *
+pool_abandon(PyObject *self, PyObject *exception)
+{
+    struct pool *pool = (struct pool *)self;
+    if (check_made(pool) < 0)
+        return NULL;
+    if (pool->number == 0 || is_mpi_gone(pool->crew))
+        Py_RETURN_NONE;
+    crew_take_helm(pool->crew);
+    master_abandon(pool->crew, pool->number, exception);
+    crew_leave_helm(pool->crew);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+pool_join(PyObject *self, PyObject *timeout)
+{
+    struct pool *pool = (struct pool *)self;
+    double seconds;
+    if (check_made(pool) < 0 || master_parse_seconds(timeout, &seconds) < 0)
+        return NULL;
+    if (pool->number == 0)
+        Py_RETURN_TRUE;
+    int status = join(pool, seconds);
+    return status < 0 ? NULL : PyBool_FromLong(status);
 }
 
 static PyObject *
@@ -428,18 +705,15 @@ static PyObject *
 pool_close(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     struct pool *pool = (struct pool *)self;
-    if (pool->crew == NULL || pool->crew->rank != 0)
+    if (pool->number == 0)
         Py_RETURN_NONE;
-    if (pool->crew->busy) {
-        refuse("close was called while a map on this communicator runs");
-        return NULL;
-    }
     return close_pool(pool) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(map_doc,
              "map(worker, tasks, callback=None, return_results=True, *,\n"
              "    chunksize=None)");
+PyDoc_STRVAR(starmap_doc, "starmap(func, iterable, chunksize=None)");
 PyDoc_STRVAR(wait_doc, "wait(callback=None)");
 PyDoc_STRVAR(close_doc, "close()");
 
@@ -449,6 +723,14 @@ static PyMethodDef pool_methods[] = {
     {"wait", (PyCFunction)(void (*)(void))pool_wait,
      METH_VARARGS | METH_KEYWORDS, wait_doc},
     {"close", pool_close, METH_NOARGS, close_doc},
+    {"starmap", (PyCFunction)(void (*)(void))pool_starmap,
+     METH_VARARGS | METH_KEYWORDS, starmap_doc},
+    {"_begin", pool_begin, METH_VARARGS, NULL},
+    {"_iterate", pool_iterate, METH_VARARGS, NULL},
+    {"_call", (PyCFunction)(void (*)(void))pool_call, METH_FASTCALL, NULL},
+    {"_waiting", pool_waiting, METH_NOARGS, NULL},
+    {"_abandon", pool_abandon, METH_O, NULL},
+    {"_join", pool_join, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -50,6 +50,10 @@ enum flag {
     FLAG_BROKEN = 8, /* ANSWER: the pool's initializer raised */
     FLAG_BACK = 16, /* TASKS: the master takes back what is not begun when
                        the chunk is late; ANSWER: there it is */
+    FLAG_STAR = 32, /* TASKS: a task is the arguments of a call, ... */
+    FLAG_CALL = 64, /* ... or (args, kwargs) of one */
+    FLAG_EACH = 128, /* TASKS: a task's failure stands among the results, and
+                        the others go on */
 };
 
 #define CALLABLE_SLOTS 4 /* callables that a worker holds at once */

@@ -21,6 +21,7 @@ enum tag {
     TAG_ROWS = 'R',             /* so many items: inline?, kind and bytes */
     /* codec.c */
     TAG_PICKLE = 'P',           /* struct item, a pickle */
+    TAG_FAILURE = '!',          /* the next item is a failure's account */
 };
 
 #endif

@@ -53,6 +53,7 @@ struct chunk {
     PyObject *account;          /* why none of it can run, or NULL */
     uint32_t broken;            /* FLAG_BROKEN: the initializer is why */
     int64_t began;              /* to run */
+    uint64_t end;               /* tasks from this one on are dropped */
     int is_back;                /* what is not begun goes back */
     const char *doing;          /* what a failure is raised by */
     struct chunk *next;
@@ -65,8 +66,8 @@ struct worker {
     uint64_t unbound_job;       /* job whose names could not be bound ... */
     PyObject *unbound;          /* ... and why */
     struct codec *codecs[2]; /* without and with dill; made when needed */
-    uint64_t abandoned; /* job whose tasks ... */
-    uint64_t abandoned_first; /* ... from this one on are dropped */
+    uint64_t failed_job; /* the last one that failed here: its tasks ... */
+    uint64_t failed_end; /* ... from this one on are dropped */
     int64_t polled; /* when messages were looked for last */
     int64_t looked; /* when that was thought of, by the coarse clock */
     struct forked here;
@@ -391,6 +392,8 @@ queue(struct crew *crew, struct worker *worker, struct letter *letter)
     if (chunk == NULL)
         return PyErr_NoMemory(), -1;
     chunk->header = letter->header;
+    chunk->end = chunk->header.job == worker->failed_job ? worker->failed_end
+                                                         : UINT64_MAX;
     chunk->doing = "task";
     chunk->parcel = letter->parcel;
     chunk->took = letter->took;
@@ -398,6 +401,18 @@ queue(struct crew *crew, struct worker *worker, struct letter *letter)
     *worker->last = chunk;
     worker->last = &chunk->next;
     return equip(crew, worker, chunk);
+}
+
+/* Tasks of the job from first on do not matter any more.  All such that this
+   rank will ever get are here: those that come back to the master are not
+   handed out again. */
+static void
+drop_from(struct worker *worker, uint64_t job, uint64_t first)
+{
+    for (struct chunk *chunk = worker->first; chunk; chunk = chunk->next) {
+        if (chunk->header.job == job && first < chunk->end)
+            chunk->end = first;
+    }
 }
 
 static int
@@ -413,8 +428,7 @@ open_letter(struct crew *crew, struct worker *worker, struct letter *letter)
     case VERB_INITIALIZE:
         return initialize(crew, worker, letter);
     case VERB_ABANDON:
-        worker->abandoned = letter->header.job;
-        worker->abandoned_first = letter->header.first;
+        drop_from(worker, letter->header.job, letter->header.first);
         /* The Ctrl-C that ended the job may be pending here, too: it must not
            end a task of the next one. */
         return look_for_signals();
@@ -475,21 +489,11 @@ receive_patiently(struct crew *crew, struct worker *worker)
 
 /* ---- tasks ------------------------------------------------------------ */
 
-static int
-is_abandoned(const struct worker *worker, const struct header *header,
-             uint64_t index)
-{
-    /* One job runs at a time: those before an abandoned one are over. */
-    return worker->ended || header->job < worker->abandoned
-           || (header->job == worker->abandoned
-               && index >= worker->abandoned_first);
-}
-
 /* All of it. */
 static int
 is_dropped(const struct worker *worker, const struct chunk *chunk)
 {
-    return is_abandoned(worker, &chunk->header, chunk->header.first);
+    return worker->ended || chunk->end <= chunk->header.first;
 }
 
 static int
@@ -538,6 +542,24 @@ give_back_others(struct worker *worker)
     }
 }
 
+static PyObject *
+apply(const struct chunk *chunk, PyObject *task)
+{
+    PyObject *function = chunk->callable.value, *kwargs = NULL;
+    if (!(chunk->header.flags & (FLAG_STAR | FLAG_CALL)))
+        return PyObject_CallOneArg(function, task);
+    PyObject *args = task;
+    if (chunk->header.flags & FLAG_CALL
+        && !PyArg_ParseTuple(task, "O!O!", &PyTuple_Type, &args, &PyDict_Type,
+                             &kwargs))
+        return NULL;
+    if ((args = PySequence_Tuple(args)) == NULL)
+        return NULL;
+    PyObject *result = PyObject_Call(function, args, kwargs);
+    Py_DECREF(args);
+    return result;
+}
+
 /* Calls one task; its result is dumped at once, as it was when returned.
    -1: it raised, or could not be loaded or dumped. */
 static int
@@ -549,7 +571,7 @@ call(struct codec *codec, struct chunk *chunk, struct reader *reader,
     if (task == NULL)
         return -1;
     chunk->doing = "task";
-    PyObject *result = PyObject_CallOneArg(chunk->callable.value, task);
+    PyObject *result = apply(chunk, task);
     Py_DECREF(task);
     if (result == NULL)
         return -1;
@@ -558,6 +580,21 @@ call(struct codec *codec, struct chunk *chunk, struct reader *reader,
     if (!(chunk->header.flags & FLAG_NO_RESULTS))
         status = codec_dump(codec, results, result, !last);
     Py_DECREF(result);
+    return status;
+}
+
+/* A task raised, and its job goes on. */
+static int
+add_failure(struct crew *crew, struct worker *worker, struct chunk *chunk,
+            struct parcel *results)
+{
+    end_if_forked(worker);
+    PyObject *account = errors_account(crew->rank, chunk->doing);
+    struct codec *codec = account ? codec_for(worker, 0) : NULL;
+    int status = -1;
+    if (account != NULL && codec != NULL)
+        status = codec_dump_failure(codec, results, account);
+    Py_XDECREF(account);
     return status;
 }
 
@@ -573,9 +610,11 @@ run_tasks(struct crew *crew, struct worker *worker, struct chunk *chunk,
     int status = codec == NULL ? -1 : 0;
     *done = 0;
     while (status == 0 && *done < header->count && !chunk->is_back
-           && !is_abandoned(worker, header, header->first + *done)) {
+           && !worker->ended && header->first + *done < chunk->end) {
         status =
             call(codec, chunk, &reader, results, *done + 1 == header->count);
+        if (status < 0 && header->flags & FLAG_EACH)
+            *fatal = status = add_failure(crew, worker, chunk, results);
         if (status < 0 || ++*done == header->count)
             break;
         status = look_around(crew, worker, chunk);
@@ -590,12 +629,9 @@ run_tasks(struct crew *crew, struct worker *worker, struct chunk *chunk,
 static void
 drop_above(struct worker *worker, const struct header *header, uint64_t failed)
 {
-    if (worker->abandoned > header->job
-        || (worker->abandoned == header->job
-            && worker->abandoned_first <= failed + 1))
-        return;
-    worker->abandoned = header->job;
-    worker->abandoned_first = failed + 1;
+    worker->failed_job = header->job;
+    worker->failed_end = failed + 1;
+    drop_from(worker, header->job, failed + 1);
 }
 
 /* Makes the answer of a chunk that cannot run, or whose task raised: the

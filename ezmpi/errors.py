@@ -6,7 +6,7 @@ import os
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
-    from typing import Any, Optional, Tuple
+    from typing import Any, Optional, Tuple, Type
 
     # What a worker sends of an exception: its pickle or None, whether it was a
     # SystemExit, its type and message as text, the traceback, what was being done with
@@ -151,6 +151,38 @@ class RemoteTraceback(Exception):
 
 
 # What few runs need is imported where it is needed.
+
+
+def _make_timeout_error() -> Type[Exception]:
+    import concurrent.futures
+    import multiprocessing
+
+    bases: Tuple[Type[Exception], ...] = (multiprocessing.TimeoutError, TimeoutError)
+    if concurrent.futures.TimeoutError is not TimeoutError:  # before Python 3.11
+        bases += (concurrent.futures.TimeoutError,)
+    text = """A result did not come in time, or the pool was terminated before it came.
+
+    It is the built-in `TimeoutError`, `multiprocessing.TimeoutError` and
+    `concurrent.futures.TimeoutError`, whichever the program catches.
+
+    Examples
+    --------
+    >>> import time
+    >>> try:
+    ...     pool.apply_async(time.sleep, (1,)).get(timeout=0.01)
+    ... except TimeoutError:
+    ...     print("late")
+    late
+    """
+    names = {"__module__": __name__, "__qualname__": "TimeoutError", "__doc__": text}
+    return type("TimeoutError", bases, names)
+
+
+def __getattr__(name: str) -> Any:
+    if name != "TimeoutError":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    error = globals()["TimeoutError"] = _make_timeout_error()
+    return error
 
 
 def _text(exception: BaseException) -> str:

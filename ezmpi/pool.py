@@ -9,7 +9,7 @@ import os
 import sys
 import weakref
 
-from . import _ezmpi, _mpi
+from . import _ezmpi, _mpi, errors
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ __all__ = ["MPIPool"]
 
 _ENDING_SECONDS = 5.0  # what busy workers get to end with the master ...
 _INTERRUPTED_SECONDS = 2.0  # ... and when Ctrl-C ended it: somebody waits
+
+_WINDOW = 4096  # tasks that imap draws ahead of what was taken
 
 # A pool that comes back to the process that made it is that pool again.
 _process_token = os.urandom(16).hex()
@@ -218,6 +220,65 @@ class MPIPool(_ezmpi.MPIPool):
             self, worker, tasks, callback, return_results, chunksize=chunksize
         )
         return results
+
+    # --- multiprocessing.Pool ---
+
+    def apply(self, func, args=(), kwds=None):
+        return self.apply_async(func, args, kwds).get()
+
+    def apply_async(self, func, args=(), kwds=None, callback=None, error_callback=None):
+        future = _new_future(callback, error_callback)
+        future._ticket = self._call(func, tuple(args), dict(kwds or {}), future)
+        return _future().AsyncResult(future)
+
+    def map_async(self, func, iterable, chunksize=None, callback=None, error_callback=None):
+        return self._begin_map(func, iterable, False, chunksize, callback, error_callback)
+
+    def starmap_async(self, func, iterable, chunksize=None, callback=None, error_callback=None):
+        return self._begin_map(func, iterable, True, chunksize, callback, error_callback)
+
+    def _begin_map(self, func, iterable, star, chunksize, callback, error_callback):
+        future = _new_future(callback, error_callback)
+        future._ticket = self._begin(func, iterable, future, star, chunksize)
+        return _future().AsyncResult(future)
+
+    def imap(self, func, iterable, chunksize=None):
+        return self._iterate(func, iterable, False, False, chunksize, _WINDOW)
+
+    def imap_unordered(self, func, iterable, chunksize=None):
+        return self._iterate(func, iterable, False, True, chunksize, _WINDOW)
+
+    def istarmap(self, func, iterable, chunksize=None):
+        return self._iterate(func, iterable, True, False, chunksize, _WINDOW)
+
+    def istarmap_unordered(self, func, iterable, chunksize=None):
+        return self._iterate(func, iterable, True, True, chunksize, _WINDOW)
+
+    def join(self):
+        if not self.closed:
+            raise ValueError("the pool is not closed: call close or terminate first")
+        self._join(None)
+
+    def terminate(self):
+        for future in self._waiting():
+            future.cancel()
+        self._abandon(errors.TimeoutError("the pool was terminated"))
+        self.close()
+
+    # --- concurrent.futures.Executor ---
+
+    def submit(self, fn, /, *args, **kwargs):
+        future = _future().PoolFuture()
+        future._ticket = self._call(fn, args, kwargs, future)
+        return future
+
+    def shutdown(self, wait=True, *, cancel_futures=False):
+        self.close()
+        if cancel_futures:
+            for future in self._waiting():
+                future.cancel()
+        if wait:
+            self._join(None)
 
     def batched_map(
         self,
@@ -455,6 +516,19 @@ class MPIPool(_ezmpi.MPIPool):
 
     def __reduce__(self) -> Tuple[Any, ...]:
         return _find_pool, (_process_token, id(self), self.size)
+
+
+@functools.lru_cache(maxsize=None)
+def _future():
+    from . import _future as module
+
+    return module
+
+
+def _new_future(callback, error_callback):
+    if callback is None and error_callback is None:
+        return _future().PoolFuture()
+    return _future().CallbackFuture(callback, error_callback)
 
 
 class _PoolStub:

@@ -1,0 +1,284 @@
+/* call.c -- a pool's line of calls.
+
+   Must not know how bytes travel, nor which worker is next. */
+
+#define PY_SSIZE_T_CLEAN
+#include "call.h"
+
+#include "errors.h"
+#include "ticket.h"
+
+struct calls {
+    struct line line;               /* first: it is what dispatch knows */
+    size_t shares;                  /* the pool's, and one for each chunk */
+    struct crew *crew;
+    struct codec *codec;
+    PyObject *pool;                 /* borrowed, but kept while any is out */
+    uint64_t out;
+    uint32_t flags;
+};
+
+static struct calls *
+calls_of(struct line *line)
+{
+    return (struct calls *)line;
+}
+
+/* ---- the end of a call ------------------------------------------------ */
+
+static void
+call_is_over(struct calls *calls, struct ticket *ticket)
+{
+    Py_CLEAR(ticket->receiver);
+    ticket->chunk->ticket = NULL;
+    ticket->chunk = NULL;
+    calls->crew->unfinished--;
+    helm_notify(&calls->crew->helm, ticket);
+    Py_DECREF((PyObject *)ticket);
+    if (--calls->out > 0)
+        return;
+    dispatch_part(calls->crew->dispatch, &calls->line);
+    Py_DECREF(calls->pool);
+}
+
+/* Tells the future. */
+static void
+settle(struct calls *calls, struct ticket *ticket, PyObject *value,
+       int is_failure)
+{
+    PyObject *receiver = Py_NewRef(ticket->receiver);
+    call_is_over(calls, ticket);
+    crew_settle(calls->crew, receiver, value, is_failure);
+    Py_DECREF(receiver);
+}
+
+static void
+release(struct line *line)
+{
+    calls_free(calls_of(line));
+}
+
+static PyObject *
+load_failure(struct calls *calls, struct reader *reader, uint32_t flags)
+{
+    PyObject *account = codec_load(calls->codec, reader);
+    if (account == NULL)
+        return NULL;
+    PyObject *exception = errors_restore(account, 0, flags & FLAG_BROKEN);
+    Py_DECREF(account);
+    return exception;
+}
+
+/* The result, or the exception that it is; never NULL.  *urgent: the
+   exception is this thread's, too. */
+static PyObject *
+load_answer(struct calls *calls, const struct chunk *chunk, int *is_failure,
+            int *urgent)
+{
+    struct reader reader = {.parcel = chunk->answer};
+    uint32_t flags = chunk->reply.flags;
+    *is_failure = (flags & FLAG_FAILED) != 0;
+    PyObject *value = *is_failure ? load_failure(calls, &reader, flags)
+                                  : codec_load(calls->codec, &reader);
+    if (value != NULL)
+        return value;
+    *is_failure = 1;
+    *urgent = !PyErr_ExceptionMatches(PyExc_Exception);
+    value = PyErr_GetRaisedException();
+    if (errors_note(value, "unpickling the result of", 0) < 0)
+        PyErr_Clear();
+    return value;
+}
+
+static int
+take(struct line *line, struct chunk *chunk)
+{
+    struct calls *calls = calls_of(line);
+    struct ticket *ticket = chunk->ticket;
+    int is_failure, urgent = 0;
+    line->untaken--;
+    if (ticket != NULL && chunk->is_cancelled)
+        call_is_over(calls, ticket);
+    else if (ticket != NULL) {
+        PyObject *value = load_answer(calls, chunk, &is_failure, &urgent);
+        settle(calls, ticket, value, is_failure);
+        if (urgent)
+            PyErr_SetObject((PyObject *)Py_TYPE(value), value);
+        Py_DECREF(value);
+    }
+    chunk_free(chunk);
+    return urgent ? -1 : 0;
+}
+
+static int
+can_draw(struct line *line)
+{
+    (void)line;
+    return 0;
+}
+
+static int
+draw(struct line *line)
+{
+    (void)line;
+    return 0;
+}
+
+/* What waits or is held, one after the other: telling may change it. */
+static struct ticket *
+find_out(const struct calls *calls)
+{
+    const struct chunk *chunk = calls->line.waiting.first;
+    for (; chunk != NULL; chunk = chunk->next) {
+        if (chunk->ticket != NULL)
+            return chunk->ticket;
+    }
+    for (int worker = 0; worker < calls->crew->workers; worker++) {
+        chunk = seats_oldest(calls->crew->dispatch->seats, worker);
+        for (; chunk != NULL; chunk = chunk->next) {
+            if (chunk->line == &calls->line && chunk->ticket != NULL)
+                return chunk->ticket;
+        }
+    }
+    return NULL;
+}
+
+void
+calls_fail(struct calls *calls, PyObject *exception)
+{
+    struct ticket *ticket;
+    struct chunk *chunk;
+    calls->shares++;
+    while ((ticket = find_out(calls)) != NULL) {
+        settle(calls, ticket, exception, 1);
+    }
+    while ((chunk = chunks_pop(&calls->line.waiting)) != NULL)
+        chunk_free(chunk);
+    calls_free(calls);
+}
+
+static void
+fail_line(struct line *line, PyObject *exception)
+{
+    calls_fail(calls_of(line), exception);
+}
+
+static const struct line_kind single = {can_draw, draw, take, fail_line,
+                                        release};
+
+/* ---- the beginning ---------------------------------------------------- */
+
+struct calls *
+calls_new(struct crew *crew, const struct calls_plan *plan)
+{
+    struct calls *calls = PyMem_RawCalloc(1, sizeof *calls);
+    if (calls == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    line_init(&calls->line, &single);
+    calls->line.pool = plan->pool_number;
+    calls->line.initializer = plan->initializer;
+    calls->line.initialized = plan->initialized;
+    calls->shares = 1;
+    calls->crew = crew;
+    calls->codec = plan->codec;
+    calls->pool = plan->pool;
+    calls->flags = plan->flags;
+    return calls;
+}
+
+void
+calls_free(struct calls *calls)
+{
+    if (calls != NULL && --calls->shares == 0)
+        PyMem_RawFree(calls);
+}
+
+static struct parcel *
+dump_arguments(struct calls *calls, PyObject *args, PyObject *kwargs)
+{
+    struct parcel *parcel = parcel_new();
+    PyObject *both = kwargs ? PyTuple_Pack(2, args, kwargs) : Py_NewRef(args);
+    int status = -1;
+    if (parcel != NULL && both != NULL)
+        status = codec_dump(calls->codec, parcel, both, 1);
+    Py_XDECREF(both);
+    if (status == 0)
+        return parcel;
+    parcel_free(parcel);
+    return NULL;
+}
+
+static struct chunk *
+new_chunk(struct calls *calls, PyObject *function, PyObject *args,
+          PyObject *kwargs)
+{
+    struct crew *crew = calls->crew;
+    struct header header = {
+        .job = ++crew->jobs,
+        .count = 1,
+        .pool = calls->line.pool,
+        .flags = calls->flags | (kwargs ? FLAG_CALL : FLAG_STAR),
+    };
+    struct callable *callable =
+        crew_hold(crew, calls->codec, function, &header, calls->line.pool);
+    if (callable == NULL)
+        return NULL;
+    struct chunk *chunk = chunk_new(&calls->line, callable);
+    if (chunk == NULL)
+        return NULL;
+    calls->shares++;
+    header.callable = callable->number;
+    header.slot = (uint32_t)callable->slot;
+    chunk->header = header;
+    chunk->tasks = dump_arguments(calls, args, kwargs);
+    if (chunk->tasks != NULL
+        && crew_send_bindings(crew, calls->codec, &header) == 0)
+        return chunk;
+    chunk_free(chunk);
+    return NULL;
+}
+
+PyObject *
+calls_begin(struct calls *calls, PyObject *function, PyObject *args,
+            PyObject *kwargs, PyObject *receiver)
+{
+    struct chunk *chunk = new_chunk(calls, function, args, kwargs);
+    if (chunk == NULL)
+        return NULL;
+    struct ticket *ticket = ticket_new(calls->crew);
+    if (ticket == NULL) {
+        chunk_free(chunk);
+        return NULL;
+    }
+    ticket->chunk = chunk;
+    ticket->receiver = Py_NewRef(receiver);
+    chunk->ticket = (struct ticket *)Py_NewRef((PyObject *)ticket);
+    if (calls->out++ == 0) {
+        Py_INCREF(calls->pool);
+        dispatch_join(calls->crew->dispatch, &calls->line);
+    }
+    calls->crew->unfinished++;
+    chunks_append(&calls->line.waiting, chunk);
+    return (PyObject *)ticket;
+}
+
+PyObject *
+calls_waiting(struct calls *calls)
+{
+    PyObject *futures = PyList_New(0);
+    const struct chunk *chunk = calls->line.waiting.first;
+    for (; futures != NULL && chunk != NULL; chunk = chunk->next) {
+        if (chunk->ticket != NULL && !chunk->is_cancelled
+            && PyList_Append(futures, chunk->ticket->receiver) < 0)
+            Py_CLEAR(futures);
+    }
+    return futures;
+}
+
+uint64_t
+calls_out(const struct calls *calls)
+{
+    return calls->out;
+}

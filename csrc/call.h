@@ -1,0 +1,39 @@
+/* call.h -- single calls: each has a callable, arguments and a future of its
+   own, and a chunk to itself.
+
+   The calls of a pool are one line, first come, first served.  Needs the GIL
+   and the helm, but where it says that the helm is not needed. */
+
+#ifndef EZMPI_CALL_H
+#define EZMPI_CALL_H
+
+#include "crew.h"
+#include "dispatch.h"
+
+struct calls;
+
+/* What all calls of a pool have in common. */
+struct calls_plan {
+    PyObject *pool;                 /* borrowed; kept while calls are out */
+    struct codec *codec;
+    uint64_t pool_number;
+    struct parcel *initializer;     /* NULL: none */
+    unsigned char *initialized;     /* [workers] */
+    uint32_t flags;                 /* FLAG_DILL */
+};
+
+struct calls *calls_new(struct crew *crew, const struct calls_plan *plan);
+void calls_free(struct calls *calls);   /* lets go; NULL is allowed */
+
+/* Begins a call.  receiver: the future to be told; kwargs: NULL or a dict.  A
+   new reference to a ticket; NULL: exception set. */
+PyObject *calls_begin(struct calls *calls, PyObject *function, PyObject *args,
+                      PyObject *kwargs, PyObject *receiver);
+/* The futures of calls that no worker was given, as a new list. */
+PyObject *calls_waiting(struct calls *calls);
+/* All that are out fail with this exception (borrowed). */
+void calls_fail(struct calls *calls, PyObject *exception);
+/* How many are out; needs no helm. */
+uint64_t calls_out(const struct calls *calls);
+
+#endif

@@ -1,0 +1,44 @@
+/* chunk.h -- tasks that travel in one message, and queues of such.
+
+   A chunk is in one queue at a time: with its line until a worker gets it
+   (dispatch.h), at that worker's seat (seats.h), among the answered.  Plain C;
+   what its parcels hold is not its business. */
+
+#ifndef EZMPI_CHUNK_H
+#define EZMPI_CHUNK_H
+
+#include <stdatomic.h>
+
+#include "protocol.h"
+
+struct callable;
+struct line;
+struct parcel;
+struct ticket;
+
+struct chunk {
+    struct chunk *next;             /* in its queue */
+    struct line *line;              /* whose it is */
+    struct header header;           /* as it is sent */
+    struct callable *callable;      /* kept */
+    struct parcel *tasks;           /* while they may be needed, or NULL */
+    struct header reply;            /* of the answer, ... */
+    struct parcel *answer;          /* ... or NULL where it has none */
+    struct ticket *ticket;          /* of a single call (call.h), or NULL */
+    _Atomic int is_given;           /* to a worker, now or once */
+    int is_cancelled;               /* while it waits: not to be given */
+};
+
+struct chunks {
+    struct chunk *first, **last;
+};
+
+void chunks_init(struct chunks *chunks);
+void chunks_append(struct chunks *chunks, struct chunk *chunk);
+/* Before those with higher tasks. */
+void chunks_insert(struct chunks *chunks, struct chunk *chunk);
+struct chunk *chunks_pop(struct chunks *chunks);    /* NULL: it is empty */
+/* 0: it is not there. */
+int chunks_remove(struct chunks *chunks, struct chunk *chunk);
+
+#endif

@@ -1,0 +1,582 @@
+/* dispatch.c -- lines, seats, and the messages between.
+
+   Must not know what a task or a result is, and must not call Python: the GIL
+   may be free. */
+
+#include "dispatch.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define TREE_BYTES 1000000      /* callables above this go along a tree */
+#define LINES_SERVED 64         /* at a time; the others wait */
+/* Nanoseconds of work by which a line may be ahead of another that has fewer
+   workers before it gives one up. */
+#define SLICE 1000000u
+
+/* ---- lines ------------------------------------------------------------ */
+
+struct dispatch *
+dispatch_new(struct crew *crew)
+{
+    struct dispatch *dispatch = calloc(1, sizeof *dispatch);
+    if (dispatch == NULL)
+        return NULL;
+    dispatch->crew = crew;
+    dispatch->seats = seats_new(crew->workers);
+    if (dispatch->seats == NULL) {
+        free(dispatch);
+        return NULL;
+    }
+    chunks_init(&dispatch->answered);
+    return dispatch;
+}
+
+void
+line_init(struct line *line, const struct line_kind *kind)
+{
+    *line = (struct line){.kind = kind, .last_answered = NOBODY};
+    chunks_init(&line->waiting);
+}
+
+/* A new line counts as served as much as the one that was served least: it
+   gets its share from now on, and no more. */
+void
+dispatch_join(struct dispatch *dispatch, struct line *line)
+{
+    struct line **link = &dispatch->lines;
+    uint64_t least = dispatch->lines ? UINT64_MAX : 0;
+    for (; *link != NULL; link = &(*link)->next) {
+        if ((*link)->served < least)
+            least = (*link)->served;
+    }
+    line->served = least;
+    line->next = NULL;
+    *link = line;
+}
+
+void
+dispatch_part(struct dispatch *dispatch, struct line *line)
+{
+    struct line **link = &dispatch->lines;
+    while (*link != line)
+        link = &(*link)->next;
+    *link = line->next;
+    line->next = NULL;
+}
+
+struct chunk *
+chunk_new(struct line *line, struct callable *callable)
+{
+    struct chunk *chunk = PyMem_RawCalloc(1, sizeof *chunk);
+    if (chunk == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    chunk->line = line;
+    chunk->callable = callable_keep(callable);
+    return chunk;
+}
+
+void
+chunk_free(struct chunk *chunk)
+{
+    struct line *line = chunk->line;
+    parcel_free(chunk->tasks);
+    parcel_free(chunk->answer);
+    callable_free(chunk->callable);
+    PyMem_RawFree(chunk);
+    line->kind->release(line);
+}
+
+/* ---- whose turn ------------------------------------------------------- */
+
+static void
+append_answered(struct dispatch *dispatch, struct chunk *chunk)
+{
+    if (dispatch->answered.first == NULL)
+        dispatch->answered_since = crew_clock();
+    chunk->line->untaken++;
+    chunks_append(&dispatch->answered, chunk);
+}
+
+/* Is there a chunk to be given?  Those that were cancelled count as
+   answered. */
+static int
+has_waiting(struct dispatch *dispatch, struct line *line)
+{
+    while (line->waiting.first != NULL && line->waiting.first->is_cancelled)
+        append_answered(dispatch, chunks_pop(&line->waiting));
+    return line->waiting.first != NULL;
+}
+
+static int
+has_some(struct dispatch *dispatch, struct line *line, int only_waiting)
+{
+    return has_waiting(dispatch, line)
+           || (!only_waiting && line->kind->can_draw(line));
+}
+
+static int
+is_poorer(const struct line *line, const struct line *other)
+{
+    if (line->holders != other->holders)
+        return line->holders < other->holders;
+    return line->served < other->served;
+}
+
+static struct line *
+find_poorest(struct dispatch *dispatch, int only_waiting)
+{
+    struct line *poorest = NULL, *line = dispatch->lines;
+    for (int i = 0; line != NULL && i < LINES_SERVED; line = line->next) {
+        if (!has_some(dispatch, line, only_waiting))
+            continue;
+        i++;
+        if (poorest == NULL || is_poorer(line, poorest))
+            poorest = line;
+    }
+    return poorest;
+}
+
+/* May the line keep the worker that has just answered, or should it go to the
+   poorest one that has something for it? */
+static int
+may_keep(const struct line *line, const struct line *poorest)
+{
+    return line == poorest || line->holders <= poorest->holders
+           || (line->holders == poorest->holders + 1
+               && line->served <= poorest->served + SLICE);
+}
+
+/* Has the worker that has just answered room for more?  It has that moment
+   begun the next chunk that it holds: so nothing ever waits behind one that is
+   known to be long. */
+static int
+has_room(const struct dispatch *dispatch, const struct line *line)
+{
+    int worker = line->last_answered;
+    if (worker == NOBODY || line->schedule == NULL)
+        return 0;
+    const struct chunk *oldest = seats_oldest(dispatch->seats, worker);
+    if (oldest == NULL || oldest->line != line)
+        return 0;
+    uint64_t count = line->waiting.first
+                         ? line->waiting.first->header.count
+                         : schedule_size(line->schedule);
+    return seats_held(dispatch->seats, worker)
+           < schedule_depth(line->schedule, count);
+}
+
+struct line *
+dispatch_next(struct dispatch *dispatch, int only_waiting, int *worker)
+{
+    struct line *poorest = find_poorest(dispatch, only_waiting);
+    if (poorest == NULL)
+        return NULL;
+    *worker = seats_idle(dispatch->seats);
+    if (*worker != NOBODY)
+        return poorest;
+    struct line *line = dispatch->lines;
+    for (int i = 0; line != NULL && i < LINES_SERVED; line = line->next, i++) {
+        if (has_room(dispatch, line) && may_keep(line, poorest)
+            && has_some(dispatch, line, only_waiting)) {
+            *worker = line->last_answered;
+            return line;
+        }
+    }
+    return NULL;
+}
+
+/* ---- giving ----------------------------------------------------------- */
+
+static struct header
+callable_header(const struct chunk *chunk)
+{
+    return (struct header){.job = chunk->header.job,
+                           .pool = chunk->header.pool,
+                           .callable = chunk->callable->number,
+                           .slot = (uint32_t)chunk->callable->slot,
+                           .flags = chunk->header.flags};
+}
+
+static uint64_t *
+held_of(const struct dispatch *dispatch, const struct chunk *chunk, int worker)
+{
+    return &dispatch->crew->members[worker].held[chunk->callable->slot];
+}
+
+static int
+compare_ranks(const void *one, const void *other)
+{
+    return *(const int *)one - *(const int *)other;
+}
+
+/* The ranks of the idle workers that will need the callable and lack it. */
+static size_t
+find_idle(const struct dispatch *dispatch, const struct chunk *chunk,
+          int *ranks)
+{
+    const struct line *line = chunk->line;
+    uint64_t most = line->schedule ? schedule_chunks(line->schedule) : 1;
+    size_t workers = (size_t)dispatch->crew->workers, found = 0;
+    size_t idle = seats_list_idle(dispatch->seats, ranks,
+                                  most < workers ? (size_t)most : workers);
+    for (size_t i = 0; i < idle; i++) {
+        if (*held_of(dispatch, chunk, ranks[i]) != chunk->callable->number)
+            ranks[found++] = ranks[i] + 1;
+    }
+    qsort(ranks, found, sizeof *ranks, compare_ranks);
+    return found;
+}
+
+/* Sends the callable to these ranks. */
+static int
+send_callable(struct dispatch *dispatch, const struct chunk *chunk,
+              const int *ranks, size_t count, struct transport_error *error)
+{
+    struct header header = callable_header(chunk);
+    int status = crew_post(dispatch->crew, ranks, count, VERB_CALLABLE,
+                           &header, chunk->callable->parcel, error);
+    for (size_t i = 0; status == TRANSPORT_OK && i < count; i++)
+        *held_of(dispatch, chunk, ranks[i] - 1) = chunk->callable->number;
+    return status;
+}
+
+/* To all that are idle, among them the worker that is next. */
+static int
+send_along_tree(struct dispatch *dispatch, const struct chunk *chunk,
+                struct transport_error *error)
+{
+    int *ranks = malloc((size_t)dispatch->crew->workers * sizeof *ranks);
+    if (ranks == NULL) {
+        *error = (struct transport_error){"malloc", "out of memory"};
+        return TRANSPORT_FAILED;
+    }
+    int status = send_callable(dispatch, chunk, ranks,
+                               find_idle(dispatch, chunk, ranks), error);
+    free(ranks);
+    return status;
+}
+
+/* May the worker's callable travel along a tree?  Whoever passes it on must
+   look for messages, and one that is busy, or may be elsewhere, does not. */
+static int
+is_for_tree(const struct dispatch *dispatch, const struct chunk *chunk,
+            int worker)
+{
+    return !dispatch->crew->released && seats_held(dispatch->seats, worker) == 0
+           && parcel_size(chunk->callable->parcel) > TREE_BYTES;
+}
+
+static int
+supply_callable(struct dispatch *dispatch, const struct chunk *chunk,
+                int worker, struct transport_error *error)
+{
+    int rank = worker + 1;
+    if (*held_of(dispatch, chunk, worker) == chunk->callable->number)
+        return TRANSPORT_OK;
+    return is_for_tree(dispatch, chunk, worker)
+               ? send_along_tree(dispatch, chunk, error)
+               : send_callable(dispatch, chunk, &rank, 1, error);
+}
+
+static int
+supply_initializer(struct dispatch *dispatch, const struct chunk *chunk,
+                   int worker, struct transport_error *error)
+{
+    const struct line *line = chunk->line;
+    struct header header = callable_header(chunk);
+    int rank = worker + 1;
+    if (line->initializer == NULL || line->initialized[worker])
+        return TRANSPORT_OK;
+    int status = crew_post(dispatch->crew, &rank, 1, VERB_INITIALIZE, &header,
+                           line->initializer, error);
+    line->initialized[worker] = status == TRANSPORT_OK;
+    return status;
+}
+
+/* Sends what the worker must have before the chunk.  The initializer comes
+   last: it is user code, which those without a chunk do not run, and during
+   which nothing is passed on. */
+static int
+supply(struct dispatch *dispatch, const struct chunk *chunk, int worker,
+       struct transport_error *error)
+{
+    int status = supply_callable(dispatch, chunk, worker, error);
+    return status == TRANSPORT_OK
+               ? supply_initializer(dispatch, chunk, worker, error)
+               : status;
+}
+
+static int
+holds_of(const struct dispatch *dispatch, const struct line *line, int worker)
+{
+    const struct chunk *chunk = seats_oldest(dispatch->seats, worker);
+    while (chunk != NULL && chunk->line != line)
+        chunk = chunk->next;
+    return chunk != NULL;
+}
+
+static void
+note_given(struct dispatch *dispatch, struct chunk *chunk, int worker)
+{
+    struct line *line = chunk->line;
+    line->held++;
+    atomic_store(&chunk->is_given, 1);
+    line->holders += !holds_of(dispatch, line, worker);
+    if (line->schedule != NULL)
+        schedule_give(line->schedule, chunk->header.first,
+                      chunk->header.count);
+    seats_give(dispatch->seats, worker, chunk);
+}
+
+/* The tasks are kept where they may come back; a single one that is begun at
+   once does not.  Those that are not kept live on until they have left. */
+static void
+set_patience(const struct dispatch *dispatch, struct chunk *chunk, int worker)
+{
+    struct header *header = &chunk->header;
+    const struct schedule *schedule = chunk->line->schedule;
+    header->elapsed =
+        schedule ? schedule_patience(schedule, header->count) : 0;
+    header->flags &= ~(uint32_t)FLAG_BACK;
+    if (header->elapsed > 0
+        && (header->count > 1 || seats_held(dispatch->seats, worker) > 0))
+        header->flags |= FLAG_BACK;
+}
+
+int
+dispatch_give(struct dispatch *dispatch, struct line *line, int worker,
+              struct transport_error *error)
+{
+    struct chunk *chunk = line->waiting.first;
+    int rank = worker + 1;
+    set_patience(dispatch, chunk, worker);
+    int status = supply(dispatch, chunk, worker, error);
+    if (status == TRANSPORT_OK)
+        status = crew_post(dispatch->crew, &rank, 1, VERB_TASKS,
+                           &chunk->header, chunk->tasks, error);
+    if (status != TRANSPORT_OK)
+        return status;
+    chunks_pop(&line->waiting);
+    note_given(dispatch, chunk, worker);
+    if (!(chunk->header.flags & FLAG_BACK)) {
+        parcel_free(chunk->tasks);
+        chunk->tasks = NULL;
+    }
+    return TRANSPORT_OK;
+}
+
+int
+dispatch_feed(struct dispatch *dispatch, struct transport_error *error)
+{
+    int worker, status = TRANSPORT_OK;
+    struct line *line;
+    while (status == TRANSPORT_OK
+           && (line = dispatch_next(dispatch, 1, &worker)) != NULL)
+        status = dispatch_give(dispatch, line, worker, error);
+    return status;
+}
+
+/* ---- answers ---------------------------------------------------------- */
+
+static int
+refuse(const struct letter *letter, struct transport_error *error)
+{
+    error->call = "receive";
+    snprintf(error->text, sizeof error->text,
+             "rank %d answered for tasks that it was not given",
+             letter->source);
+    return TRANSPORT_FAILED;
+}
+
+/* The failed task counts: it came back, as a failure. */
+static uint64_t
+count_done(const struct header *reply)
+{
+    return reply->count + ((reply->flags & FLAG_FAILED) ? 1 : 0);
+}
+
+static int
+fits(const struct chunk *chunk, const struct letter *letter)
+{
+    const struct header *reply = &letter->header;
+    uint32_t flags = reply->flags;
+    int needs_parcel = flags & FLAG_FAILED
+                       || (!(flags & FLAG_NO_RESULTS) && reply->count > 0);
+    return chunk != NULL && reply->job == chunk->header.job
+           && reply->first == chunk->header.first
+           && count_done(reply) <= chunk->header.count
+           && (!needs_parcel || letter->parcel != NULL)
+           && (!(flags & FLAG_BACK)
+               || (chunk->header.flags & FLAG_BACK && !(flags & FLAG_FAILED)));
+}
+
+/* Notes what the answer says of the line's tasks and workers. */
+static void
+note_answer(struct dispatch *dispatch, const struct chunk *chunk, int worker)
+{
+    struct line *line = chunk->line;
+    const struct header *reply = &chunk->reply;
+    struct schedule_answer answer = {
+        .first = chunk->header.first,
+        .count = chunk->header.count,
+        .done = count_done(reply),
+        .is_rest_back = (reply->flags & FLAG_BACK) != 0,
+        .elapsed = reply->elapsed,
+        .bytes = chunk->answer ? parcel_size(chunk->answer) : 0,
+    };
+    int is_late = line->schedule && schedule_answer(line->schedule, &answer);
+    /* What waits behind a late one comes back now: no later task before. */
+    line->last_answered = is_late ? NOBODY : worker;
+    line->served += reply->elapsed;
+    line->held--;
+    line->holders -= !holds_of(dispatch, line, worker);
+}
+
+static int
+take_answer(struct dispatch *dispatch, struct letter *letter,
+            struct transport_error *error)
+{
+    int worker = letter->source - 1;
+    struct chunk *chunk = seats_oldest(dispatch->seats, worker);
+    if (!fits(chunk, letter))
+        return refuse(letter, error);
+    seats_answer(dispatch->seats, worker);
+    chunk->reply = letter->header;
+    chunk->answer = letter->parcel;
+    letter->parcel = NULL;
+    note_answer(dispatch, chunk, worker);
+    append_answered(dispatch, chunk);
+    return TRANSPORT_OK;
+}
+
+struct chunk *
+dispatch_lose(struct dispatch *dispatch, int worker)
+{
+    struct chunk *chunk = seats_oldest(dispatch->seats, worker);
+    if (chunk == NULL)
+        return NULL;
+    seats_answer(dispatch->seats, worker);
+    chunk->reply = (struct header){.first = chunk->header.first};
+    note_answer(dispatch, chunk, worker);
+    return chunk;
+}
+
+/* The worker does not hold the callable of its chunk (any more). */
+static int
+send_again(struct dispatch *dispatch, const struct letter *letter,
+           struct transport_error *error)
+{
+    int worker = letter->source - 1;
+    const struct chunk *chunk = seats_oldest(dispatch->seats, worker);
+    while (chunk != NULL
+           && chunk->callable->number != letter->header.callable)
+        chunk = chunk->next;
+    if (chunk == NULL)
+        return TRANSPORT_OK;
+    *held_of(dispatch, chunk, worker) = 0;
+    return supply_callable(dispatch, chunk, worker, error);
+}
+
+int
+dispatch_accept(struct dispatch *dispatch, struct letter *letter,
+                struct transport_error *error)
+{
+    return letter->verb == VERB_ANSWER ? take_answer(dispatch, letter, error)
+                                       : send_again(dispatch, letter, error);
+}
+
+int
+dispatch_receive(struct dispatch *dispatch, double seconds,
+                 struct transport_error *error)
+{
+    struct crew *crew = dispatch->crew;
+    struct letter letter;
+    int status = crew_await(crew, seconds, error);
+    if (status != TRANSPORT_OK)
+        return status;
+    int verb = crew->message.verb;
+    if ((verb != VERB_ANSWER && verb != VERB_NEED)
+        || crew_receive_small(crew, &letter) != TRANSPORT_OK)
+        return DISPATCH_PYTHON;
+    status = dispatch_accept(dispatch, &letter, error);
+    /* What is of no use has no part of Python: it was small. */
+    parcel_free(letter.parcel);
+    return status;
+}
+
+/* ---- limits ----------------------------------------------------------- */
+
+static uint64_t
+count_below(const struct chunk *chunk, uint64_t limit)
+{
+    const struct header *header = &chunk->header;
+    if (header->first >= limit)
+        return 0;
+    return header->count < limit - header->first ? header->count
+                                                 : limit - header->first;
+}
+
+/* The line's tasks below the limit that the worker holds, and whether it holds
+   any above. */
+static uint64_t
+count_held(const struct dispatch *dispatch, const struct line *line,
+           int worker, uint64_t limit, int *is_above)
+{
+    const struct chunk *chunk = seats_oldest(dispatch->seats, worker);
+    uint64_t held = 0;
+    *is_above = 0;
+    for (; chunk != NULL; chunk = chunk->next) {
+        if (chunk->line != line)
+            continue;
+        uint64_t below = count_below(chunk, limit);
+        held += below;
+        *is_above |= below < chunk->header.count;
+    }
+    return held;
+}
+
+/* Moves away what waits above, and returns how many tasks wait below. */
+static uint64_t
+trim_waiting(struct line *line, uint64_t limit, struct chunks *dropped)
+{
+    struct chunks kept;
+    struct chunk *chunk;
+    uint64_t waiting = 0;
+    chunks_init(&kept);
+    while ((chunk = chunks_pop(&line->waiting)) != NULL) {
+        uint64_t below = count_below(chunk, limit);
+        chunk->header.count = below > 0 ? below : chunk->header.count;
+        chunks_append(below > 0 ? &kept : dropped, chunk);
+        waiting += below;
+    }
+    while ((chunk = chunks_pop(&kept)) != NULL)
+        chunks_append(&line->waiting, chunk);
+    return waiting;
+}
+
+int
+dispatch_limit(struct dispatch *dispatch, struct line *line, uint64_t first,
+               struct chunks *dropped, struct transport_error *error)
+{
+    struct crew *crew = dispatch->crew;
+    uint64_t waiting = trim_waiting(line, first, dropped), held = 0;
+    int status = TRANSPORT_OK;
+    for (int worker = 0; worker < crew->workers; worker++) {
+        int is_above, rank = worker + 1;
+        const struct chunk *chunk = NULL;
+        held += count_held(dispatch, line, worker, first, &is_above);
+        if (is_above && status == TRANSPORT_OK)
+            chunk = seats_oldest(dispatch->seats, worker);
+        while (chunk != NULL && chunk->line != line)
+            chunk = chunk->next;
+        if (chunk == NULL)
+            continue;
+        struct header header = {.job = chunk->header.job, .first = first};
+        status = crew_post(crew, &rank, 1, VERB_ABANDON, &header, NULL, error);
+    }
+    schedule_limit(line->schedule, first, waiting, held);
+    return status;
+}

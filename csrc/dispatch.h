@@ -1,0 +1,109 @@
+/* dispatch.h -- chunks to workers, answers back, for several jobs at once.
+
+   Each job is a line of chunks.  A worker that is free gets a chunk of the
+   line that has the fewest workers; it holds chunks of one line at a time.
+
+   Needs the helm, but no GIL: nothing here calls Python, so that workers are
+   kept busy while other threads run Python code.  What needs it is left to the
+   caller: drawing tasks (what line_kind says of a line), and reading answers,
+   which wait in a queue. */
+
+#ifndef EZMPI_DISPATCH_H
+#define EZMPI_DISPATCH_H
+
+#include "chunk.h"
+#include "crew.h"
+#include "schedule.h"
+#include "seats.h"
+
+struct line;
+
+/* What kind of job it is. */
+struct line_kind {
+    /* Could a chunk be drawn now, by this thread? */
+    int (*can_draw)(struct line *line);
+    /* Draws one, if that can be: it waits then.  Needs the GIL; -1: exception
+       set, which is not the job's own. */
+    int (*draw)(struct line *line);
+    /* Takes in what a chunk's answer says, and frees the chunk.  Needs the
+       GIL; -1: as draw. */
+    int (*take)(struct line *line, struct chunk *chunk);
+    /* It cannot go on: this exception (borrowed) is what comes of it. */
+    void (*fail)(struct line *line, PyObject *exception);
+    /* Lets go of one share in it; a chunk has one.  Needs the GIL. */
+    void (*release)(struct line *line);
+};
+
+struct line {
+    const struct line_kind *kind;
+    struct line *next;
+    struct line *next_orphan;
+    struct schedule *schedule;      /* NULL: one task in a chunk, and one chunk
+                                       at a worker */
+    struct chunks waiting;          /* to be given, lowest first */
+    int held;                       /* chunks that workers have, */
+    int holders;                    /* so many workers */
+    int untaken;                    /* answers, until they are taken in */
+    int last_answered;              /* a worker, or NOBODY */
+    uint64_t served;                /* nanoseconds of workers' time */
+    /* what a worker is sent once before */
+    uint64_t pool;
+    struct parcel *initializer;     /* NULL: none */
+    unsigned char *initialized;     /* [workers]: has been sent it */
+};
+
+struct dispatch {
+    struct crew *crew;
+    struct seats *seats;
+    struct line *lines;             /* the first to come, first */
+    struct line *orphans;           /* of whom nobody wants anything any more,
+                                       each with a share; needs the GIL, and
+                                       no helm */
+    struct chunks answered;         /* oldest first */
+    int64_t answered_since;         /* crew_clock, of the oldest */
+};
+
+struct dispatch *dispatch_new(struct crew *crew);   /* NULL: no memory */
+
+/* A chunk of the line, with a share in it that the caller took; it keeps the
+   callable.  These need the GIL.  NULL: exception set. */
+struct chunk *chunk_new(struct line *line, struct callable *callable);
+void chunk_free(struct chunk *chunk);
+
+void line_init(struct line *line, const struct line_kind *kind);
+void dispatch_join(struct dispatch *dispatch, struct line *line);
+void dispatch_part(struct dispatch *dispatch, struct line *line);
+
+/* The line whose turn it is, and the worker to get its first waiting chunk,
+   which where none waits is to be drawn first; but with only_waiting it is a
+   line where one does.  NULL: none now. */
+struct line *dispatch_next(struct dispatch *dispatch, int only_waiting,
+                           int *worker);
+/* Gives the worker the line's first waiting chunk. */
+int dispatch_give(struct dispatch *dispatch, struct line *line, int worker,
+                  struct transport_error *error);
+/* Gives all that waits and can be given. */
+int
+dispatch_feed(struct dispatch *dispatch, struct transport_error *error);
+
+/* Waits for a message, at most seconds, and takes it in: an answer joins the
+   answered.  DISPATCH_PYTHON: it has come, but crew_receive must take it in,
+   and dispatch_accept or who else knows its verb. */
+#define DISPATCH_PYTHON 2
+int dispatch_receive(struct dispatch *dispatch, double seconds,
+                     struct transport_error *error);
+/* Takes over the letter's parcel, if it is of use. */
+int dispatch_accept(struct dispatch *dispatch, struct letter *letter,
+                    struct transport_error *error);
+
+/* The worker's oldest chunk was answered for, but the answer is lost: takes it
+   out.  NULL: it holds none. */
+struct chunk *dispatch_lose(struct dispatch *dispatch, int worker);
+
+/* No task of the line from first upwards matters any more: tells the workers
+   that hold such; those that wait are moved to dropped. */
+int dispatch_limit(struct dispatch *dispatch, struct line *line,
+                   uint64_t first, struct chunks *dropped,
+                   struct transport_error *error);
+
+#endif

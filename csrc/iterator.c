@@ -1,0 +1,204 @@
+/* iterator.c -- the type of what imap returns.
+
+   As Python:
+
+       class ResultIterator:
+           def __iter__(self): return self
+           def __next__(self): return self.next()
+           def next(self, timeout=None): ...    # TimeoutError: none came
+           def close(self): ...                 # ends the job
+
+   A task's failure is raised in its place, and the next call goes on.  Must not
+   know where results come from. */
+
+#define PY_SSIZE_T_CLEAN
+#include "iterator.h"
+
+#include "errors.h"
+#include "master.h"
+
+#define MOVE_EVERY 16           /* results, so that workers get more */
+
+struct iterator {
+    PyObject_HEAD
+    struct crew *crew;
+    struct job *job;            /* NULL: at its end */
+    PyObject *next;             /* the result that was waited for, or NULL */
+    int is_failure;             /* it is an exception */
+    unsigned taken;
+};
+
+static void
+drop_job(struct iterator *iterator)
+{
+    struct job *job = iterator->job;
+    iterator->job = NULL;
+    if (job != NULL)
+        master_drop(iterator->crew, job);
+}
+
+static void
+iterator_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    struct iterator *iterator = (struct iterator *)self;
+    PyObject *raised = PyErr_GetRaisedException();
+    drop_job(iterator);
+    if (raised != NULL)
+        PyErr_SetRaisedException(raised);
+    Py_XDECREF(iterator->next);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+/* ---- waiting ---------------------------------------------------------- */
+
+static int
+has_come(void *iterator_)
+{
+    struct iterator *iterator = iterator_;
+    if (iterator->next == NULL && iterator->job != NULL)
+        iterator->next = results_take(job_results(iterator->job),
+                                      &iterator->is_failure);
+    return iterator->next != NULL || iterator->job == NULL
+           || job_is_over(iterator->job);
+}
+
+static int
+wait(struct iterator *iterator, double seconds)
+{
+    struct master_wait wait = {.watched = iterator->job,
+                               .of = iterator,
+                               .is_over = has_come,
+                               .seconds = seconds};
+    return master_wait(iterator->crew, &wait);
+}
+
+/* At the end: NULL, and the exception that ended it, once. */
+static PyObject *
+end(struct iterator *iterator)
+{
+    PyObject *failure =
+        iterator->job ? job_failure(iterator->job) : NULL;
+    if (failure != NULL)
+        PyErr_SetRaisedException(Py_NewRef(failure));
+    drop_job(iterator);
+    return NULL;
+}
+
+/* While results are taken from here nobody may be driving. */
+static int
+move_on(struct iterator *iterator)
+{
+    if (++iterator->taken % MOVE_EVERY != 0)
+        return 0;
+    return master_touch(iterator->crew);
+}
+
+/* Waits for one; 0: there will be none, or exception set. */
+static int
+await(struct iterator *iterator, double seconds)
+{
+    /* Another thread may take the one that came. */
+    while (iterator->next == NULL) {
+        int came = has_come(iterator) ? 1 : wait(iterator, seconds);
+        if (came == 0)
+            errors_raise("TimeoutError", "no result came in time");
+        if (came <= 0)
+            return 0;
+        if (iterator->job == NULL || job_is_over(iterator->job))
+            return has_come(iterator) && iterator->next != NULL;
+    }
+    return 1;
+}
+
+/* NULL without an exception: the end. */
+static PyObject *
+next_result(struct iterator *iterator, double seconds)
+{
+    if (!await(iterator, seconds))
+        return PyErr_Occurred() ? NULL : end(iterator);
+    if (move_on(iterator) < 0)
+        return NULL;
+    PyObject *result = iterator->next;
+    iterator->next = NULL;
+    if (!iterator->is_failure)
+        return result;
+    PyErr_SetRaisedException(result);
+    return NULL;
+}
+
+static PyObject *
+iterator_iternext(PyObject *self)
+{
+    return next_result((struct iterator *)self, -1);
+}
+
+static PyObject *
+iterator_next(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"timeout", NULL};
+    PyObject *timeout = Py_None;
+    double seconds;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:next", names, &timeout)
+        || master_parse_seconds(timeout, &seconds) < 0)
+        return NULL;
+    PyObject *result = next_result((struct iterator *)self, seconds);
+    if (result == NULL && !PyErr_Occurred())
+        PyErr_SetNone(PyExc_StopIteration);
+    return result;
+}
+
+static PyObject *
+iterator_close(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    struct iterator *iterator = (struct iterator *)self;
+    drop_job(iterator);
+    Py_CLEAR(iterator->next);
+    Py_RETURN_NONE;
+}
+
+/* ---- the type --------------------------------------------------------- */
+
+static PyMethodDef iterator_methods[] = {
+    {"next", (PyCFunction)(void (*)(void))iterator_next,
+     METH_VARARGS | METH_KEYWORDS, "next(timeout=None)"},
+    {"close", iterator_close, METH_NOARGS, "close()"},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot iterator_slots[] = {
+    {Py_tp_doc, "The results of a job, one by one."},
+    {Py_tp_dealloc, iterator_dealloc},
+    {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, iterator_iternext},
+    {Py_tp_methods, iterator_methods},
+    {0, NULL},
+};
+
+static PyType_Spec iterator_spec = {
+    .name = "ezmpi._ezmpi.ResultIterator",
+    .basicsize = sizeof(struct iterator),
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = iterator_slots,
+};
+
+PyObject *
+iterator_new_type(void)
+{
+    return PyType_FromSpec(&iterator_spec);
+}
+
+PyObject *
+iterator_new(PyObject *type_, struct crew *crew, struct job *job)
+{
+    PyTypeObject *type = (PyTypeObject *)type_;
+    struct iterator *iterator = (struct iterator *)type->tp_alloc(type, 0);
+    if (iterator == NULL) {
+        master_drop(crew, job);
+        return NULL;
+    }
+    iterator->crew = crew;
+    iterator->job = job;
+    return (PyObject *)iterator;
+}

@@ -1,0 +1,793 @@
+/* job.c -- one map, from its tasks to its results.
+
+   The lowest failure is what a map raises, as a serial loop would have; or,
+   where each result is taken for itself (FLAG_EACH), a failure is a result like
+   others.
+
+   Must not know how bytes travel, nor which worker is next. */
+
+#define PY_SSIZE_T_CLEAN
+#include "job.h"
+
+#include "errors.h"
+#include "future.h"
+#include "rows.h"
+
+struct job {
+    struct line line;               /* first: it is what dispatch knows */
+    size_t shares;
+    struct crew *crew;
+    struct codec *codec;
+    PyObject *pool;                 /* kept: the codec is its own */
+    PyObject *iterator;             /* of the tasks; NULL: they are rows */
+    struct rows *rows;
+    struct callable *callable;
+    PyObject *callback, *receiver;  /* or NULL */
+    struct results *results;
+    PyObject *failure;              /* exception of the task `failed` */
+    uint64_t failed;                /* lowest failed task; UINT64_MAX: none */
+    uint64_t number;
+    uint64_t window;                /* tasks drawn and not taken; 0: any */
+    uint32_t flags;                 /* of its chunks */
+    int copy;                       /* tasks' buffers may change when the next
+                                       task is drawn */
+    int is_calm;                    /* to draw runs none of the user's code */
+    unsigned long owner;            /* thread that waits; 0: none does */
+    struct chunks answers;          /* that the owner has to take in */
+    int wants_owner;
+    int needs_driver;               /* to draw */
+    unsigned long drawer;           /* thread that draws now, or 0 */
+    int is_over;
+};
+
+static struct job *
+job_of(struct line *line)
+{
+    return (struct job *)line;
+}
+
+/* Is this the thread that runs the user's code for the job?  In the background
+   it is the driver's, if there is one: the code may wait for what another
+   thread does after it was given a result. */
+static int
+is_owner(const struct job *job)
+{
+    const struct crew_driver *driver = &job->crew->driver;
+    unsigned long here = PyThread_get_thread_ident();
+    if (job->owner != 0)
+        return job->owner == here;
+    return !driver->started || driver->may_not_drive
+           || driver->thread == here;
+}
+
+static void
+ask_owner(struct job *job)
+{
+    if (!job->wants_owner)
+        helm_notify(&job->crew->helm,
+                    job->owner != 0 ? (void *)job : (void *)job->crew);
+    job->wants_owner = 1;
+}
+
+/* Until all is drawn, by the driver's thread alone. */
+static void
+need_driver(struct job *job, int needed)
+{
+    if (job->owner != 0 || job->is_calm || job->needs_driver == needed
+        || job->crew->driver.may_not_drive)
+        return;
+    job->needs_driver = needed;
+    job->crew->driver.needed += needed ? 1 : -1;
+}
+
+/* ---- shares ----------------------------------------------------------- */
+
+static void
+job_free(struct job *job)
+{
+    schedule_free(job->line.schedule);
+    rows_close(job->rows);
+    callable_free(job->callable);
+    results_free(job->results);
+    Py_XDECREF(job->iterator);
+    Py_XDECREF(job->callback);
+    Py_XDECREF(job->receiver);
+    Py_XDECREF(job->failure);
+    Py_XDECREF(job->pool);
+    PyMem_RawFree(job);
+}
+
+void
+job_release(struct job *job)
+{
+    if (--job->shares == 0)
+        job_free(job);
+}
+
+static void
+release_line(struct line *line)
+{
+    job_release(job_of(line));
+}
+
+static struct chunk *
+new_chunk(struct job *job)
+{
+    struct chunk *chunk = chunk_new(&job->line, job->callable);
+    if (chunk == NULL)
+        return NULL;
+    job->shares++;
+    chunk->header = (struct header){
+        .job = job->number,
+        .callable = job->callable->number,
+        .pool = job->line.pool,
+        .flags = job->flags,
+        .slot = (uint32_t)job->callable->slot,
+    };
+    return chunk;
+}
+
+static void
+free_all(struct chunks *chunks)
+{
+    struct chunk *chunk;
+    while ((chunk = chunks_pop(chunks)) != NULL)
+        chunk_free(chunk);
+}
+
+/* ---- the end ---------------------------------------------------------- */
+
+/* What it needs no more may call anything when it goes, and may hold what
+   holds the job. */
+static void
+let_go(struct job *job)
+{
+    PyObject *iterator = job->iterator, *callback = job->callback;
+    job->iterator = job->callback = NULL;
+    Py_XDECREF(iterator);
+    Py_XDECREF(callback);
+}
+
+static void
+tell_receiver(struct job *job, PyObject *value, int is_failure)
+{
+    PyObject *receiver = job->receiver;
+    job->receiver = NULL;
+    if (receiver == NULL)
+        return;
+    crew_settle(job->crew, receiver, value, is_failure);
+    Py_DECREF(receiver);
+}
+
+/* Whoever is told may use the pool at once. */
+static void
+end(struct job *job, PyObject *value, int is_failure)
+{
+    dispatch_part(job->crew->dispatch, &job->line);
+    job->is_over = 1;
+    need_driver(job, 0);
+    job->crew->unfinished--;
+    let_go(job);
+    tell_receiver(job, value, is_failure);
+    helm_notify(&job->crew->helm, job);
+    job_release(job);
+}
+
+/* If that was the last of it. */
+static void
+end_if_done(struct job *job)
+{
+    if (job->is_over || job->drawer != 0 || job->line.untaken > 0
+        || !schedule_done(job->line.schedule))
+        return;
+    if (job->failure != NULL) {
+        end(job, job->failure, 1);
+        return;
+    }
+    job->callable->pace = schedule_pace(job->line.schedule);
+    end(job, results_list(job->results), 0);
+}
+
+/* ---- failures --------------------------------------------------------- */
+
+/* The workers drop what they hold of tasks from first upwards. */
+static int
+limit(struct job *job, uint64_t first)
+{
+    struct transport_error error = {0};
+    struct chunks dropped;
+    chunks_init(&dropped);
+    int status = dispatch_limit(job->crew->dispatch, &job->line, first,
+                                &dropped, &error);
+    free_all(&dropped);
+    return status == TRANSPORT_OK ? 0 : errors_raise_transport(&error);
+}
+
+/* The task failed.  Steals exception. */
+static int
+settle(struct job *job, uint64_t task, PyObject *exception)
+{
+    if (task >= job->failed || job->is_over) {
+        Py_DECREF(exception);
+        return 0;
+    }
+    Py_XSETREF(job->failure, exception);
+    job->failed = task;
+    return limit(job, task);
+}
+
+/* The same for the exception that is set here in the master; but one that must
+   not wait for other tasks, Ctrl-C or an exit, is the thread's, too. */
+static int
+settle_raised(struct job *job, uint64_t task, const char *what)
+{
+    if (PyErr_ExceptionMatches(PyExc_Exception)) {
+        PyObject *exception = PyErr_GetRaisedException();
+        if (errors_note(exception, what, task) == 0)
+            return settle(job, task, exception);
+        Py_DECREF(exception);
+    }
+    PyObject *urgent = PyErr_GetRaisedException();
+    if (settle(job, task, Py_NewRef(urgent)) < 0)
+        PyErr_Clear();
+    PyErr_SetRaisedException(urgent);
+    return -1;
+}
+
+void
+job_abandon(struct job *job, PyObject *exception)
+{
+    PyObject *raised = PyErr_GetRaisedException();
+    if (!job->is_over) {
+        if (exception != NULL)
+            settle(job, 0, Py_NewRef(exception));
+        if (limit(job, 0) < 0)
+            PyErr_Clear();      /* the first exception is the one to raise */
+        end(job, exception ? exception : Py_None, exception != NULL);
+    }
+    PyErr_SetRaisedException(raised);
+}
+
+/* The job cannot go on, for the exception that is set; which is not the
+   thread's, unless it is one that must not wait: then it stays set, and -1. */
+static int
+fail_as_raised(struct job *job)
+{
+    PyObject *exception = PyErr_GetRaisedException();
+    job_abandon(job, exception);
+    if (PyErr_GivenExceptionMatches(exception, PyExc_Exception)) {
+        Py_DECREF(exception);
+        return 0;
+    }
+    PyErr_SetRaisedException(exception);
+    return -1;
+}
+
+void
+job_orphan(struct job *job)
+{
+    struct dispatch *dispatch = job->crew->dispatch;
+    job->line.next_orphan = dispatch->orphans;
+    dispatch->orphans = &job->line;
+}
+
+static void
+fail_line(struct line *line, PyObject *exception)
+{
+    job_abandon(job_of(line), exception);
+}
+
+/* ---- drawing ---------------------------------------------------------- */
+
+/* The next task, a new reference; NULL: there is none, or exception set. */
+static PyObject *
+next_task(struct job *job)
+{
+    if (job->is_calm)
+        return PyIter_Next(job->iterator);
+    PyObject *iterator = Py_NewRef(job->iterator);
+    crew_leave_helm(job->crew);
+    PyObject *task = PyIter_Next(iterator);
+    crew_take_helm(job->crew);
+    Py_DECREF(iterator);
+    return task;
+}
+
+/* Draws one task: 1; 0: there is none, or it failed. */
+static int
+draw_object(struct job *job, struct parcel *parcel, uint64_t index)
+{
+    if (job->owner != 0 && PyErr_CheckSignals() < 0)
+        return -1;
+    PyObject *task = next_task(job);
+    if (task == NULL) {
+        if (PyErr_Occurred())
+            return settle_raised(job, index, "drawing");
+        schedule_exhausted(job->line.schedule);
+        return 0;
+    }
+    int status = codec_dump(job->codec, parcel, task, job->copy);
+    Py_DECREF(task);
+    if (status < 0)
+        return settle_raised(job, index, "pickling");
+    return results_expect(job->results, 1) < 0 ? -1 : 1;
+}
+
+/* The answer costs more than a small task: it is looked for after 1, 2, 4, 8
+   ... tasks, or when there is a reason to. */
+static int
+is_full(const struct job *job, const struct parcel *parcel, uint64_t drawn,
+        int64_t began, int64_t began_coarse)
+{
+    int is_worth_it = (drawn & (drawn - 1)) == 0
+                      || parcel_mark(parcel).count > 0
+                      || (job->copy && crew_coarse_clock() != began_coarse);
+    return is_worth_it
+           && schedule_is_full(job->line.schedule, parcel_size(parcel),
+                               (uint64_t)(crew_clock() - began));
+}
+
+static int
+draw_objects(struct job *job, struct parcel *parcel, uint64_t count,
+             uint64_t *drawn)
+{
+    uint64_t first = schedule_drawn(job->line.schedule);
+    int64_t began = crew_clock(), began_coarse = crew_coarse_clock();
+    int status;
+    *drawn = 0;
+    do
+        status = draw_object(job, parcel, first + *drawn);
+    while (status > 0 && ++*drawn < count
+           && !is_full(job, parcel, *drawn, began, began_coarse));
+    return status < 0 ? -1 : 0;
+}
+
+static int
+draw_rows(struct job *job, struct parcel *parcel, uint64_t count,
+          uint64_t *drawn)
+{
+    struct schedule *schedule = job->line.schedule;
+    uint64_t first = schedule_drawn(schedule);
+    uint64_t left = rows_count(job->rows) - first;
+    *drawn = count < left ? count : left;
+    while (*drawn > 1
+           && schedule_is_full(schedule, *drawn / 2 * rows_size(job->rows),
+                               0))
+        *drawn /= 2;
+    if (left <= count && *drawn == left)
+        schedule_exhausted(schedule);
+    if (*drawn > 0 && rows_dump(job->rows, parcel, first, *drawn) < 0)
+        return -1;
+    return results_expect(job->results, *drawn);
+}
+
+/* Sends what the codec found the workers' __main__ to lack. */
+static int
+send_bindings(struct job *job)
+{
+    struct header header = {.job = job->number, .flags = job->flags};
+    return crew_send_bindings(job->crew, job->codec, &header);
+}
+
+static int
+fill(struct job *job, struct chunk *chunk)
+{
+    struct schedule *schedule = job->line.schedule;
+    uint64_t count = schedule_size(schedule), drawn;
+    chunk->header.first = schedule_drawn(schedule);
+    if ((chunk->tasks = parcel_new()) == NULL)
+        return -1;
+    job->drawer = PyThread_get_thread_ident();
+    int status = job->rows ? draw_rows(job, chunk->tasks, count, &drawn)
+                           : draw_objects(job, chunk->tasks, count, &drawn);
+    job->drawer = 0;
+    chunk->header.count = drawn;
+    return status < 0 ? -1 : send_bindings(job);
+}
+
+/* While the iterator ran the job may have been limited, or ended. */
+static int
+draw(struct line *line)
+{
+    struct job *job = job_of(line);
+    struct chunk *chunk = new_chunk(job);
+    if (chunk == NULL)
+        return -1;
+    int status = fill(job, chunk);
+    uint64_t limited_to = schedule_limited_to(line->schedule);
+    uint64_t first = chunk->header.first, count = chunk->header.count;
+    if (status == 0 && count > 0 && first < limited_to) {
+        schedule_draw(line->schedule, count);
+        if (count > limited_to - first)
+            chunk->header.count = limited_to - first;
+        chunks_insert(&line->waiting, chunk);
+        if (!schedule_is_open(line->schedule))
+            need_driver(job, 0);
+        return 0;
+    }
+    if (status < 0)
+        status = fail_as_raised(job);
+    if (!schedule_is_open(line->schedule))
+        need_driver(job, 0);
+    end_if_done(job);
+    chunk_free(chunk);
+    return status;
+}
+
+/* What nobody has taken yet stays within bounds. */
+static int
+is_within_window(const struct job *job)
+{
+    return job->window == 0
+           || schedule_drawn(job->line.schedule)
+                  < results_taken(job->results) + job->window;
+}
+
+/* The owner of an iterator is to be asked: it may depend on its thread. */
+static int
+can_draw(struct line *line)
+{
+    struct job *job = job_of(line);
+    if (job->drawer != 0 || !schedule_is_open(line->schedule)
+        || !is_within_window(job))
+        return 0;
+    if (job->is_calm || is_owner(job))
+        return 1;
+    ask_owner(job);
+    return 0;
+}
+
+/* ---- taking in -------------------------------------------------------- */
+
+static int
+call_back(struct job *job, PyObject *result, uint64_t index)
+{
+    if (job->callback == NULL)
+        return 0;
+    PyObject *callback = Py_NewRef(job->callback);
+    crew_leave_helm(job->crew);
+    PyObject *done = PyObject_CallOneArg(callback, result);
+    crew_take_helm(job->crew);
+    Py_DECREF(callback);
+    if (done == NULL)
+        return settle_raised(job, index, "the callback for");
+    Py_DECREF(done);
+    return 0;
+}
+
+static int
+take_result(struct job *job, struct reader *reader, uint64_t index)
+{
+    int is_failure = (job->flags & FLAG_EACH) && codec_is_failure(reader);
+    PyObject *result = codec_load(job->codec, reader);
+    if (result != NULL && is_failure)
+        Py_XSETREF(result, errors_restore(result, index, 0));
+    if (result == NULL && job->flags & FLAG_EACH
+        && PyErr_ExceptionMatches(PyExc_Exception)) {
+        is_failure = 1;
+        result = PyErr_GetRaisedException();
+        if (errors_note(result, "unpickling the result of", index) < 0)
+            PyErr_Clear();
+    }
+    if (result == NULL)
+        return settle_raised(job, index, "unpickling the result of");
+    int status = call_back(job, result, index);
+    if (status == 0)
+        status = results_put(job->results, index, result, is_failure);
+    Py_DECREF(result);
+    return status;
+}
+
+static int
+take_failure(struct job *job, struct reader *reader,
+             const struct header *reply)
+{
+    uint64_t index = reply->first + reply->count;
+    /* The Ctrl-C that ended the task often comes here, too: it is to be raised
+       by map itself, not by what makes an exception of the account. */
+    if (job->owner != 0 && is_owner(job) && PyErr_CheckSignals() < 0)
+        return -1;
+    PyObject *account = codec_load(job->codec, reader);
+    if (account == NULL)
+        return settle_raised(job, index, "unpickling the failure of");
+    PyObject *exception =
+        errors_restore(account, index, reply->flags & FLAG_BROKEN);
+    Py_DECREF(account);
+    return exception == NULL
+               ? settle_raised(job, index, "making the failure of")
+               : settle(job, index, exception);
+}
+
+/* Results from the first failed task upwards are passed over: a serial loop
+   would not have come to them. */
+static int
+take_results(struct job *job, const struct chunk *chunk)
+{
+    const struct header *reply = &chunk->reply;
+    struct reader reader = {.parcel = chunk->answer};
+    int has_results = !(reply->flags & FLAG_NO_RESULTS);
+    for (uint64_t i = 0; has_results && i < reply->count; i++) {
+        uint64_t index = reply->first + i;
+        int status = index < job->failed && !job->is_over
+                         ? take_result(job, &reader, index)
+                         : codec_skip(&reader);
+        if (status < 0)
+            return -1;
+    }
+    return reply->flags & FLAG_FAILED && !job->is_over
+               ? take_failure(job, &reader, reply)
+               : 0;
+}
+
+/* ---- what comes back -------------------------------------------------- */
+
+/* A chunk of the next count tasks of those that came back, from the reader. */
+static struct chunk *
+cut_piece(struct job *job, struct reader *reader, uint64_t first,
+          uint64_t count)
+{
+    struct chunk *piece = new_chunk(job);
+    struct reader start = *reader;
+    int status = 0;
+    if (piece == NULL)
+        return NULL;
+    piece->header.first = first;
+    piece->header.count = count;
+    if ((piece->tasks = parcel_new()) == NULL)
+        status = -1;
+    else if (job->rows != NULL)
+        status = rows_dump(job->rows, piece->tasks, first, count);
+    for (uint64_t i = 0; !job->rows && status == 0 && i < count; i++)
+        status = codec_skip(reader);
+    if (!job->rows && status == 0)
+        status = parcel_copy(piece->tasks, &start, reader);
+    if (status == 0)
+        return piece;
+    chunk_free(piece);
+    return NULL;
+}
+
+/* What of the chunk was not begun waits again, in pieces as long as a chunk
+   would be now. */
+static int
+wait_again(struct job *job, const struct chunk *chunk)
+{
+    struct reader reader = {.parcel = chunk->tasks};
+    const struct header *header = &chunk->header;
+    uint64_t first = header->first + chunk->reply.count;
+    uint64_t end = header->first + header->count;
+    uint64_t limited_to = schedule_limited_to(job->line.schedule);
+    for (uint64_t i = header->first; !job->rows && i < first; i++) {
+        if (codec_skip(&reader) < 0)
+            return -1;
+    }
+    while (first < end && first < limited_to) {
+        uint64_t size = schedule_size(job->line.schedule);
+        uint64_t count = size < end - first ? size : end - first;
+        struct chunk *piece = cut_piece(job, &reader, first, count);
+        if (piece == NULL)
+            return -1;
+        if (count > limited_to - first)
+            piece->header.count = limited_to - first;
+        chunks_insert(&job->line.waiting, piece);
+        first += count;
+    }
+    return 0;
+}
+
+static int
+take_answer(struct job *job, const struct chunk *chunk)
+{
+    if (job->is_over)
+        return 0;
+    if (chunk->reply.flags & FLAG_BACK && wait_again(job, chunk) < 0)
+        return -1;
+    return take_results(job, chunk);
+}
+
+static int
+take_in(struct job *job, struct chunk *chunk)
+{
+    int status = take_answer(job, chunk);
+    job->line.untaken--;
+    if (status < 0)
+        status = fail_as_raised(job);
+    end_if_done(job);
+    if (job->flags & FLAG_EACH)
+        helm_notify(&job->crew->helm, job);
+    chunk_free(chunk);
+    return status;
+}
+
+static int
+take(struct line *line, struct chunk *chunk)
+{
+    struct job *job = job_of(line);
+    int is_mine = job->callback == NULL || job->is_over || is_owner(job);
+    if (is_mine && job->answers.first == NULL)
+        return take_in(job, chunk);
+    chunks_append(&job->answers, chunk);
+    if (is_mine)
+        return job_go_on(job);
+    ask_owner(job);
+    return 0;
+}
+
+int
+job_go_on(struct job *job)
+{
+    struct chunk *chunk;
+    int status = 0;
+    job->wants_owner = 0;
+    while (status == 0 && (chunk = chunks_pop(&job->answers)) != NULL)
+        status = take_in(job, chunk);
+    return status;
+}
+
+static const struct line_kind bulk = {can_draw, draw, take, fail_line,
+                                      release_line};
+
+/* ---- the beginning ---------------------------------------------------- */
+
+/* Finds the function among the callables that workers hold, or pickles it. */
+static int
+hold_callable(struct job *job, PyObject *function)
+{
+    struct header header = {.job = job->number, .flags = job->flags};
+    job->callable = crew_hold(job->crew, job->codec, function, &header,
+                              job->line.pool);
+    if (job->callable == NULL)
+        return -1;
+    callable_keep(job->callable);
+    return 0;
+}
+
+static int
+is_stable(PyObject *tasks)
+{
+    return PyList_CheckExact(tasks) || PyTuple_CheckExact(tasks)
+           || PyObject_CheckBuffer(tasks);
+}
+
+/* How many tasks there are, where that is known. */
+static uint64_t
+count_tasks(const struct job *job, PyObject *tasks)
+{
+    if (job->rows != NULL)
+        return rows_count(job->rows);
+    if (PyList_CheckExact(tasks) || PyTuple_CheckExact(tasks)
+        || PyRange_Check(tasks)) {
+        Py_ssize_t size = PyObject_Size(tasks);
+        if (size >= 0)
+            return (uint64_t)size;
+        PyErr_Clear();          /* a range of more than there can be */
+    }
+    return SCHEDULE_UNKNOWN;
+}
+
+/* Iterators that run no code but Python's own. */
+static int
+is_calm(PyObject *iterator)
+{
+    PyTypeObject *type = Py_TYPE(iterator);
+    return type == &PyListIter_Type || type == &PyTupleIter_Type
+           || type == &PyRangeIter_Type;
+}
+
+/* A list may be changed while the job goes on in the background. */
+static int
+open_tasks(struct job *job, PyObject *tasks, int in_background)
+{
+    PyObject *kept = in_background && PyList_CheckExact(tasks)
+                         ? PyList_AsTuple(tasks)
+                         : Py_NewRef(tasks);
+    if (kept == NULL)
+        return -1;
+    job->copy = in_background || !is_stable(tasks);
+    int found = codec_open_rows(job->codec, kept, &job->rows);
+    job->is_calm = found > 0;
+    if (found == 0) {
+        crew_leave_helm(job->crew);
+        job->iterator = PyObject_GetIter(kept);
+        crew_take_helm(job->crew);
+        job->is_calm = job->iterator != NULL && is_calm(job->iterator);
+        found = job->iterator == NULL ? -1 : 0;
+    }
+    Py_DECREF(kept);
+    return found < 0 ? -1 : 0;
+}
+
+static int
+open_schedule(struct job *job, PyObject *tasks, uint64_t chunksize)
+{
+    struct schedule_job plan = {
+        .workers = job->crew->workers,
+        .chunksize = chunksize,
+        .total = count_tasks(job, tasks),
+        .pace = job->callable->pace,
+    };
+    job->line.schedule = schedule_new(&plan);
+    if (job->line.schedule == NULL)
+        return PyErr_NoMemory(), -1;
+    return 0;
+}
+
+static void
+init(struct job *job, struct crew *crew, const struct job_request *request)
+{
+    int is_awaited = request->receiver == NULL
+                     && (request->results == RESULTS_AS_LIST
+                         || request->results == RESULTS_UNWANTED);
+    line_init(&job->line, &bulk);
+    job->line.pool = request->pool_number;
+    job->line.initializer = request->initializer;
+    job->line.initialized = request->initialized;
+    job->shares = 2;
+    job->crew = crew;
+    job->codec = request->codec;
+    job->pool = Py_NewRef(request->pool);
+    job->callback = Py_XNewRef(request->callback);
+    job->receiver = Py_XNewRef(request->receiver);
+    job->failed = UINT64_MAX;
+    job->number = ++crew->jobs;
+    job->window = request->window;
+    job->flags = request->flags;
+    if (request->results == RESULTS_UNWANTED && request->callback == NULL)
+        job->flags |= FLAG_NO_RESULTS;
+    job->owner = is_awaited ? PyThread_get_thread_ident() : 0;
+    chunks_init(&job->answers);
+}
+
+struct job *
+job_begin(struct crew *crew, const struct job_request *request)
+{
+    struct job *job = PyMem_RawCalloc(1, sizeof *job);
+    if (job == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    init(job, crew, request);
+    if ((job->results = results_new(request->results)) == NULL
+        || open_tasks(job, request->tasks, job->owner == 0) < 0
+        || hold_callable(job, request->function) < 0
+        || open_schedule(job, request->tasks, request->chunksize) < 0) {
+        job_free(job);
+        return NULL;
+    }
+    dispatch_join(crew->dispatch, &job->line);
+    crew->unfinished++;
+    need_driver(job, 1);
+    return job;
+}
+
+/* ---- what others ask -------------------------------------------------- */
+
+int
+job_is_over(const struct job *job)
+{
+    return job->is_over;
+}
+
+int
+job_wants_owner(const struct job *job)
+{
+    return job->wants_owner;
+}
+
+struct results *
+job_results(const struct job *job)
+{
+    return job->results;
+}
+
+PyObject *
+job_failure(const struct job *job)
+{
+    return job->failure;
+}
+
+int
+job_is_drawn_here(const struct job *job)
+{
+    return job->drawer == PyThread_get_thread_ident();
+}

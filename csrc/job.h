@@ -1,0 +1,55 @@
+/* job.h -- a map: tasks drawn, cut into chunks, answers taken in.
+
+   Needs the GIL and the helm, but where it says that the helm is not needed.
+   The helm is left while the user's iterator or callback runs. */
+
+#ifndef EZMPI_JOB_H
+#define EZMPI_JOB_H
+
+#include "crew.h"
+#include "dispatch.h"
+#include "results.h"
+
+struct job;
+
+/* What a pool asks for. */
+struct job_request {
+    PyObject *pool;                 /* borrowed, like all of these */
+    PyObject *function;
+    PyObject *tasks;
+    PyObject *callback;             /* of each result; NULL: none */
+    PyObject *receiver;             /* a future; NULL: somebody waits */
+    enum results_kind results;
+    uint64_t chunksize;             /* 0: the scheduler chooses */
+    uint64_t window;                /* tasks drawn and not taken; 0: any */
+    uint64_t pool_number;
+    struct codec *codec;
+    struct parcel *initializer;     /* NULL: none */
+    unsigned char *initialized;     /* [workers]: has been sent it */
+    uint32_t flags;                 /* FLAG_DILL, FLAG_STAR, FLAG_EACH */
+};
+
+/* Begins a job; the caller has a share in it.  NULL: exception set. */
+struct job *job_begin(struct crew *crew, const struct job_request *request);
+void job_release(struct job *job);
+
+/* These need no helm. */
+int job_is_over(const struct job *job);
+/* Does it wait for the thread that runs it, which alone may go on? */
+int job_wants_owner(const struct job *job);
+struct results *job_results(const struct job *job);
+/* What failed, borrowed, or NULL. */
+PyObject *job_failure(const struct job *job);
+/* Does this thread wait for itself, from within the tasks' iterator? */
+int job_is_drawn_here(const struct job *job);
+
+/* Takes in the answers that wait for this thread.  -1: exception set. */
+int job_go_on(struct job *job);
+/* Leaves the job where it is: workers drop what they hold of it.  A receiver
+   is told the exception (borrowed; NULL: nobody is told). */
+void job_abandon(struct job *job, PyObject *exception);
+/* To be abandoned by whoever is at the helm next; needs no helm.  Steals the
+   share. */
+void job_orphan(struct job *job);
+
+#endif

@@ -1,0 +1,239 @@
+"""Futures of a pool: what `submit` and the asynchronous methods return."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+import time
+
+from . import errors
+
+TYPE_CHECKING = False  # typing is not imported: see __init__.py
+if TYPE_CHECKING:
+    from typing import Any, Callable, Optional
+
+_log = logging.getLogger("ezmpi")
+
+
+class PoolFuture(concurrent.futures.Future):  # type: ignore[type-arg]
+    """A `concurrent.futures.Future` whose waiting thread drives the pool.
+
+    Made by the pool alone.  One that no worker has begun can be cancelled.
+    """
+
+    _ticket: Any = None  # until the pool took the call
+
+    def cancel(self) -> bool:
+        """Cancel the call, if no worker was given it.
+
+        Returns
+        -------
+        bool
+            False if it runs or has ended.
+        """
+        if self.cancelled():
+            return True
+        if self._ticket is None or not self._ticket.cancel():
+            return False
+        cancelled = super().cancel()
+        self.set_running_or_notify_cancel()
+        return cancelled
+
+    def running(self) -> bool:
+        """Whether a worker was given the call and has not answered.
+
+        Returns
+        -------
+        bool
+            True from then on until the result is here.
+        """
+        return not self.done() and self._ticket is not None and self._ticket.begun()
+
+    def result(self, timeout: Optional[float] = None) -> Any:
+        """Wait for what the call returned.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait at most. Default: for ever.
+
+        Returns
+        -------
+        object
+            What it returned.
+
+        Raises
+        ------
+        Exception
+            What the call raised, with the worker's traceback as its cause.
+        TimeoutError
+            If the result did not come in time.
+        CancelledError
+            If the call was cancelled.
+        """
+        return super().result(self._drive(timeout))
+
+    def exception(self, timeout: Optional[float] = None) -> Optional[BaseException]:
+        """Wait for the end of the call, and return what it raised.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait at most. Default: for ever.
+
+        Returns
+        -------
+        BaseException or None
+            None if it returned.
+
+        Raises
+        ------
+        TimeoutError
+            If the call did not end in time.
+        CancelledError
+            If the call was cancelled.
+        """
+        return super().exception(self._drive(timeout))
+
+    def _drive(self, timeout: Optional[float]) -> Optional[float]:
+        """Wait as one who drives; returns the seconds that are left."""
+        if self.done() or self._ticket is None:
+            return timeout
+        if timeout is None:
+            self._ticket.wait(None)
+            return None
+        start = time.monotonic()
+        self._ticket.wait(timeout)
+        return max(0.0, timeout - (time.monotonic() - start))
+
+
+class CallbackFuture(PoolFuture):
+    """One whose callback has been called before anybody is told the result."""
+
+    def __init__(
+        self,
+        callback: Optional[Callable[[Any], object]],
+        error_callback: Optional[Callable[[BaseException], object]],
+    ) -> None:
+        super().__init__()
+        self._callback = callback
+        self._error_callback = error_callback
+        # by which the engine knows that there is code of the user's to be called
+        self.add_done_callback(_nothing)
+
+    def set_result(self, result: Any) -> None:
+        _call_back(self._callback, result)
+        super().set_result(result)
+
+    def set_exception(self, exception: Optional[BaseException]) -> None:
+        _call_back(self._error_callback, exception)
+        super().set_exception(exception)
+
+
+def _nothing(future: Any) -> None:
+    pass
+
+
+def _call_back(callback: Optional[Callable[[Any], object]], value: Any) -> None:
+    try:
+        if callback is not None:
+            callback(value)
+    except Exception:
+        _log.exception("exception calling callback %r", callback)
+
+
+class AsyncResult:
+    """What the asynchronous methods of a pool return, as `multiprocessing.Pool`'s."""
+
+    def __init__(self, future: PoolFuture) -> None:
+        self._future = future
+
+    def ready(self) -> bool:
+        """Whether the call has ended.
+
+        Returns
+        -------
+        bool
+            True also if it raised.
+
+        Examples
+        --------
+        >>> result = pool.apply_async(abs, (-1,))
+        >>> result.wait()
+        >>> result.ready()
+        True
+        """
+        return self._future.done()
+
+    def successful(self) -> bool:
+        """Whether the call has returned, and not raised.
+
+        Returns
+        -------
+        bool
+            True if `get` returns its result.
+
+        Raises
+        ------
+        ValueError
+            If the call has not ended.
+
+        Examples
+        --------
+        >>> result = pool.apply_async(int, ("x",))
+        >>> result.wait()
+        >>> result.successful()
+        False
+        """
+        if not self.ready():
+            raise ValueError(f"{self!r} not ready")
+        return not self._future.cancelled() and self._future.exception() is None
+
+    def wait(self, timeout: Optional[float] = None) -> None:
+        """Wait for the end of the call.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait at most. Default: for ever.
+
+        Examples
+        --------
+        >>> pool.apply_async(abs, (-1,)).wait()
+        """
+        try:
+            self._future.exception(timeout)
+        except (concurrent.futures.TimeoutError, concurrent.futures.CancelledError):
+            pass
+
+    def get(self, timeout: Optional[float] = None) -> Any:
+        """Wait for what the call returned.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait at most. Default: for ever.
+
+        Returns
+        -------
+        object
+            What it returned.
+
+        Raises
+        ------
+        Exception
+            What the call raised, with the worker's traceback as its cause.
+        TimeoutError
+            If the result did not come in time, or the pool was terminated before.
+
+        Examples
+        --------
+        >>> pool.apply_async(abs, (-1,)).get(timeout=10)
+        1
+        """
+        self.wait(timeout)
+        if not self.ready():
+            raise errors.TimeoutError(f"no result came within {timeout} s")
+        if self._future.cancelled():
+            raise errors.TimeoutError("the pool was terminated before the result came")
+        return self._future.result()
