@@ -163,8 +163,15 @@ fail_line(struct line *line, PyObject *exception)
     calls_fail(calls_of(line), exception);
 }
 
-static const struct line_kind single = {can_draw, draw, take, fail_line,
-                                        release};
+static int
+is_inside(const struct line *line)
+{
+    (void)line;
+    return 0;
+}
+
+static const struct line_kind single = {can_draw,  draw,      take,
+                                        fail_line, is_inside, release};
 
 /* ---- the beginning ---------------------------------------------------- */
 

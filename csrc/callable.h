@@ -34,7 +34,7 @@ struct callables {
 };
 
 struct callable *callable_keep(struct callable *callable);
-void callable_free(struct callable *callable);  /* lets go; NULL is allowed */
+void callable_free(struct callable *callable); /* lets go; NULL is allowed */
 
 /* The callable with this parcel's contents; takes the parcel over in any case.
    Borrowed, like all that these return.  NULL: exception set. */

@@ -268,8 +268,8 @@ send_parts(struct crew *crew, const int *ranks, size_t receivers,
     parts[0] = (struct transport_part){outgoing->header, HEADER_SIZE};
     if (parcel != NULL)
         parcel_parts(parcel, parts + 1);
-    int status = call_send(crew, ranks, receivers, verb, parts, count,
-                           outgoing, error);
+    int status =
+        call_send(crew, ranks, receivers, verb, parts, count, outgoing, error);
     if (parts != few)
         PyMem_RawFree(parts);
     return status;
@@ -428,8 +428,8 @@ crew_await(struct crew *crew, double seconds, struct transport_error *error)
 {
     if (crew->arrived)
         return TRANSPORT_OK;
-    int status = crew->transport->wait(crew->mailbox, seconds, &crew->message,
-                                       error);
+    int status =
+        crew->transport->wait(crew->mailbox, seconds, &crew->message, error);
     crew->arrived = status == TRANSPORT_OK;
     return status;
 }
@@ -464,8 +464,8 @@ int
 crew_receive_small(struct crew *crew, struct letter *letter)
 {
     const struct transport_message *message = &crew->message;
-    *letter = (struct letter){.source = message->source,
-                              .verb = message->verb};
+    *letter =
+        (struct letter){.source = message->source, .verb = message->verb};
     if (!is_small(message) || message->count == 0
         || message->parts[0].base == NULL
         || header_unpack(&letter->header, message->parts[0].base,

@@ -96,9 +96,9 @@ void crew_settle(struct crew *crew, PyObject *future, PyObject *value,
 /* What workers know, or are to be sent, as the function: it is looked for
    among the callables, or pickled.  header: of messages that go ahead.
    Borrowed; NULL: exception set. */
-struct callable *crew_hold(struct crew *crew, struct codec *codec,
-                           PyObject *function, const struct header *header,
-                           uint64_t pool);
+struct callable *
+crew_hold(struct crew *crew, struct codec *codec, PyObject *function,
+          const struct header *header, uint64_t pool);
 /* Sends all workers what the codec found their __main__ to lack for what it
    dumped since. */
 int crew_send_bindings(struct crew *crew, struct codec *codec,
@@ -148,8 +148,8 @@ int64_t crew_coarse_clock(void);
 
 /* Waits until a message is there, at most seconds: crew->message, which the
    next crew_receive takes in. */
-int crew_await(struct crew *crew, double seconds,
-               struct transport_error *error);
+int
+crew_await(struct crew *crew, double seconds, struct transport_error *error);
 /* The same, the GIL free.  1: one is; 0: none. */
 int crew_wait(struct crew *crew, double seconds);
 /* Takes that message in, if that needs no Python: all of it is here, and it

@@ -161,9 +161,8 @@ has_room(const struct dispatch *dispatch, const struct line *line)
     const struct chunk *oldest = seats_oldest(dispatch->seats, worker);
     if (oldest == NULL || oldest->line != line)
         return 0;
-    uint64_t count = line->waiting.first
-                         ? line->waiting.first->header.count
-                         : schedule_size(line->schedule);
+    uint64_t count = line->waiting.first ? line->waiting.first->header.count
+                                         : schedule_size(line->schedule);
     return seats_held(dispatch->seats, worker)
            < schedule_depth(line->schedule, count);
 }
@@ -265,7 +264,8 @@ static int
 is_for_tree(const struct dispatch *dispatch, const struct chunk *chunk,
             int worker)
 {
-    return !dispatch->crew->released && seats_held(dispatch->seats, worker) == 0
+    return !dispatch->crew->released
+           && seats_held(dispatch->seats, worker) == 0
            && parcel_size(chunk->callable->parcel) > TREE_BYTES;
 }
 
@@ -471,8 +471,7 @@ send_again(struct dispatch *dispatch, const struct letter *letter,
 {
     int worker = letter->source - 1;
     const struct chunk *chunk = seats_oldest(dispatch->seats, worker);
-    while (chunk != NULL
-           && chunk->callable->number != letter->header.callable)
+    while (chunk != NULL && chunk->callable->number != letter->header.callable)
         chunk = chunk->next;
     if (chunk == NULL)
         return TRANSPORT_OK;

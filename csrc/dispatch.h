@@ -30,6 +30,8 @@ struct line_kind {
     int (*take)(struct line *line, struct chunk *chunk);
     /* It cannot go on: this exception (borrowed) is what comes of it. */
     void (*fail)(struct line *line, PyObject *exception);
+    /* Does this thread run code of the user's for it?  Needs the GIL. */
+    int (*is_inside)(const struct line *line);
     /* Lets go of one share in it; a chunk has one.  Needs the GIL. */
     void (*release)(struct line *line);
 };
@@ -38,32 +40,32 @@ struct line {
     const struct line_kind *kind;
     struct line *next;
     struct line *next_orphan;
-    struct schedule *schedule;      /* NULL: one task in a chunk, and one chunk
+    struct schedule *schedule; /* NULL: one task in a chunk, and one chunk
                                        at a worker */
-    struct chunks waiting;          /* to be given, lowest first */
-    int held;                       /* chunks that workers have, */
-    int holders;                    /* so many workers */
-    int untaken;                    /* answers, until they are taken in */
-    int last_answered;              /* a worker, or NOBODY */
-    uint64_t served;                /* nanoseconds of workers' time */
+    struct chunks waiting; /* to be given, lowest first */
+    int held; /* chunks that workers have, */
+    int holders; /* so many workers */
+    int untaken; /* answers, until they are taken in */
+    int last_answered; /* a worker, or NOBODY */
+    uint64_t served; /* nanoseconds of workers' time */
     /* what a worker is sent once before */
     uint64_t pool;
-    struct parcel *initializer;     /* NULL: none */
-    unsigned char *initialized;     /* [workers]: has been sent it */
+    struct parcel *initializer; /* NULL: none */
+    unsigned char *initialized; /* [workers]: has been sent it */
 };
 
 struct dispatch {
     struct crew *crew;
     struct seats *seats;
-    struct line *lines;             /* the first to come, first */
-    struct line *orphans;           /* of whom nobody wants anything any more,
+    struct line *lines; /* the first to come, first */
+    struct line *orphans; /* of whom nobody wants anything any more,
                                        each with a share; needs the GIL, and
                                        no helm */
-    struct chunks answered;         /* oldest first */
-    int64_t answered_since;         /* crew_clock, of the oldest */
+    struct chunks answered; /* oldest first */
+    int64_t answered_since; /* crew_clock, of the oldest */
 };
 
-struct dispatch *dispatch_new(struct crew *crew);   /* NULL: no memory */
+struct dispatch *dispatch_new(struct crew *crew); /* NULL: no memory */
 
 /* A chunk of the line, with a share in it that the caller took; it keeps the
    callable.  These need the GIL.  NULL: exception set. */
@@ -77,14 +79,13 @@ void dispatch_part(struct dispatch *dispatch, struct line *line);
 /* The line whose turn it is, and the worker to get its first waiting chunk,
    which where none waits is to be drawn first; but with only_waiting it is a
    line where one does.  NULL: none now. */
-struct line *dispatch_next(struct dispatch *dispatch, int only_waiting,
-                           int *worker);
+struct line *
+dispatch_next(struct dispatch *dispatch, int only_waiting, int *worker);
 /* Gives the worker the line's first waiting chunk. */
 int dispatch_give(struct dispatch *dispatch, struct line *line, int worker,
                   struct transport_error *error);
 /* Gives all that waits and can be given. */
-int
-dispatch_feed(struct dispatch *dispatch, struct transport_error *error);
+int dispatch_feed(struct dispatch *dispatch, struct transport_error *error);
 
 /* Waits for a message, at most seconds, and takes it in: an answer joins the
    answered.  DISPATCH_PYTHON: it has come, but crew_receive must take it in,
@@ -102,8 +103,8 @@ struct chunk *dispatch_lose(struct dispatch *dispatch, int worker);
 
 /* No task of the line from first upwards matters any more: tells the workers
    that hold such; those that wait are moved to dropped. */
-int dispatch_limit(struct dispatch *dispatch, struct line *line,
-                   uint64_t first, struct chunks *dropped,
-                   struct transport_error *error);
+int
+dispatch_limit(struct dispatch *dispatch, struct line *line, uint64_t first,
+               struct chunks *dropped, struct transport_error *error);
 
 #endif

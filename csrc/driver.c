@@ -22,13 +22,13 @@
 #define GIL_PATIENCE 4          /* times what the GIL cost last */
 #define AHEAD 12                /* times the same, of work for each worker */
 #define AHEAD_BYTES ((size_t)64 << 20)
-#define DRAWING 5000000         /* nanoseconds with the GIL, for others wait */
+#define DRAWING 5000000 /* nanoseconds with the GIL, for others wait */
 
-struct shift {                  /* a time at the helm */
+struct shift { /* a time at the helm */
     struct crew *crew;
-    PyThreadState *thread;      /* while the GIL is free */
-    int64_t gil_cost;           /* nanoseconds that it took to get it last */
-    int64_t gil_left;           /* when it was given up last */
+    PyThreadState *thread; /* while the GIL is free */
+    int64_t gil_cost; /* nanoseconds that it took to get it last */
+    int64_t gil_left; /* when it was given up last */
     struct transport_error error;
 };
 
@@ -73,7 +73,7 @@ draw_ahead(const struct shift *shift)
             continue;
         }
         status = line->kind->draw(line);
-        line = shift->crew->dispatch->lines;    /* they may have changed */
+        line = shift->crew->dispatch->lines; /* they may have changed */
     }
     return status;
 }
@@ -121,8 +121,7 @@ static int
 is_short_of_chunks(const struct shift *shift)
 {
     int worker;
-    const struct line *line =
-        dispatch_next(shift->crew->dispatch, 0, &worker);
+    const struct line *line = dispatch_next(shift->crew->dispatch, 0, &worker);
     return line != NULL && line->waiting.first == NULL;
 }
 

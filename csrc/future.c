@@ -62,8 +62,8 @@ future_settle(struct futures *futures, PyObject *future, PyObject *value,
         tell(future, value, is_failure);
         return 1;
     }
-    *told = (struct told){NULL, Py_NewRef(future), Py_NewRef(value),
-                          is_failure};
+    *told =
+        (struct told){NULL, Py_NewRef(future), Py_NewRef(value), is_failure};
     *futures->last = told;
     futures->last = &told->next;
     futures->left++;

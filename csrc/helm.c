@@ -9,7 +9,7 @@
 #ifdef __linux__
 #define WATCH_CLOCK CLOCK_MONOTONIC
 #else
-#define WATCH_CLOCK CLOCK_REALTIME  /* pthreads' own, where it has no other */
+#define WATCH_CLOCK CLOCK_REALTIME /* pthreads' own, where it has no other */
 #endif
 
 /* Waits with a time on WATCH_CLOCK. */
@@ -116,8 +116,7 @@ int
 helm_is_mine(struct helm *helm)
 {
     pthread_mutex_lock(&helm->lock);
-    int is_mine =
-        helm->is_held && pthread_equal(helm->holder, pthread_self());
+    int is_mine = helm->is_held && pthread_equal(helm->holder, pthread_self());
     pthread_mutex_unlock(&helm->lock);
     return is_mine;
 }
@@ -156,8 +155,7 @@ helm_watch_wait(struct helm *helm, struct helm_watch *watch, double seconds)
     pthread_mutex_lock(&helm->lock);
     int status = 0;
     while (!watch->is_woken && status == 0)
-        status =
-            pthread_cond_timedwait(&watch->changed, &helm->lock, &until);
+        status = pthread_cond_timedwait(&watch->changed, &helm->lock, &until);
     watch->is_woken = 0;
     pthread_mutex_unlock(&helm->lock);
 }

@@ -46,8 +46,8 @@ int helm_is_mine(struct helm *helm);
 int helm_watch_begin(struct helm *helm, struct helm_watch *watch,
                      const void *of, int would_drive);
 /* At most seconds. */
-void helm_watch_wait(struct helm *helm, struct helm_watch *watch,
-                     double seconds);
+void
+helm_watch_wait(struct helm *helm, struct helm_watch *watch, double seconds);
 void helm_watch_end(struct helm *helm, struct helm_watch *watch);
 /* It has come about; NULL: for all that watch. */
 void helm_notify(struct helm *helm, const void *of);

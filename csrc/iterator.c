@@ -58,8 +58,8 @@ has_come(void *iterator_)
 {
     struct iterator *iterator = iterator_;
     if (iterator->next == NULL && iterator->job != NULL)
-        iterator->next = results_take(job_results(iterator->job),
-                                      &iterator->is_failure);
+        iterator->next =
+            results_take(job_results(iterator->job), &iterator->is_failure);
     return iterator->next != NULL || iterator->job == NULL
            || job_is_over(iterator->job);
 }
@@ -78,8 +78,7 @@ wait(struct iterator *iterator, double seconds)
 static PyObject *
 end(struct iterator *iterator)
 {
-    PyObject *failure =
-        iterator->job ? job_failure(iterator->job) : NULL;
+    PyObject *failure = iterator->job ? job_failure(iterator->job) : NULL;
     if (failure != NULL)
         PyErr_SetRaisedException(Py_NewRef(failure));
     drop_job(iterator);

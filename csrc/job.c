@@ -25,18 +25,19 @@ struct job {
     PyObject *callback, *receiver;  /* or NULL */
     struct results *results;
     PyObject *failure;              /* exception of the task `failed` */
-    uint64_t failed;                /* lowest failed task; UINT64_MAX: none */
+    uint64_t failed; /* lowest failed task; UINT64_MAX: none */
     uint64_t number;
-    uint64_t window;                /* tasks drawn and not taken; 0: any */
-    uint32_t flags;                 /* of its chunks */
-    int copy;                       /* tasks' buffers may change when the next
+    uint64_t window; /* tasks drawn and not taken; 0: any */
+    uint32_t flags; /* of its chunks */
+    int copy; /* tasks' buffers may change when the next
                                        task is drawn */
-    int is_calm;                    /* to draw runs none of the user's code */
-    unsigned long owner;            /* thread that waits; 0: none does */
-    struct chunks answers;          /* that the owner has to take in */
+    int is_calm; /* to draw runs none of the user's code */
+    unsigned long owner; /* thread that waits; 0: none does */
+    struct chunks answers; /* that the owner has to take in */
     int wants_owner;
-    int needs_driver;               /* to draw */
-    unsigned long drawer;           /* thread that draws now, or 0 */
+    int needs_driver; /* to draw */
+    unsigned long drawer; /* thread that draws now, or 0 */
+    unsigned long caller; /* thread that calls back now, or 0 */
     int is_over;
 };
 
@@ -56,8 +57,7 @@ is_owner(const struct job *job)
     unsigned long here = PyThread_get_thread_ident();
     if (job->owner != 0)
         return job->owner == here;
-    return !driver->started || driver->may_not_drive
-           || driver->thread == here;
+    return !driver->started || driver->may_not_drive || driver->thread == here;
 }
 
 static void
@@ -242,7 +242,7 @@ job_abandon(struct job *job, PyObject *exception)
         if (exception != NULL)
             settle(job, 0, Py_NewRef(exception));
         if (limit(job, 0) < 0)
-            PyErr_Clear();      /* the first exception is the one to raise */
+            PyErr_Clear(); /* the first exception is the one to raise */
         end(job, exception ? exception : Py_None, exception != NULL);
     }
     PyErr_SetRaisedException(raised);
@@ -351,8 +351,7 @@ draw_rows(struct job *job, struct parcel *parcel, uint64_t count,
     uint64_t left = rows_count(job->rows) - first;
     *drawn = count < left ? count : left;
     while (*drawn > 1
-           && schedule_is_full(schedule, *drawn / 2 * rows_size(job->rows),
-                               0))
+           && schedule_is_full(schedule, *drawn / 2 * rows_size(job->rows), 0))
         *drawn /= 2;
     if (left <= count && *drawn == left)
         schedule_exhausted(schedule);
@@ -445,9 +444,11 @@ call_back(struct job *job, PyObject *result, uint64_t index)
     if (job->callback == NULL)
         return 0;
     PyObject *callback = Py_NewRef(job->callback);
+    job->caller = PyThread_get_thread_ident();
     crew_leave_helm(job->crew);
     PyObject *done = PyObject_CallOneArg(callback, result);
     crew_take_helm(job->crew);
+    job->caller = 0;
     Py_DECREF(callback);
     if (done == NULL)
         return settle_raised(job, index, "the callback for");
@@ -624,8 +625,16 @@ job_go_on(struct job *job)
     return status;
 }
 
-static const struct line_kind bulk = {can_draw, draw, take, fail_line,
-                                      release_line};
+static int
+is_inside(const struct line *line)
+{
+    const struct job *job = (const struct job *)line;
+    unsigned long here = PyThread_get_thread_ident();
+    return job->drawer == here || job->caller == here;
+}
+
+static const struct line_kind bulk = {can_draw,  draw,      take,
+                                      fail_line, is_inside, release_line};
 
 /* ---- the beginning ---------------------------------------------------- */
 
@@ -634,8 +643,8 @@ static int
 hold_callable(struct job *job, PyObject *function)
 {
     struct header header = {.job = job->number, .flags = job->flags};
-    job->callable = crew_hold(job->crew, job->codec, function, &header,
-                              job->line.pool);
+    job->callable =
+        crew_hold(job->crew, job->codec, function, &header, job->line.pool);
     if (job->callable == NULL)
         return -1;
     callable_keep(job->callable);
@@ -660,7 +669,7 @@ count_tasks(const struct job *job, PyObject *tasks)
         Py_ssize_t size = PyObject_Size(tasks);
         if (size >= 0)
             return (uint64_t)size;
-        PyErr_Clear();          /* a range of more than there can be */
+        PyErr_Clear(); /* a range of more than there can be */
     }
     return SCHEDULE_UNKNOWN;
 }
@@ -784,10 +793,4 @@ PyObject *
 job_failure(const struct job *job)
 {
     return job->failure;
-}
-
-int
-job_is_drawn_here(const struct job *job)
-{
-    return job->drawer == PyThread_get_thread_ident();
 }

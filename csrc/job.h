@@ -40,8 +40,6 @@ int job_wants_owner(const struct job *job);
 struct results *job_results(const struct job *job);
 /* What failed, borrowed, or NULL. */
 PyObject *job_failure(const struct job *job);
-/* Does this thread wait for itself, from within the tasks' iterator? */
-int job_is_drawn_here(const struct job *job);
 
 /* Takes in the answers that wait for this thread.  -1: exception set. */
 int job_go_on(struct job *job);

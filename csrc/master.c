@@ -39,8 +39,7 @@ static void
 lose_answer(struct crew *crew, const struct letter *letter)
 {
     PyObject *exception = PyErr_GetRaisedException();
-    struct chunk *chunk =
-        dispatch_lose(crew->dispatch, letter->source - 1);
+    struct chunk *chunk = dispatch_lose(crew->dispatch, letter->source - 1);
     if (chunk != NULL) {
         chunk->line->kind->fail(chunk->line, exception);
         chunk_free(chunk);
@@ -222,7 +221,8 @@ watch(struct crew *crew, const struct master_wait *wait, int64_t deadline)
     int would_drive = !is_driver_needed(crew);
     double seconds =
         fmin(time_left(deadline), would_drive ? HUGE_VAL : DRIVER_SECONDS);
-    if (helm_watch_begin(&crew->helm, &watch, wait->watched, would_drive) < 0) {
+    if (helm_watch_begin(&crew->helm, &watch, wait->watched, would_drive)
+        < 0) {
         PyErr_SetString(PyExc_OSError, "no lock can be made");
         return -1;
     }

@@ -44,8 +44,7 @@ PyObject *master_map(struct crew *crew, const struct job_request *request);
 struct job *master_begin(struct crew *crew, const struct job_request *request);
 /* All that is unfinished of the pool fails with the exception (borrowed).  At
    the helm. */
-void
-master_abandon(struct crew *crew, uint64_t pool, PyObject *exception);
+void master_abandon(struct crew *crew, uint64_t pool, PyObject *exception);
 /* Sends what can be sent at once, and takes answers to where they wait, but
    runs none of the user's code.  At the helm. */
 void master_move(struct crew *crew);

@@ -275,6 +275,17 @@ mark_closed(struct pool *pool)
     pool->crew->open_pools--;
 }
 
+/* From a callback or the tasks' iterator of one of its own jobs? */
+static int
+is_inside(const struct pool *pool)
+{
+    const struct line *line = pool->crew->dispatch->lines;
+    while (line != NULL
+           && (line->pool != pool->number || !line->kind->is_inside(line)))
+        line = line->next;
+    return line != NULL;
+}
+
 /* Waits for what is unfinished, at most seconds, and tells the workers.  1: so
    it is. */
 static int
@@ -287,6 +298,9 @@ join(struct pool *pool, double seconds)
                                .seconds = seconds};
     if (is_mpi_gone(crew))
         return 1;
+    if (is_inside(pool))
+        return refuse("a callback or the tasks' iterator waits for the job "
+                      "that runs it, and so for itself");
     int status = master_wait(crew, &wait);
     if (status <= 0)
         return status;
@@ -302,8 +316,7 @@ static int
 close_pool(struct pool *pool)
 {
     mark_closed(pool);
-    if (is_mpi_gone(pool->crew)
-        || (!pool->test_mode && has_unfinished(pool)))
+    if (is_mpi_gone(pool->crew) || (!pool->test_mode && has_unfinished(pool)))
         return 0;
     return join(pool, -1) < 0 ? -1 : 0;
 }
@@ -464,10 +477,9 @@ parse_map(PyObject *args, PyObject *kwargs, struct job_request *request)
                             "return_results", "chunksize", NULL};
     PyObject *chunksize = NULL;
     int want_results = 1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|Op$O:map", names,
-                                     &request->function, &request->tasks,
-                                     &request->callback, &want_results,
-                                     &chunksize)
+    if (!PyArg_ParseTupleAndKeywords(
+            args, kwargs, "OO|Op$O:map", names, &request->function,
+            &request->tasks, &request->callback, &want_results, &chunksize)
         || parse_callback(&request->callback, &chunksize) < 0
         || parse_chunksize(chunksize, &request->chunksize) < 0)
         return -1;
@@ -555,8 +567,7 @@ pool_begin(PyObject *self, PyObject *args)
         return NULL;
     struct job_request request = new_request(pool);
     if (!PyArg_ParseTuple(args, "OOOpO:_begin", &request.function,
-                          &request.tasks, &request.receiver, &star,
-                          &chunksize)
+                          &request.tasks, &request.receiver, &star, &chunksize)
         || parse_chunksize(chunksize, &request.chunksize) < 0
         || check_function(request.function) < 0
         || driver_start(pool->crew) < 0)

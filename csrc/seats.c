@@ -7,11 +7,11 @@
 struct seat {
     struct chunks chunks;
     int held;
-    int before, after;          /* while idle: its neighbours in the list */
+    int before, after; /* while idle: its neighbours in the list */
 };
 
 struct seats {
-    int first, last;            /* idle: longest, shortest */
+    int first, last; /* idle: longest, shortest */
     struct seat seats[];
 };
 

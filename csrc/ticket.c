@@ -58,9 +58,8 @@ static PyObject *
 ticket_wait(PyObject *self, PyObject *seconds)
 {
     struct ticket *ticket = (struct ticket *)self;
-    struct master_wait wait = {.watched = ticket,
-                               .of = ticket,
-                               .is_over = is_over};
+    struct master_wait wait = {
+        .watched = ticket, .of = ticket, .is_over = is_over};
     if (ticket->job != NULL)
         wait.watched = ticket->job;
     if (master_parse_seconds(seconds, &wait.seconds) < 0)

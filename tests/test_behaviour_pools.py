@@ -13,8 +13,8 @@ def test_misuse_is_a_clear_error(ranks):
 
 
 @RANKS
-def test_map_from_a_second_thread(ranks):
-    check("second_thread.py", ranks)
+def test_several_threads(ranks):
+    check("threads.py", ranks)
 
 
 @RANKS

@@ -43,8 +43,24 @@ def maps_global(x):
 
 def mapping(function):
     """Tasks from an iterator that calls the function."""
-    yield 1
-    yield function()
+    for task in range(4):
+        function()
+        yield task
+
+
+class UsesPool:
+    """Whoever pickles it calls the function."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __reduce__(self):
+        return int, (self.function(),)
+
+
+def wait_for(pool):
+    pool.close()
+    pool.join()
 
 
 pool = MPIPool()
@@ -79,29 +95,41 @@ case("a pool that is pickled and copied is itself")
 assert pickle.loads(pickle.dumps(pool)) is pool
 assert copy.deepcopy(sampler).pool is pool
 
-case("map inside a callback")
+case("map inside a callback, and inside the tasks' iterator")
 for call in (
-    lambda result: pool.map(square, [1]),
-    lambda result: MPIPool().map(square, [1]),
-    lambda result: pool.batched_map(square, [1]),
+    lambda *_: pool.map(square, [1, 2]),
+    lambda *_: MPIPool().map(square, [1, 2]),
+    lambda *_: pool.submit(square, 1).result(),
+    lambda *_: list(pool.imap(square, [1, 2])),
 ):
-    error = raised(pool.map, square, range(20), call)
-    assert type(error) is RuntimeError, repr(error)
-    check_works(pool)
-
-case("map inside the tasks' iterator")
-for chunksize in (1, 4):
-    tasks = mapping(lambda: pool.map(square, [1]))
-    error = raised(pool.map, square, tasks, chunksize=chunksize)
-    assert type(error) is RuntimeError, repr(error)
-    check_works(pool)
-
-case("close inside a callback, or an iterator")
-error = raised(pool.map, square, range(20), lambda result: pool.close())
-assert type(error) is RuntimeError, repr(error)
+    assert pool.map(square, range(20), call) == [x * x for x in range(20)]
+    for chunksize in (1, 4):
+        assert pool.map(square, mapping(call), chunksize=chunksize) == [0, 1, 4, 9]
 check_works(pool)
-error = raised(pool.map, square, mapping(pool.close))
-assert type(error) is RuntimeError, repr(error)
+
+case("a pool that is used by what it pickles")
+for call in (lambda: pool.map(square, [1]), lambda: pool.submit(square, 1)):
+    error = raised(pool.map, square, [UsesPool(call)])
+    assert type(error) is RuntimeError and "pickles" in str(error), repr(error)
+check_works(pool)
+
+case("close inside a callback, or an iterator: the map goes on")
+for use in (
+    lambda other: other.map(square, range(20), lambda result: other.close()),
+    lambda other: other.map(square, mapping(other.close)),
+):
+    other = MPIPool()
+    assert use(other)[:4] == [0, 1, 4, 9]
+    assert other.closed
+check_works(pool)
+
+case("join inside a callback, or an iterator: it would wait for itself")
+for use in (
+    lambda other: other.map(square, range(20), lambda result: wait_for(other)),
+    lambda other: other.map(square, mapping(lambda: wait_for(other))),
+):
+    error = raised(use, MPIPool())
+    assert type(error) is RuntimeError and "itself" in str(error), repr(error)
 check_works(pool)
 
 case("making and closing another pool inside a callback")
