@@ -218,18 +218,17 @@ dump_arguments(struct calls *calls, PyObject *args, PyObject *kwargs)
 }
 
 static struct chunk *
-new_chunk(struct calls *calls, PyObject *function, PyObject *args,
-          PyObject *kwargs)
+new_chunk(struct calls *calls, const struct call *call)
 {
     struct crew *crew = calls->crew;
     struct header header = {
         .job = ++crew->jobs,
         .count = 1,
         .pool = calls->line.pool,
-        .flags = calls->flags | (kwargs ? FLAG_CALL : FLAG_STAR),
+        .flags = calls->flags | (call->kwargs ? FLAG_CALL : FLAG_STAR),
     };
     struct callable *callable =
-        crew_hold(crew, calls->codec, function, &header, calls->line.pool);
+        crew_hold(crew, calls->codec, call->function, &header, calls->line.pool);
     if (callable == NULL)
         return NULL;
     struct chunk *chunk = chunk_new(&calls->line, callable);
@@ -239,7 +238,7 @@ new_chunk(struct calls *calls, PyObject *function, PyObject *args,
     header.callable = callable->number;
     header.slot = (uint32_t)callable->slot;
     chunk->header = header;
-    chunk->tasks = dump_arguments(calls, args, kwargs);
+    chunk->tasks = dump_arguments(calls, call->args, call->kwargs);
     if (chunk->tasks != NULL
         && crew_send_bindings(crew, calls->codec, &header) == 0)
         return chunk;
@@ -247,28 +246,40 @@ new_chunk(struct calls *calls, PyObject *function, PyObject *args,
     return NULL;
 }
 
-PyObject *
-calls_begin(struct calls *calls, PyObject *function, PyObject *args,
-            PyObject *kwargs, PyObject *receiver)
+static PyObject *
+issue_ticket(struct calls *calls, struct chunk *chunk, PyObject *receiver)
 {
-    struct chunk *chunk = new_chunk(calls, function, args, kwargs);
-    if (chunk == NULL)
-        return NULL;
     struct ticket *ticket = ticket_new(calls->crew);
-    if (ticket == NULL) {
-        chunk_free(chunk);
+    if (ticket == NULL)
         return NULL;
-    }
     ticket->chunk = chunk;
     ticket->receiver = Py_NewRef(receiver);
     chunk->ticket = (struct ticket *)Py_NewRef((PyObject *)ticket);
+    calls->crew->unfinished++;
     if (calls->out++ == 0) {
         Py_INCREF(calls->pool);
         dispatch_join(calls->crew->dispatch, &calls->line);
     }
-    calls->crew->unfinished++;
-    chunks_append(&calls->line.waiting, chunk);
     return (PyObject *)ticket;
+}
+
+PyObject *
+calls_begin(struct calls *calls, const struct call *call)
+{
+    struct chunk *chunk = new_chunk(calls, call);
+    if (chunk == NULL)
+        return NULL;
+    PyObject *ticket = issue_ticket(calls, chunk, call->receiver);
+    struct transport_error error;
+    if (ticket == NULL)
+        chunk_free(chunk);
+    /* Where the worker cannot be sent it, nobody can be sent anything. */
+    else if (call->worker == NOBODY
+             || dispatch_send(calls->crew->dispatch, chunk, call->worker,
+                              &error)
+                    != TRANSPORT_OK)
+        chunks_append(&calls->line.waiting, chunk);
+    return ticket;
 }
 
 PyObject *

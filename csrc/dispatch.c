@@ -347,10 +347,9 @@ set_patience(const struct dispatch *dispatch, struct chunk *chunk, int worker)
 }
 
 int
-dispatch_give(struct dispatch *dispatch, struct line *line, int worker,
+dispatch_send(struct dispatch *dispatch, struct chunk *chunk, int worker,
               struct transport_error *error)
 {
-    struct chunk *chunk = line->waiting.first;
     int rank = worker + 1;
     set_patience(dispatch, chunk, worker);
     int status = supply(dispatch, chunk, worker, error);
@@ -359,13 +358,23 @@ dispatch_give(struct dispatch *dispatch, struct line *line, int worker,
                            &chunk->header, chunk->tasks, error);
     if (status != TRANSPORT_OK)
         return status;
-    chunks_pop(&line->waiting);
     note_given(dispatch, chunk, worker);
     if (!(chunk->header.flags & FLAG_BACK)) {
         parcel_free(chunk->tasks);
         chunk->tasks = NULL;
     }
     return TRANSPORT_OK;
+}
+
+int
+dispatch_give(struct dispatch *dispatch, struct line *line, int worker,
+              struct transport_error *error)
+{
+    struct chunk *chunk = chunks_pop(&line->waiting);
+    int status = dispatch_send(dispatch, chunk, worker, error);
+    if (status != TRANSPORT_OK)
+        chunks_insert(&line->waiting, chunk);
+    return status;
 }
 
 int
@@ -376,6 +385,45 @@ dispatch_feed(struct dispatch *dispatch, struct transport_error *error)
     while (status == TRANSPORT_OK
            && (line = dispatch_next(dispatch, 1, &worker)) != NULL)
         status = dispatch_give(dispatch, line, worker, error);
+    return status;
+}
+
+/* The idle workers' ranks first, then the others'; returns how many are idle.
+   *ranks: NULL: out of memory. */
+static size_t
+list_ranks(const struct dispatch *dispatch, int **ranks)
+{
+    size_t workers = (size_t)dispatch->crew->workers, idle = 0, busy = 0;
+    int *list = *ranks = malloc(workers * sizeof *list);
+    for (size_t i = 0; list != NULL && i < workers; i++) {
+        if (seats_held(dispatch->seats, (int)i) == 0)
+            list[idle++] = (int)i + 1;
+        else
+            list[workers - ++busy] = (int)i + 1;
+    }
+    return idle;
+}
+
+int
+dispatch_broadcast(struct dispatch *dispatch, enum verb verb,
+                   const struct header *header, struct parcel *parcel,
+                   struct transport_error *error)
+{
+    struct crew *crew = dispatch->crew;
+    int *ranks, status = TRANSPORT_OK;
+    size_t idle = list_ranks(dispatch, &ranks), first = 0;
+    if (ranks == NULL) {
+        *error = (struct transport_error){"malloc", "out of memory"};
+        return TRANSPORT_FAILED;
+    }
+    if (idle > 1 && !crew->released && parcel_size(parcel) > TREE_BYTES) {
+        status = crew_post(crew, ranks, idle, verb, header, parcel, error);
+        first = idle;
+    }
+    for (size_t i = first;
+         i < (size_t)crew->workers && status == TRANSPORT_OK; i++)
+        status = crew_post(crew, &ranks[i], 1, verb, header, parcel, error);
+    free(ranks);
     return status;
 }
 

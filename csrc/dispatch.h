@@ -84,8 +84,17 @@ dispatch_next(struct dispatch *dispatch, int only_waiting, int *worker);
 /* Gives the worker the line's first waiting chunk. */
 int dispatch_give(struct dispatch *dispatch, struct line *line, int worker,
                   struct transport_error *error);
+/* Gives a worker a chunk that does not wait, behind what it holds, whatever
+   that is. */
+int dispatch_send(struct dispatch *dispatch, struct chunk *chunk, int worker,
+                  struct transport_error *error);
 /* Gives all that waits and can be given. */
 int dispatch_feed(struct dispatch *dispatch, struct transport_error *error);
+
+/* To all workers: along a tree to those that are idle, if it is large. */
+int dispatch_broadcast(struct dispatch *dispatch, enum verb verb,
+                       const struct header *header, struct parcel *parcel,
+                       struct transport_error *error);
 
 /* Waits for a message, at most seconds, and takes it in: an answer joins the
    answered.  DISPATCH_PYTHON: it has come, but crew_receive must take it in,

@@ -304,6 +304,44 @@ master_abandon(struct crew *crew, uint64_t pool, PyObject *exception)
     }
 }
 
+static struct parcel *
+dump_pair(struct codec *codec, PyObject *key, PyObject *value)
+{
+    struct parcel *parcel = parcel_new();
+    if (parcel != NULL && codec_dump(codec, parcel, key, 1) == 0
+        && codec_dump(codec, parcel, value, 0) == 0)
+        return parcel;
+    parcel_free(parcel);
+    return NULL;
+}
+
+static int
+broadcast_parcel(struct crew *crew, enum verb verb, uint32_t flags,
+                 struct parcel *parcel)
+{
+    struct transport_error error = {0};
+    struct header header = {.flags = flags};
+    int status = dispatch_broadcast(crew->dispatch, verb, &header, parcel,
+                                    &error);
+    crew_tidy(crew);
+    return status == TRANSPORT_OK ? 0 : errors_raise_transport(&error);
+}
+
+int
+master_broadcast(struct crew *crew, struct codec *codec, enum verb verb,
+                 uint32_t flags, PyObject *key, PyObject *value)
+{
+    struct header header = {.flags = flags};
+    int status = -1;
+    crew_take_helm(crew);
+    struct parcel *parcel = dump_pair(codec, key, value);
+    if (parcel != NULL && crew_send_bindings(crew, codec, &header) == 0)
+        status = broadcast_parcel(crew, verb, flags, parcel);
+    parcel_free(parcel);
+    crew_leave_helm(crew);
+    return status;
+}
+
 int
 master_touch(struct crew *crew)
 {

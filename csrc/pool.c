@@ -20,7 +20,9 @@
            def _begin(self, func, tasks, future, star, chunksize): ...
            def _iterate(self, func, tasks, star, unordered, chunksize,
                         window): ...              # a ResultIterator
-           def _call(self, func, args, kwargs, future): ...  # a Ticket
+           def _call(self, func, args, kwargs, future, rank): ... # a Ticket
+           def _share(self, key, value): ...
+           def _unshare(self, key): ...           # False: later
            def _waiting(self): ...      # futures that no worker has begun
            def _abandon(self, exception): ...
            def _join(self, timeout): ...          # True: all is over
@@ -627,30 +629,77 @@ open_calls(struct pool *pool)
     return pool->calls == NULL || driver_start(pool->crew) < 0 ? -1 : 0;
 }
 
+/* func, args, kwargs, future, and a rank or None. */
+static int
+parse_call(const struct pool *pool, PyObject *const *args, Py_ssize_t count,
+           struct call *call)
+{
+    if (count != 5 || !PyTuple_Check(args[1]) || !PyDict_Check(args[2]))
+        return refuse("_call takes func, a tuple, a dict, a future, a rank");
+    *call = (struct call){args[0], args[1], NULL, args[3], NOBODY};
+    if (PyDict_GET_SIZE(args[2]) > 0)
+        call->kwargs = args[2];
+    if (args[4] == Py_None)
+        return check_function(call->function);
+    long rank = PyLong_AsLong(args[4]);
+    if (rank < 1 || rank > pool->crew->workers)
+        return PyErr_Occurred() ? -1 : refuse("there is no such worker");
+    call->worker = (int)rank - 1;
+    return check_function(call->function);
+}
+
 static PyObject *
 pool_call(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     struct pool *pool = (struct pool *)self;
     struct crew *crew = pool->crew;
-    if (count != 4 || !PyTuple_Check(args[1]) || !PyDict_Check(args[2])) {
-        PyErr_SetString(PyExc_TypeError,
-                        "_call takes func, a tuple, a dict, a future");
-        return NULL;
-    }
-    if (check_master(pool) < 0 || check_function(args[0]) < 0
+    struct call call;
+    if (check_master(pool) < 0 || parse_call(pool, args, count, &call) < 0
         || (pool->calls == NULL && open_calls(pool) < 0))
         return NULL;
-    PyObject *kwargs = PyDict_GET_SIZE(args[2]) > 0 ? args[2] : NULL;
     int is_first = crew->unfinished == 0;
     crew_take_helm(crew);
-    PyObject *ticket =
-        calls_begin(pool->calls, args[0], args[1], kwargs, args[3]);
+    PyObject *ticket = calls_begin(pool->calls, &call);
     master_move(crew);
     crew->driver.driven = crew_clock();
     crew_leave_helm(crew);
     if (is_first)
         helm_notify(&crew->helm, crew);
     return ticket;
+}
+
+static PyObject *
+broadcast(struct pool *pool, enum verb verb, PyObject *key, PyObject *value)
+{
+    uint32_t flags = pool->use_dill ? FLAG_DILL : 0;
+    int status = master_broadcast(pool->crew, pool->codec, verb, flags, key,
+                                  value);
+    return status < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+static PyObject *
+pool_share(PyObject *self, PyObject *args)
+{
+    struct pool *pool = (struct pool *)self;
+    PyObject *key, *value;
+    if (check_master(pool) < 0
+        || !PyArg_ParseTuple(args, "OO:_share", &key, &value))
+        return NULL;
+    return broadcast(pool, VERB_SHARE, key, value);
+}
+
+/* Also when the pool is closed: others may be open. */
+static PyObject *
+pool_unshare(PyObject *self, PyObject *key)
+{
+    struct pool *pool = (struct pool *)self;
+    if (check_made(pool) < 0)
+        return NULL;
+    if (is_mpi_gone(pool->crew) || helm_is_mine(&pool->crew->helm))
+        Py_RETURN_FALSE;
+    PyObject *done = broadcast(pool, VERB_UNSHARE, key, Py_None);
+    Py_XDECREF(done);
+    return done == NULL ? NULL : Py_NewRef(Py_True);
 }
 
 static PyObject *
@@ -739,6 +788,8 @@ static PyMethodDef pool_methods[] = {
     {"_begin", pool_begin, METH_VARARGS, NULL},
     {"_iterate", pool_iterate, METH_VARARGS, NULL},
     {"_call", (PyCFunction)(void (*)(void))pool_call, METH_FASTCALL, NULL},
+    {"_share", pool_share, METH_VARARGS, NULL},
+    {"_unshare", pool_unshare, METH_O, NULL},
     {"_waiting", pool_waiting, METH_NOARGS, NULL},
     {"_abandon", pool_abandon, METH_O, NULL},
     {"_join", pool_join, METH_O, NULL},
