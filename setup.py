@@ -21,7 +21,7 @@ from build_backend import mpi_compilers  # noqa: E402
 ENGINE = "module pool master worker crew codec lots plain rows array parcel snapshot"
 ENGINE += " pages errors forked schedule spans protocol"
 TRANSPORT = "transport_mpi mailbox inbox outbox relay tree frame wire lanes lane"
-TRANSPORT += " segment pipe sleeper patience"
+TRANSPORT += " segment pipe alarm sleeper patience"
 
 WARNINGS = "-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes"
 VARIANT_PROBE = """#include <mpi.h>
