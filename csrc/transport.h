@@ -138,7 +138,8 @@ struct transport {
        It returns a message instead if one has come; then a later wait returns
        NOTHING, since it is only a wait which does so that uses interrupts up:
        all that came till then.  So NOTHING may come for no reason that is
-       left.  Ends nothing but wait; makes no call to MPI, and never blocks. */
+       left.  Ends nothing but wait, and not while that still drops parts of
+       the last message; makes no call to MPI, and never blocks. */
     void (*interrupt)(struct mailbox *mailbox);
     /* Receives part index of the last message into base; NULL: drops it.
        Blocks while the bytes come; a part that is there is copied. */

@@ -10,7 +10,7 @@ from . import errors
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
-    from typing import Any, Callable, Optional
+    from typing import Any, Callable, Iterable, Optional
 
 _log = logging.getLogger("ezmpi")
 
@@ -128,6 +128,12 @@ class CallbackFuture(PoolFuture):
     def set_exception(self, exception: Optional[BaseException]) -> None:
         _call_back(self._error_callback, exception)
         super().set_exception(exception)
+
+
+def wait(futures: Iterable[PoolFuture]) -> None:
+    """Wait for all of them, whatever comes of each."""
+    for future in futures:
+        future.exception()
 
 
 def _nothing(future: Any) -> None:
