@@ -227,8 +227,8 @@ new_chunk(struct calls *calls, const struct call *call)
         .pool = calls->line.pool,
         .flags = calls->flags | (call->kwargs ? FLAG_CALL : FLAG_STAR),
     };
-    struct callable *callable =
-        crew_hold(crew, calls->codec, call->function, &header, calls->line.pool);
+    struct callable *callable = crew_hold(crew, calls->codec, call->function,
+                                          &header, calls->line.pool);
     if (callable == NULL)
         return NULL;
     struct chunk *chunk = chunk_new(&calls->line, callable);

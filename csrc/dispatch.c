@@ -40,12 +40,15 @@ line_init(struct line *line, const struct line_kind *kind)
 }
 
 /* A new line counts as served as much as the one that was served least: it
-   gets its share from now on, and no more. */
+   gets its share from now on, and no more.  Where there was none, workers get
+   its chunks in their order: so a job does the same each time. */
 void
 dispatch_join(struct dispatch *dispatch, struct line *line)
 {
     struct line **link = &dispatch->lines;
     uint64_t least = dispatch->lines ? UINT64_MAX : 0;
+    if (dispatch->lines == NULL)
+        seats_sort_idle(dispatch->seats);
     for (; *link != NULL; link = &(*link)->next) {
         if ((*link)->served < least)
             least = (*link)->served;
@@ -420,8 +423,8 @@ dispatch_broadcast(struct dispatch *dispatch, enum verb verb,
         status = crew_post(crew, ranks, idle, verb, header, parcel, error);
         first = idle;
     }
-    for (size_t i = first;
-         i < (size_t)crew->workers && status == TRANSPORT_OK; i++)
+    for (size_t i = first; i < (size_t)crew->workers && status == TRANSPORT_OK;
+         i++)
         status = crew_post(crew, &ranks[i], 1, verb, header, parcel, error);
     free(ranks);
     return status;

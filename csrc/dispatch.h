@@ -47,6 +47,7 @@ struct line {
     int holders; /* so many workers */
     int untaken; /* answers, until they are taken in */
     int last_answered; /* a worker, or NOBODY */
+    int is_iterated;         /* its results are taken one by one */
     uint64_t served; /* nanoseconds of workers' time */
     /* what a worker is sent once before */
     uint64_t pool;

@@ -729,6 +729,7 @@ init(struct job *job, struct crew *crew, const struct job_request *request)
                          || request->results == RESULTS_UNWANTED);
     line_init(&job->line, &bulk);
     job->line.pool = request->pool_number;
+    job->line.is_iterated = (request->flags & FLAG_EACH) != 0;
     job->line.initializer = request->initializer;
     job->line.initialized = request->initialized;
     job->shares = 2;

@@ -291,11 +291,12 @@ master_parse_seconds(PyObject *object, double *seconds)
 
 /* From the first line again each time: what fails one may end others. */
 void
-master_abandon(struct crew *crew, uint64_t pool, PyObject *exception)
+master_abandon(struct crew *crew, uint64_t pool, int iterators,
+               PyObject *exception)
 {
     struct line *line = crew->dispatch->lines;
     while (line != NULL) {
-        if (line->pool != pool) {
+        if (line->pool != pool || (iterators && !line->is_iterated)) {
             line = line->next;
             continue;
         }
@@ -321,8 +322,8 @@ broadcast_parcel(struct crew *crew, enum verb verb, uint32_t flags,
 {
     struct transport_error error = {0};
     struct header header = {.flags = flags};
-    int status = dispatch_broadcast(crew->dispatch, verb, &header, parcel,
-                                    &error);
+    int status =
+        dispatch_broadcast(crew->dispatch, verb, &header, parcel, &error);
     crew_tidy(crew);
     return status == TRANSPORT_OK ? 0 : errors_raise_transport(&error);
 }

@@ -24,7 +24,7 @@
            def _share(self, key, value): ...
            def _unshare(self, key): ...           # False: later
            def _waiting(self): ...      # futures that no worker has begun
-           def _abandon(self, exception): ...
+           def _abandon(self, exception, iterators): ... # only those
            def _join(self, timeout): ...          # True: all is over
 
    ezmpi/pool.py adds what needs no speed.  Must not know the messages. */
@@ -672,8 +672,8 @@ static PyObject *
 broadcast(struct pool *pool, enum verb verb, PyObject *key, PyObject *value)
 {
     uint32_t flags = pool->use_dill ? FLAG_DILL : 0;
-    int status = master_broadcast(pool->crew, pool->codec, verb, flags, key,
-                                  value);
+    int status =
+        master_broadcast(pool->crew, pool->codec, verb, flags, key, value);
     return status < 0 ? NULL : Py_NewRef(Py_None);
 }
 
@@ -715,15 +715,18 @@ pool_waiting(PyObject *self, PyObject *Py_UNUSED(ignored))
 }
 
 static PyObject *
-pool_abandon(PyObject *self, PyObject *exception)
+pool_abandon(PyObject *self, PyObject *args)
 {
     struct pool *pool = (struct pool *)self;
-    if (check_made(pool) < 0)
+    PyObject *exception;
+    int iterators;
+    if (check_made(pool) < 0
+        || !PyArg_ParseTuple(args, "Op:_abandon", &exception, &iterators))
         return NULL;
     if (pool->number == 0 || is_mpi_gone(pool->crew))
         Py_RETURN_NONE;
     crew_take_helm(pool->crew);
-    master_abandon(pool->crew, pool->number, exception);
+    master_abandon(pool->crew, pool->number, iterators, exception);
     crew_leave_helm(pool->crew);
     Py_RETURN_NONE;
 }
@@ -791,7 +794,7 @@ static PyMethodDef pool_methods[] = {
     {"_share", pool_share, METH_VARARGS, NULL},
     {"_unshare", pool_unshare, METH_O, NULL},
     {"_waiting", pool_waiting, METH_NOARGS, NULL},
-    {"_abandon", pool_abandon, METH_O, NULL},
+    {"_abandon", pool_abandon, METH_VARARGS, NULL},
     {"_join", pool_join, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };

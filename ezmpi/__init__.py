@@ -25,17 +25,27 @@ from .errors import (
     TaskExit,
     TransportError,
 )
-from .pool import MPIPool
+from .pool import MPIPool, Pool
 
 __version__ = "1.0.0.dev0"
 
 __all__ = [
     "BrokenPoolError",
     "MPIPool",
+    "Pool",
     "PoolClosedError",
     "RemoteError",
     "RemoteTraceback",
     "TaskExit",
+    "TimeoutError",
     "TransportError",
     "__version__",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name == "TimeoutError":  # made when it is needed first
+        from . import errors
+
+        return errors.TimeoutError
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -29,7 +29,9 @@ _limits: List[Any] = []  # kept: they end with the object
 def check(threads: Union[int, str]) -> None:
     """Raise on the master what would go wrong on the workers."""
     if threads != "auto" and (isinstance(threads, (bool, str)) or int(threads) < 1):
-        raise ValueError(f'threads_per_worker must be at least 1 or "auto", not {threads!r}')
+        raise ValueError(
+            f'threads_per_worker must be at least 1 or "auto", not {threads!r}'
+        )
     try:
         import threadpoolctl  # noqa: F401
     except ImportError:

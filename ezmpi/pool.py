@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ._future import AsyncResult, PoolFuture
     from ._shared import Shared
 
-__all__ = ["MPIPool"]
+__all__ = ["MPIPool", "Pool"]
 
 _ENDING_SECONDS = 5.0  # what busy workers get to end with the master ...
 _INTERRUPTED_SECONDS = 2.0  # ... and when Ctrl-C ended it: somebody waits
@@ -325,7 +325,8 @@ class MPIPool(_ezmpi.MPIPool):
         """
         future = _new_future(callback, error_callback)
         future._ticket = self._call(func, tuple(args), dict(kwds or {}), future, None)
-        return _future().AsyncResult(future)
+        result: AsyncResult = _future().AsyncResult(future)
+        return result
 
     def map_async(
         self,
@@ -420,7 +421,8 @@ class MPIPool(_ezmpi.MPIPool):
     ) -> AsyncResult:
         future = _new_future(callback, error_callback)
         future._ticket = self._begin(func, iterable, future, star, chunksize)
-        return _future().AsyncResult(future)
+        result: AsyncResult = _future().AsyncResult(future)
+        return result
 
     def starmap(
         self,
@@ -463,7 +465,7 @@ class MPIPool(_ezmpi.MPIPool):
         iterable: Iterable[Any],
         chunksize: Optional[int] = None,
     ) -> Iterator[Any]:
-        """Call ``func(task)`` for every task, and give the results as they come, in order.
+        """Call ``func(task)`` for every task, and give the results in order as they come.
 
         Work begins at once. It is at most some thousand tasks ahead of what was taken,
         so that an iterable without end can be used.
@@ -638,7 +640,8 @@ class MPIPool(_ezmpi.MPIPool):
             return
         for future in self._waiting():
             future.cancel()
-        self._abandon(errors.TimeoutError("the pool was terminated before the result came"))
+        late = "the pool was terminated before the result came"
+        self._abandon(errors.TimeoutError(late), False)
         self.close()
 
     # --- concurrent.futures.Executor ---
@@ -673,7 +676,7 @@ class MPIPool(_ezmpi.MPIPool):
         >>> future.result(timeout=10)
         8
         """
-        future = _future().PoolFuture()
+        future: PoolFuture = _future().PoolFuture()
         future._ticket = self._call(fn, args, kwargs, future, None)
         return future
 
@@ -1019,6 +1022,75 @@ class MPIPool(_ezmpi.MPIPool):
         return _find_pool, (_process_token, id(self), self.size)
 
 
+class Pool(MPIPool):
+    """An `MPIPool` with the constructor of `multiprocessing.Pool`.
+
+    So that ``from multiprocessing import Pool`` becomes ``from ezmpi import Pool``, and
+    the script starts with mpiexec. As there, the end of a ``with`` block terminates it.
+
+    Parameters
+    ----------
+    processes : int, optional
+        Not used, with a warning if it is another number: the workers are the processes
+        that mpiexec started, but for rank 0.
+    initializer : callable, optional
+        Called once on each worker, before its first task of this pool.
+    initargs : tuple, optional
+        The arguments of `initializer`.
+    maxtasksperchild, context : optional
+        Not used, with a warning.
+
+    Raises
+    ------
+    ValueError
+        If `processes` is below 1, or there is only one MPI process.
+    Exception
+        As `MPIPool`.
+
+    Examples
+    --------
+    >>> from ezmpi import Pool
+    >>> with Pool() as pool:
+    ...     print(pool.map(abs, [-1, 2, -3]))
+    [1, 2, 3]
+    """
+
+    def __init__(
+        self,
+        processes: Optional[int] = None,
+        initializer: Optional[Callable[..., object]] = None,
+        initargs: Iterable[Any] = (),
+        maxtasksperchild: Optional[int] = None,
+        context: Any = None,
+    ) -> None:
+        if processes is not None and processes < 1:
+            raise ValueError("Number of processes must be at least 1")
+        super().__init__(initializer=initializer, initargs=initargs)
+        if processes is not None and processes != self.size:
+            _warn(f"processes={processes}: mpiexec started {self.size} workers")
+        if maxtasksperchild is not None:
+            _warn("maxtasksperchild: a worker is not replaced")
+        if context is not None:
+            _warn("context: the workers are MPI processes")
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        exception: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        if exception is None:
+            self.terminate()
+        else:
+            super().__exit__(kind, exception, traceback)
+
+
+def _warn(what: str) -> None:
+    import warnings
+
+    warnings.warn(f"ezmpi.Pool does not use {what}", UserWarning, stacklevel=3)
+
+
 @functools.lru_cache(maxsize=None)
 def _future() -> Any:
     # concurrent.futures takes long to import
@@ -1092,9 +1164,27 @@ def _watch_exit() -> None:
 
 
 def _hurry_if_interrupted() -> None:
-    # where Python leaves the exception that nobody caught
-    if isinstance(getattr(sys, "last_value", None), KeyboardInterrupt):
+    if isinstance(_uncaught(), KeyboardInterrupt):
         _mpi.set_ending(_INTERRUPTED_SECONDS, 130)
+
+
+def _uncaught() -> Optional[BaseException]:
+    """The exception that ended the script, where Python leaves it."""
+    return getattr(sys, "last_value", None)
+
+
+def finish() -> None:
+    """End what goes on in the background, at exit: wait for it, as concurrent.futures.
+
+    But not for what might never end, nor after an exception.
+    """
+    for pool in list(_pools.values()):
+        if pool.is_worker():
+            continue
+        if _uncaught() is not None:
+            pool.terminate()
+        pool._abandon(errors.TimeoutError("the script has ended"), True)
+        pool._join(None)
 
 
 def _exit_code(exception: BaseException) -> int:
