@@ -124,23 +124,27 @@ draw(struct line *line)
     return 0;
 }
 
-/* What waits or is held, one after the other: telling may change it. */
+/* A ticket of the line's in this queue, from the chunk on. */
+static struct ticket *
+find_ticket(const struct calls *calls, const struct chunk *chunk)
+{
+    while (chunk != NULL
+           && (chunk->line != &calls->line || chunk->ticket == NULL))
+        chunk = chunk->next;
+    return chunk != NULL ? chunk->ticket : NULL;
+}
+
+/* One that is out, wherever its chunk is. */
 static struct ticket *
 find_out(const struct calls *calls)
 {
-    const struct chunk *chunk = calls->line.waiting.first;
-    for (; chunk != NULL; chunk = chunk->next) {
-        if (chunk->ticket != NULL)
-            return chunk->ticket;
-    }
-    for (int worker = 0; worker < calls->crew->workers; worker++) {
-        chunk = seats_oldest(calls->crew->dispatch->seats, worker);
-        for (; chunk != NULL; chunk = chunk->next) {
-            if (chunk->line == &calls->line && chunk->ticket != NULL)
-                return chunk->ticket;
-        }
-    }
-    return NULL;
+    const struct dispatch *dispatch = calls->crew->dispatch;
+    struct ticket *ticket = find_ticket(calls, calls->line.waiting.first);
+    if (ticket == NULL)
+        ticket = find_ticket(calls, dispatch->answered.first);
+    for (int i = 0; ticket == NULL && i < calls->crew->workers; i++)
+        ticket = find_ticket(calls, seats_oldest(dispatch->seats, i));
+    return ticket;
 }
 
 void
@@ -150,10 +154,14 @@ calls_fail(struct calls *calls, PyObject *exception)
     struct chunk *chunk;
     calls->shares++;
     while ((ticket = find_out(calls)) != NULL) {
-        settle(calls, ticket, exception, 1);
+        if (ticket->chunk->is_cancelled)
+            call_is_over(calls, ticket);
+        else
+            settle(calls, ticket, exception, 1);
     }
     while ((chunk = chunks_pop(&calls->line.waiting)) != NULL)
         chunk_free(chunk);
+    dispatch_strip(calls->crew->dispatch, &calls->line);
     calls_free(calls);
 }
 
@@ -170,8 +178,15 @@ is_inside(const struct line *line)
     return 0;
 }
 
-static const struct line_kind single = {can_draw,  draw,      take,
-                                        fail_line, is_inside, release};
+static int
+is_stalled(struct line *line)
+{
+    (void)line;
+    return 0;
+}
+
+static const struct line_kind single = {
+    can_draw, draw, take, fail_line, is_stalled, is_inside, release};
 
 /* ---- the beginning ---------------------------------------------------- */
 

@@ -557,6 +557,22 @@ dispatch_receive(struct dispatch *dispatch, double seconds,
     return status;
 }
 
+void
+dispatch_strip(struct dispatch *dispatch, const struct line *line)
+{
+    for (int worker = 0; worker < dispatch->crew->workers; worker++) {
+        struct chunk *chunk = seats_oldest(dispatch->seats, worker);
+        for (; chunk != NULL; chunk = chunk->next) {
+            if (chunk->line != line)
+                continue;
+            parcel_free(chunk->tasks);
+            callable_free(chunk->callable);
+            chunk->tasks = NULL;
+            chunk->callable = NULL;
+        }
+    }
+}
+
 /* ---- limits ----------------------------------------------------------- */
 
 static uint64_t

@@ -30,9 +30,13 @@ struct line_kind {
     int (*take)(struct line *line, struct chunk *chunk);
     /* It cannot go on: this exception (borrowed) is what comes of it. */
     void (*fail)(struct line *line, PyObject *exception);
+    /* Nobody may take results for now: draws all that there is, where it is
+       known to end; else what is to be taken waits.  1: so it does.  Needs the
+       GIL. */
+    int (*is_stalled)(struct line *line);
     /* Does this thread run code of the user's for it?  Needs the GIL. */
     int (*is_inside)(const struct line *line);
-    /* Lets go of one share in it; a chunk has one.  Needs the GIL. */
+    /* A chunk of it is freed.  Needs the GIL. */
     void (*release)(struct line *line);
 };
 
@@ -68,8 +72,8 @@ struct dispatch {
 
 struct dispatch *dispatch_new(struct crew *crew); /* NULL: no memory */
 
-/* A chunk of the line, with a share in it that the caller took; it keeps the
-   callable.  These need the GIL.  NULL: exception set. */
+/* A chunk of the line, which is told when it is freed; it keeps the callable.
+   These need the GIL.  NULL: exception set. */
 struct chunk *chunk_new(struct line *line, struct callable *callable);
 void chunk_free(struct chunk *chunk);
 
@@ -107,6 +111,9 @@ int dispatch_receive(struct dispatch *dispatch, double seconds,
 int dispatch_accept(struct dispatch *dispatch, struct letter *letter,
                     struct transport_error *error);
 
+/* What workers hold of the line is of no use any more: frees all but what it
+   takes to know their answers.  Needs the GIL. */
+void dispatch_strip(struct dispatch *dispatch, const struct line *line);
 /* The worker's oldest chunk was answered for, but the answer is lost: takes it
    out.  NULL: it holds none. */
 struct chunk *dispatch_lose(struct dispatch *dispatch, int worker);

@@ -184,7 +184,18 @@ static int
 others_drive(const struct crew *crew)
 {
     int64_t since = crew_clock() - crew->driver.driven;
-    return crew->driver.needed == 0 && since < (int64_t)(1e9 * DOZE_SECONDS);
+    return since < (int64_t)(1e9 * DOZE_SECONDS);
+}
+
+/* Gets the helm, if it is this thread's turn: others drive as well as it does,
+   but for what only it may draw. */
+static int
+get_helm(struct crew *crew)
+{
+    if (crew->driver.needed == 0)
+        return !others_drive(crew) && helm_try(&crew->helm);
+    crew_want_helm(crew);
+    return 1;
 }
 
 /* The GIL is free.  Until there is something to be told, or the end. */
@@ -195,12 +206,12 @@ stand_by(struct shift *shift, struct helm_watch *watch)
     while (!crew->driver.stop && !futures_are_left(crew->futures)) {
         if (crew->unfinished == 0 || crew->driver.may_not_drive)
             helm_watch_wait(&crew->helm, watch, SLEEP_SECONDS);
-        else if (others_drive(crew) || !helm_try(&crew->helm))
-            helm_watch_wait(&crew->helm, watch, DOZE_SECONDS);
-        else {
+        else if (get_helm(crew)) {
             drive(shift);
             helm_leave(&crew->helm);
         }
+        else
+            helm_watch_wait(&crew->helm, watch, DOZE_SECONDS);
     }
 }
 

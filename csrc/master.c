@@ -265,6 +265,7 @@ master_wait(struct crew *crew, const struct master_wait *wait)
             status = drive(crew, wait, deadline);
             crew->driver.driven = crew_clock();
             crew_leave_helm(crew);
+            has_watched = 0;
         }
         else if (watch(crew, wait, deadline) < 0)
             return -1;

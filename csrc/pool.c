@@ -251,19 +251,25 @@ forget(struct pool *pool)
 
 /* Has it jobs or calls that are not over? */
 static int
-has_unfinished(void *pool_)
+has_unfinished(const struct pool *pool)
 {
-    const struct pool *pool = pool_;
     const struct line *line = pool->crew->dispatch->lines;
     while (line != NULL && line->pool != pool->number)
         line = line->next;
     return line != NULL;
 }
 
+/* But for what waits until somebody takes its results. */
 static int
-is_all_over(void *pool)
+is_all_over(void *pool_)
 {
-    return !has_unfinished(pool);
+    const struct pool *pool = pool_;
+    struct line *line = pool->crew->dispatch->lines;
+    for (; line != NULL; line = line->next) {
+        if (line->pool == pool->number && !line->kind->is_stalled(line))
+            return 0;
+    }
+    return 1;
 }
 
 /* Ends the use of the pool; the workers serve on for the next one. */
@@ -648,6 +654,19 @@ parse_call(const struct pool *pool, PyObject *const *args, Py_ssize_t count,
     return check_function(call->function);
 }
 
+/* What cannot be pickled is the call's failure, as with other pools. */
+static PyObject *
+begin_call(struct pool *pool, const struct call *call)
+{
+    PyObject *ticket = calls_begin(pool->calls, call);
+    if (ticket != NULL || !PyErr_ExceptionMatches(PyExc_Exception))
+        return ticket;
+    PyObject *exception = PyErr_GetRaisedException();
+    crew_settle(pool->crew, call->receiver, exception, 1);
+    Py_DECREF(exception);
+    return (PyObject *)ticket_new(pool->crew);
+}
+
 static PyObject *
 pool_call(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
@@ -659,7 +678,7 @@ pool_call(PyObject *self, PyObject *const *args, Py_ssize_t count)
         return NULL;
     int is_first = crew->unfinished == 0;
     crew_take_helm(crew);
-    PyObject *ticket = calls_begin(pool->calls, &call);
+    PyObject *ticket = begin_call(pool, &call);
     master_move(crew);
     crew->driver.driven = crew_clock();
     crew_leave_helm(crew);

@@ -599,6 +599,15 @@ apply(const struct chunk *chunk, PyObject *task)
     return result;
 }
 
+/* The account of a task that the master could not pickle.  Steals it. */
+static int
+pass_on(struct codec *codec, struct parcel *results, PyObject *account)
+{
+    int status = codec_dump_failure(codec, results, account);
+    Py_DECREF(account);
+    return status;
+}
+
 /* Calls one task; its result is dumped at once, as it was when returned.
    -1: it raised, or could not be loaded or dumped. */
 static int
@@ -606,9 +615,13 @@ call(struct codec *codec, struct chunk *chunk, struct reader *reader,
      struct parcel *results, int last)
 {
     chunk->doing = "unpickling task";
+    int is_failure =
+        chunk->header.flags & FLAG_EACH && codec_is_failure(reader);
     PyObject *task = codec_load(codec, reader);
     if (task == NULL)
         return -1;
+    if (is_failure)
+        return pass_on(codec, results, task);
     chunk->doing = "task";
     PyObject *result = apply(chunk, task);
     Py_DECREF(task);

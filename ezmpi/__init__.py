@@ -18,7 +18,6 @@ except ImportError as error:
     ) from None
 
 from .errors import (
-    BrokenPoolError,
     PoolClosedError,
     RemoteError,
     RemoteTraceback,
@@ -44,8 +43,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name == "TimeoutError":  # made when it is needed first
+    if name in ("BrokenPoolError", "TimeoutError"):  # made when it is needed first
         from . import errors
 
-        return errors.TimeoutError
+        return getattr(errors, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

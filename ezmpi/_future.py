@@ -71,7 +71,13 @@ class PoolFuture(concurrent.futures.Future):  # type: ignore[type-arg]
         CancelledError
             If the call was cancelled.
         """
-        return super().result(self._drive(timeout))
+        exception = self.exception(timeout)
+        if exception is None:
+            return self._result
+        try:
+            raise exception  # also one that is false
+        finally:  # what it refers to is no part of it
+            del self, exception
 
     def exception(self, timeout: Optional[float] = None) -> Optional[BaseException]:
         """Wait for the end of the call, and return what it raised.

@@ -22,7 +22,7 @@ from concurrent.futures import (  # noqa: F401
 )
 
 from . import _mpi
-from .pool import _WINDOW, MPIPool
+from .pool import MPIPool
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
@@ -298,9 +298,8 @@ class MPIPoolExecutor(Executor):
     ) -> Iterator[Any]:
         if buffersize is not None and buffersize < 1:
             raise ValueError("buffersize must be None or > 0")
-        results = self._pool._iterate(
-            fn, tasks, star, unordered, chunksize, buffersize or _WINDOW
-        )
+        window = buffersize or self._pool._window
+        results = self._pool._iterate(fn, tasks, star, unordered, chunksize, window)
         end = None if timeout is None else time.monotonic() + timeout
         return _until(results, end)
 
@@ -326,11 +325,9 @@ def _until(results: Any, end: Optional[float]) -> Iterator[Any]:
     try:
         while True:
             left = None if end is None else max(0.0, end - time.monotonic())
-            try:
-                result = results.next(left)
-            except StopIteration:
-                return
-            yield result
+            yield results.next(left)  # no name keeps it
+    except StopIteration:
+        return
     finally:
         results.close()
 

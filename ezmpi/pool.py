@@ -36,7 +36,7 @@ __all__ = ["MPIPool", "Pool"]
 _ENDING_SECONDS = 5.0  # what busy workers get to end with the master ...
 _INTERRUPTED_SECONDS = 2.0  # ... and when Ctrl-C ended it: somebody waits
 
-_WINDOW = 4096  # tasks that imap draws ahead of what was taken
+WINDOW = 1000  # tasks for each worker that imap draws ahead of what was taken
 
 # A pool that comes back to the process that made it is that pool again.
 _process_token = os.urandom(16).hex()
@@ -249,7 +249,7 @@ class MPIPool(_ezmpi.MPIPool):
         self,
         func: Callable[..., Any],
         args: Iterable[Any] = (),
-        kwds: Optional[Mapping[str, Any]] = None,
+        kwds: Mapping[str, Any] = {},  # noqa: B006
     ) -> Any:
         """Call ``func(*args, **kwds)`` on a worker, and wait for the result.
 
@@ -285,7 +285,7 @@ class MPIPool(_ezmpi.MPIPool):
         self,
         func: Callable[..., Any],
         args: Iterable[Any] = (),
-        kwds: Optional[Mapping[str, Any]] = None,
+        kwds: Mapping[str, Any] = {},  # noqa: B006
         callback: Optional[Callable[[Any], object]] = None,
         error_callback: Optional[Callable[[BaseException], object]] = None,
     ) -> AsyncResult:
@@ -324,7 +324,7 @@ class MPIPool(_ezmpi.MPIPool):
         8
         """
         future = _new_future(callback, error_callback)
-        future._ticket = self._call(func, tuple(args), dict(kwds or {}), future, None)
+        future._ticket = self._call(func, tuple(args), dict(kwds), future, None)
         result: AsyncResult = _future().AsyncResult(future)
         return result
 
@@ -502,7 +502,7 @@ class MPIPool(_ezmpi.MPIPool):
         >>> next(results), results.next(timeout=10)
         (1, 2)
         """
-        return self._iterate(func, iterable, False, False, chunksize, _WINDOW)
+        return self._iterate(func, iterable, False, False, chunksize, self._window)
 
     def imap_unordered(
         self,
@@ -536,7 +536,7 @@ class MPIPool(_ezmpi.MPIPool):
         >>> sorted(pool.imap_unordered(abs, [-1, 2, -3]))
         [1, 2, 3]
         """
-        return self._iterate(func, iterable, False, True, chunksize, _WINDOW)
+        return self._iterate(func, iterable, False, True, chunksize, self._window)
 
     def istarmap(
         self,
@@ -570,7 +570,7 @@ class MPIPool(_ezmpi.MPIPool):
         >>> list(pool.istarmap(pow, [(2, 3), (3, 2)]))
         [8, 9]
         """
-        return self._iterate(func, iterable, True, False, chunksize, _WINDOW)
+        return self._iterate(func, iterable, True, False, chunksize, self._window)
 
     def istarmap_unordered(
         self,
@@ -604,7 +604,7 @@ class MPIPool(_ezmpi.MPIPool):
         >>> sorted(pool.istarmap_unordered(pow, [(2, 3), (3, 2)]))
         [8, 9]
         """
-        return self._iterate(func, iterable, True, True, chunksize, _WINDOW)
+        return self._iterate(func, iterable, True, True, chunksize, self._window)
 
     def join(self) -> None:
         """Wait until all that was begun before `close` is done.
@@ -951,6 +951,10 @@ class MPIPool(_ezmpi.MPIPool):
     def _max_workers(self) -> int:  # where concurrent.futures keeps it
         return int(self.size)
 
+    @property
+    def _window(self) -> int:
+        return WINDOW * int(self.size)
+
     def __call__(
         self,
         worker: Callable[[Any], Any],
@@ -1002,6 +1006,8 @@ class MPIPool(_ezmpi.MPIPool):
         ...     same is pool
         True
         """
+        if self.closed and self.is_master():
+            raise errors.PoolClosedError("the pool is closed")
         return self
 
     def __exit__(
@@ -1065,6 +1071,10 @@ class Pool(MPIPool):
     ) -> None:
         if processes is not None and processes < 1:
             raise ValueError("Number of processes must be at least 1")
+        if maxtasksperchild is not None and (
+            not isinstance(maxtasksperchild, int) or maxtasksperchild <= 0
+        ):
+            raise ValueError("maxtasksperchild must be a positive int or None")
         super().__init__(initializer=initializer, initargs=initargs)
         if processes is not None and processes != self.size:
             _warn(f"processes={processes}: mpiexec started {self.size} workers")
@@ -1072,6 +1082,40 @@ class Pool(MPIPool):
             _warn("maxtasksperchild: a worker is not replaced")
         if context is not None:
             _warn("context: the workers are MPI processes")
+
+    def map(  # type: ignore[override]
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: Optional[int] = None,
+    ) -> Optional[List[Any]]:
+        """Call ``func(task)`` for every task: `MPIPool.map` with multiprocessing's names.
+
+        Parameters
+        ----------
+        func : callable
+            Takes one task.
+        iterable : iterable
+            The tasks.
+        chunksize : int, optional
+            As of `MPIPool.map`.
+
+        Returns
+        -------
+        list
+            The results in the order of the tasks.
+
+        Raises
+        ------
+        Exception
+            As `MPIPool.map`.
+
+        Examples
+        --------
+        >>> pool.map(func=abs, iterable=[-1, 2, -3])
+        [1, 2, 3]
+        """
+        return super().map(func, iterable, chunksize=chunksize)
 
     def __exit__(
         self,
