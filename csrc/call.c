@@ -134,17 +134,24 @@ find_ticket(const struct calls *calls, const struct chunk *chunk)
     return chunk != NULL ? chunk->ticket : NULL;
 }
 
-/* One that is out, wherever its chunk is. */
+/* One that is out and does not wait. */
 static struct ticket *
 find_out(const struct calls *calls)
 {
     const struct dispatch *dispatch = calls->crew->dispatch;
-    struct ticket *ticket = find_ticket(calls, calls->line.waiting.first);
-    if (ticket == NULL)
-        ticket = find_ticket(calls, dispatch->answered.first);
+    struct ticket *ticket = find_ticket(calls, dispatch->answered.first);
     for (int i = 0; ticket == NULL && i < calls->crew->workers; i++)
         ticket = find_ticket(calls, seats_oldest(dispatch->seats, i));
     return ticket;
+}
+
+static void
+fail_ticket(struct calls *calls, struct ticket *ticket, PyObject *exception)
+{
+    if (ticket->chunk->is_cancelled)
+        call_is_over(calls, ticket);
+    else
+        settle(calls, ticket, exception, 1);
 }
 
 void
@@ -153,14 +160,13 @@ calls_fail(struct calls *calls, PyObject *exception)
     struct ticket *ticket;
     struct chunk *chunk;
     calls->shares++;
-    while ((ticket = find_out(calls)) != NULL) {
-        if (ticket->chunk->is_cancelled)
-            call_is_over(calls, ticket);
-        else
-            settle(calls, ticket, exception, 1);
-    }
-    while ((chunk = chunks_pop(&calls->line.waiting)) != NULL)
+    while ((chunk = chunks_pop(&calls->line.waiting)) != NULL) {
+        if (chunk->ticket != NULL)
+            fail_ticket(calls, chunk->ticket, exception);
         chunk_free(chunk);
+    }
+    while ((ticket = find_out(calls)) != NULL)
+        fail_ticket(calls, ticket, exception);
     dispatch_strip(calls->crew->dispatch, &calls->line);
     calls_free(calls);
 }

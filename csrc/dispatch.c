@@ -522,7 +522,9 @@ send_again(struct dispatch *dispatch, const struct letter *letter,
 {
     int worker = letter->source - 1;
     const struct chunk *chunk = seats_oldest(dispatch->seats, worker);
-    while (chunk != NULL && chunk->callable->number != letter->header.callable)
+    while (chunk != NULL
+           && (chunk->callable == NULL
+               || chunk->header.callable != letter->header.callable))
         chunk = chunk->next;
     if (chunk == NULL)
         return TRANSPORT_OK;
