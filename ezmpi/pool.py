@@ -623,7 +623,7 @@ class MPIPool(_ezmpi.MPIPool):
         """
         if not self.closed:
             raise ValueError("the pool is not closed: call close or terminate first")
-        self._join(None)
+        self._join(None, True)
 
     def terminate(self) -> None:
         """Close the pool, and wait for nothing that was begun.
@@ -704,7 +704,7 @@ class MPIPool(_ezmpi.MPIPool):
                 future.cancel()
         self.close()
         if wait:
-            self._join(None)
+            self._join(None, True)
 
     # --- on every worker ---
 
@@ -1018,7 +1018,7 @@ class MPIPool(_ezmpi.MPIPool):
     ) -> None:
         if exception is None:
             self.close()
-            self._join(None)
+            self._join(None, False)
             return
         if self.is_master():
             _mpi.set_ending(_ENDING_SECONDS, _exit_code(exception))
@@ -1228,7 +1228,7 @@ def finish() -> None:
         if _uncaught() is not None:
             pool.terminate()
         pool._abandon(errors.TimeoutError("the script has ended"), True)
-        pool._join(None)
+        pool._join(None, False)
 
 
 def _exit_code(exception: BaseException) -> int:
