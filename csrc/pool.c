@@ -730,8 +730,9 @@ pool_call(PyObject *self, PyObject *const *args, Py_ssize_t count)
     if (check_master(pool) < 0 || parse_call(pool, args, count, &call) < 0
         || (pool->calls == NULL && open_calls(pool) < 0))
         return NULL;
-    int is_first = crew->unfinished == 0;
     crew_take_helm(crew);
+    /* The driver's thread may have gone to sleep, but not since. */
+    int is_first = crew->unfinished == 0;
     PyObject *ticket = begin_call(pool, &call);
     master_move(crew);
     crew->driver.driven = crew_clock();

@@ -12,17 +12,11 @@ import sys
 import pytest
 from launch import PATIENCE, PROGRAMS, check
 
-import ezmpi
-
 SECONDS = 120  # a check that hangs ends its program long before
 
 POOL, EXECUTOR = "conformance_pool.py", "conformance_executor.py"
 STANDARD = [(POOL, "multiprocessing"), (EXECUTOR, "concurrent.futures")]
 OURS = [(program, name) for program in (POOL, EXECUTOR) for name in ("ezmpi", "mpipool")]
-
-there = pytest.mark.skipif(
-    not hasattr(ezmpi, "Pool"), reason="this ezmpi has no asynchronous API yet"
-)
 
 
 @pytest.mark.parametrize("program, implementation", STANDARD)
@@ -34,7 +28,6 @@ def test_standard_library(program, implementation, tmp_path):
     assert code == 0 and output.endswith("\nok\n"), output
 
 
-@there
 @pytest.mark.parametrize("ranks", [2, 4])
 @pytest.mark.parametrize("program, implementation", OURS)
 def test_ours(program, implementation, ranks):
