@@ -124,23 +124,34 @@ draw(struct line *line)
     return 0;
 }
 
-/* What waits or is held, one after the other: telling may change it. */
+/* A ticket of the line's in this queue, from the chunk on. */
+static struct ticket *
+find_ticket(const struct calls *calls, const struct chunk *chunk)
+{
+    while (chunk != NULL
+           && (chunk->line != &calls->line || chunk->ticket == NULL))
+        chunk = chunk->next;
+    return chunk != NULL ? chunk->ticket : NULL;
+}
+
+/* One that is out and does not wait. */
 static struct ticket *
 find_out(const struct calls *calls)
 {
-    const struct chunk *chunk = calls->line.waiting.first;
-    for (; chunk != NULL; chunk = chunk->next) {
-        if (chunk->ticket != NULL)
-            return chunk->ticket;
-    }
-    for (int worker = 0; worker < calls->crew->workers; worker++) {
-        chunk = seats_oldest(calls->crew->dispatch->seats, worker);
-        for (; chunk != NULL; chunk = chunk->next) {
-            if (chunk->line == &calls->line && chunk->ticket != NULL)
-                return chunk->ticket;
-        }
-    }
-    return NULL;
+    const struct dispatch *dispatch = calls->crew->dispatch;
+    struct ticket *ticket = find_ticket(calls, dispatch->answered.first);
+    for (int i = 0; ticket == NULL && i < calls->crew->workers; i++)
+        ticket = find_ticket(calls, seats_oldest(dispatch->seats, i));
+    return ticket;
+}
+
+static void
+fail_ticket(struct calls *calls, struct ticket *ticket, PyObject *exception)
+{
+    if (ticket->chunk->is_cancelled)
+        call_is_over(calls, ticket);
+    else
+        settle(calls, ticket, exception, 1);
 }
 
 void
@@ -149,11 +160,14 @@ calls_fail(struct calls *calls, PyObject *exception)
     struct ticket *ticket;
     struct chunk *chunk;
     calls->shares++;
-    while ((ticket = find_out(calls)) != NULL) {
-        settle(calls, ticket, exception, 1);
-    }
-    while ((chunk = chunks_pop(&calls->line.waiting)) != NULL)
+    while ((chunk = chunks_pop(&calls->line.waiting)) != NULL) {
+        if (chunk->ticket != NULL)
+            fail_ticket(calls, chunk->ticket, exception);
         chunk_free(chunk);
+    }
+    while ((ticket = find_out(calls)) != NULL)
+        fail_ticket(calls, ticket, exception);
+    dispatch_strip(calls->crew->dispatch, &calls->line);
     calls_free(calls);
 }
 
@@ -170,8 +184,15 @@ is_inside(const struct line *line)
     return 0;
 }
 
-static const struct line_kind single = {can_draw,  draw,      take,
-                                        fail_line, is_inside, release};
+static int
+is_stalled(struct line *line)
+{
+    (void)line;
+    return 0;
+}
+
+static const struct line_kind single = {
+    can_draw, draw, take, fail_line, is_stalled, is_inside, release};
 
 /* ---- the beginning ---------------------------------------------------- */
 
@@ -218,18 +239,17 @@ dump_arguments(struct calls *calls, PyObject *args, PyObject *kwargs)
 }
 
 static struct chunk *
-new_chunk(struct calls *calls, PyObject *function, PyObject *args,
-          PyObject *kwargs)
+new_chunk(struct calls *calls, const struct call *call)
 {
     struct crew *crew = calls->crew;
     struct header header = {
         .job = ++crew->jobs,
         .count = 1,
         .pool = calls->line.pool,
-        .flags = calls->flags | (kwargs ? FLAG_CALL : FLAG_STAR),
+        .flags = calls->flags | (call->kwargs ? FLAG_CALL : FLAG_STAR),
     };
-    struct callable *callable =
-        crew_hold(crew, calls->codec, function, &header, calls->line.pool);
+    struct callable *callable = crew_hold(crew, calls->codec, call->function,
+                                          &header, calls->line.pool);
     if (callable == NULL)
         return NULL;
     struct chunk *chunk = chunk_new(&calls->line, callable);
@@ -239,7 +259,7 @@ new_chunk(struct calls *calls, PyObject *function, PyObject *args,
     header.callable = callable->number;
     header.slot = (uint32_t)callable->slot;
     chunk->header = header;
-    chunk->tasks = dump_arguments(calls, args, kwargs);
+    chunk->tasks = dump_arguments(calls, call->args, call->kwargs);
     if (chunk->tasks != NULL
         && crew_send_bindings(crew, calls->codec, &header) == 0)
         return chunk;
@@ -247,28 +267,40 @@ new_chunk(struct calls *calls, PyObject *function, PyObject *args,
     return NULL;
 }
 
-PyObject *
-calls_begin(struct calls *calls, PyObject *function, PyObject *args,
-            PyObject *kwargs, PyObject *receiver)
+static PyObject *
+issue_ticket(struct calls *calls, struct chunk *chunk, PyObject *receiver)
 {
-    struct chunk *chunk = new_chunk(calls, function, args, kwargs);
-    if (chunk == NULL)
-        return NULL;
     struct ticket *ticket = ticket_new(calls->crew);
-    if (ticket == NULL) {
-        chunk_free(chunk);
+    if (ticket == NULL)
         return NULL;
-    }
     ticket->chunk = chunk;
     ticket->receiver = Py_NewRef(receiver);
     chunk->ticket = (struct ticket *)Py_NewRef((PyObject *)ticket);
+    calls->crew->unfinished++;
     if (calls->out++ == 0) {
         Py_INCREF(calls->pool);
         dispatch_join(calls->crew->dispatch, &calls->line);
     }
-    calls->crew->unfinished++;
-    chunks_append(&calls->line.waiting, chunk);
     return (PyObject *)ticket;
+}
+
+PyObject *
+calls_begin(struct calls *calls, const struct call *call)
+{
+    struct chunk *chunk = new_chunk(calls, call);
+    if (chunk == NULL)
+        return NULL;
+    PyObject *ticket = issue_ticket(calls, chunk, call->receiver);
+    struct transport_error error;
+    if (ticket == NULL)
+        chunk_free(chunk);
+    /* Where the worker cannot be sent it, nobody can be sent anything. */
+    else if (call->worker == NOBODY
+             || dispatch_send(calls->crew->dispatch, chunk, call->worker,
+                              &error)
+                    != TRANSPORT_OK)
+        chunks_append(&calls->line.waiting, chunk);
+    return ticket;
 }
 
 PyObject *

@@ -25,10 +25,15 @@ struct calls_plan {
 struct calls *calls_new(struct crew *crew, const struct calls_plan *plan);
 void calls_free(struct calls *calls);   /* lets go; NULL is allowed */
 
-/* Begins a call.  receiver: the future to be told; kwargs: NULL or a dict.  A
-   new reference to a ticket; NULL: exception set. */
-PyObject *calls_begin(struct calls *calls, PyObject *function, PyObject *args,
-                      PyObject *kwargs, PyObject *receiver);
+struct call {
+    PyObject *function, *args;
+    PyObject *kwargs;               /* a dict, or NULL */
+    PyObject *receiver;             /* the future to be told */
+    int worker;                     /* this one, at once; or NOBODY: any */
+};
+
+/* Begins a call.  A new reference to a ticket; NULL: exception set. */
+PyObject *calls_begin(struct calls *calls, const struct call *call);
 /* The futures of calls that no worker was given, as a new list. */
 PyObject *calls_waiting(struct calls *calls);
 /* All that are out fail with this exception (borrowed). */

@@ -110,12 +110,18 @@ hurry(void *crew_)
 }
 
 void
+crew_want_helm(struct crew *crew)
+{
+    helm_take(&crew->helm, hurry, crew);
+}
+
+void
 crew_take_helm(struct crew *crew)
 {
     if (helm_try(&crew->helm))
         return;
     Py_BEGIN_ALLOW_THREADS
-    helm_take(&crew->helm, hurry, crew);
+    crew_want_helm(crew);
     Py_END_ALLOW_THREADS
 }
 

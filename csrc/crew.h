@@ -85,6 +85,8 @@ struct crew *crew_open(const struct transport *transport, int32_t handle);
 
 /* Waits for the helm, the GIL free. */
 void crew_take_helm(struct crew *crew);
+/* The same, where the GIL is free already. */
+void crew_want_helm(struct crew *crew);
 void crew_leave_helm(struct crew *crew);
 
 /* Tells a future its result: see future_settle. */

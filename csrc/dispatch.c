@@ -40,12 +40,15 @@ line_init(struct line *line, const struct line_kind *kind)
 }
 
 /* A new line counts as served as much as the one that was served least: it
-   gets its share from now on, and no more. */
+   gets its share from now on, and no more.  Where there was none, workers get
+   its chunks in their order: so a job does the same each time. */
 void
 dispatch_join(struct dispatch *dispatch, struct line *line)
 {
     struct line **link = &dispatch->lines;
     uint64_t least = dispatch->lines ? UINT64_MAX : 0;
+    if (dispatch->lines == NULL)
+        seats_sort_idle(dispatch->seats);
     for (; *link != NULL; link = &(*link)->next) {
         if ((*link)->served < least)
             least = (*link)->served;
@@ -347,10 +350,9 @@ set_patience(const struct dispatch *dispatch, struct chunk *chunk, int worker)
 }
 
 int
-dispatch_give(struct dispatch *dispatch, struct line *line, int worker,
+dispatch_send(struct dispatch *dispatch, struct chunk *chunk, int worker,
               struct transport_error *error)
 {
-    struct chunk *chunk = line->waiting.first;
     int rank = worker + 1;
     set_patience(dispatch, chunk, worker);
     int status = supply(dispatch, chunk, worker, error);
@@ -359,13 +361,23 @@ dispatch_give(struct dispatch *dispatch, struct line *line, int worker,
                            &chunk->header, chunk->tasks, error);
     if (status != TRANSPORT_OK)
         return status;
-    chunks_pop(&line->waiting);
     note_given(dispatch, chunk, worker);
     if (!(chunk->header.flags & FLAG_BACK)) {
         parcel_free(chunk->tasks);
         chunk->tasks = NULL;
     }
     return TRANSPORT_OK;
+}
+
+int
+dispatch_give(struct dispatch *dispatch, struct line *line, int worker,
+              struct transport_error *error)
+{
+    struct chunk *chunk = chunks_pop(&line->waiting);
+    int status = dispatch_send(dispatch, chunk, worker, error);
+    if (status != TRANSPORT_OK)
+        chunks_insert(&line->waiting, chunk);
+    return status;
 }
 
 int
@@ -376,6 +388,45 @@ dispatch_feed(struct dispatch *dispatch, struct transport_error *error)
     while (status == TRANSPORT_OK
            && (line = dispatch_next(dispatch, 1, &worker)) != NULL)
         status = dispatch_give(dispatch, line, worker, error);
+    return status;
+}
+
+/* The idle workers' ranks first, then the others'; returns how many are idle.
+   *ranks: NULL: out of memory. */
+static size_t
+list_ranks(const struct dispatch *dispatch, int **ranks)
+{
+    size_t workers = (size_t)dispatch->crew->workers, idle = 0, busy = 0;
+    int *list = *ranks = malloc(workers * sizeof *list);
+    for (size_t i = 0; list != NULL && i < workers; i++) {
+        if (seats_held(dispatch->seats, (int)i) == 0)
+            list[idle++] = (int)i + 1;
+        else
+            list[workers - ++busy] = (int)i + 1;
+    }
+    return idle;
+}
+
+int
+dispatch_broadcast(struct dispatch *dispatch, enum verb verb,
+                   const struct header *header, struct parcel *parcel,
+                   struct transport_error *error)
+{
+    struct crew *crew = dispatch->crew;
+    int *ranks, status = TRANSPORT_OK;
+    size_t idle = list_ranks(dispatch, &ranks), first = 0;
+    if (ranks == NULL) {
+        *error = (struct transport_error){"malloc", "out of memory"};
+        return TRANSPORT_FAILED;
+    }
+    if (idle > 1 && !crew->released && parcel_size(parcel) > TREE_BYTES) {
+        status = crew_post(crew, ranks, idle, verb, header, parcel, error);
+        first = idle;
+    }
+    for (size_t i = first; i < (size_t)crew->workers && status == TRANSPORT_OK;
+         i++)
+        status = crew_post(crew, &ranks[i], 1, verb, header, parcel, error);
+    free(ranks);
     return status;
 }
 
@@ -472,7 +523,9 @@ send_again(struct dispatch *dispatch, const struct letter *letter,
 {
     int worker = letter->source - 1;
     const struct chunk *chunk = seats_oldest(dispatch->seats, worker);
-    while (chunk != NULL && chunk->callable->number != letter->header.callable)
+    while (chunk != NULL
+           && (chunk->callable == NULL
+               || chunk->header.callable != letter->header.callable))
         chunk = chunk->next;
     if (chunk == NULL)
         return TRANSPORT_OK;
@@ -505,6 +558,22 @@ dispatch_receive(struct dispatch *dispatch, double seconds,
     /* What is of no use has no part of Python: it was small. */
     parcel_free(letter.parcel);
     return status;
+}
+
+void
+dispatch_strip(struct dispatch *dispatch, const struct line *line)
+{
+    for (int worker = 0; worker < dispatch->crew->workers; worker++) {
+        struct chunk *chunk = seats_oldest(dispatch->seats, worker);
+        for (; chunk != NULL; chunk = chunk->next) {
+            if (chunk->line != line)
+                continue;
+            parcel_free(chunk->tasks);
+            callable_free(chunk->callable);
+            chunk->tasks = NULL;
+            chunk->callable = NULL;
+        }
+    }
 }
 
 /* ---- limits ----------------------------------------------------------- */

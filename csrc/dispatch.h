@@ -30,9 +30,13 @@ struct line_kind {
     int (*take)(struct line *line, struct chunk *chunk);
     /* It cannot go on: this exception (borrowed) is what comes of it. */
     void (*fail)(struct line *line, PyObject *exception);
+    /* Nobody may take results for now: draws all that there is, where it is
+       known to end; else what is to be taken waits.  1: so it does.  Needs the
+       GIL. */
+    int (*is_stalled)(struct line *line);
     /* Does this thread run code of the user's for it?  Needs the GIL. */
     int (*is_inside)(const struct line *line);
-    /* Lets go of one share in it; a chunk has one.  Needs the GIL. */
+    /* A chunk of it is freed.  Needs the GIL. */
     void (*release)(struct line *line);
 };
 
@@ -47,6 +51,7 @@ struct line {
     int holders; /* so many workers */
     int untaken; /* answers, until they are taken in */
     int last_answered; /* a worker, or NOBODY */
+    int is_iterated;         /* its results are taken one by one */
     uint64_t served; /* nanoseconds of workers' time */
     /* what a worker is sent once before */
     uint64_t pool;
@@ -67,8 +72,8 @@ struct dispatch {
 
 struct dispatch *dispatch_new(struct crew *crew); /* NULL: no memory */
 
-/* A chunk of the line, with a share in it that the caller took; it keeps the
-   callable.  These need the GIL.  NULL: exception set. */
+/* A chunk of the line, which is told when it is freed; it keeps the callable.
+   These need the GIL.  NULL: exception set. */
 struct chunk *chunk_new(struct line *line, struct callable *callable);
 void chunk_free(struct chunk *chunk);
 
@@ -84,8 +89,17 @@ dispatch_next(struct dispatch *dispatch, int only_waiting, int *worker);
 /* Gives the worker the line's first waiting chunk. */
 int dispatch_give(struct dispatch *dispatch, struct line *line, int worker,
                   struct transport_error *error);
+/* Gives a worker a chunk that does not wait, behind what it holds, whatever
+   that is. */
+int dispatch_send(struct dispatch *dispatch, struct chunk *chunk, int worker,
+                  struct transport_error *error);
 /* Gives all that waits and can be given. */
 int dispatch_feed(struct dispatch *dispatch, struct transport_error *error);
+
+/* To all workers: along a tree to those that are idle, if it is large. */
+int dispatch_broadcast(struct dispatch *dispatch, enum verb verb,
+                       const struct header *header, struct parcel *parcel,
+                       struct transport_error *error);
 
 /* Waits for a message, at most seconds, and takes it in: an answer joins the
    answered.  DISPATCH_PYTHON: it has come, but crew_receive must take it in,
@@ -97,6 +111,9 @@ int dispatch_receive(struct dispatch *dispatch, double seconds,
 int dispatch_accept(struct dispatch *dispatch, struct letter *letter,
                     struct transport_error *error);
 
+/* What workers hold of the line is of no use any more: frees all but what it
+   takes to know their answers.  Needs the GIL. */
+void dispatch_strip(struct dispatch *dispatch, const struct line *line);
 /* The worker's oldest chunk was answered for, but the answer is lost: takes it
    out.  NULL: it holds none. */
 struct chunk *dispatch_lose(struct dispatch *dispatch, int worker);

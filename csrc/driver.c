@@ -19,8 +19,8 @@
 
 #define DOZE_SECONDS 1e-3       /* while others drive now and then */
 #define SLEEP_SECONDS 60.0      /* to be woken */
-#define GIL_PATIENCE 4          /* times what the GIL cost last */
-#define AHEAD 12                /* times the same, of work for each worker */
+#define GIL_PATIENCE 8 /* times what the GIL cost last */
+#define AHEAD 20 /* times the same, of work for each worker */
 #define AHEAD_BYTES ((size_t)64 << 20)
 #define DRAWING 5000000 /* nanoseconds with the GIL, for others wait */
 
@@ -184,7 +184,18 @@ static int
 others_drive(const struct crew *crew)
 {
     int64_t since = crew_clock() - crew->driver.driven;
-    return crew->driver.needed == 0 && since < (int64_t)(1e9 * DOZE_SECONDS);
+    return since < (int64_t)(1e9 * DOZE_SECONDS);
+}
+
+/* Gets the helm, if it is this thread's turn: others drive as well as it does,
+   but for what only it may draw. */
+static int
+get_helm(struct crew *crew)
+{
+    if (crew->driver.needed == 0)
+        return !others_drive(crew) && helm_try(&crew->helm);
+    crew_want_helm(crew);
+    return 1;
 }
 
 /* The GIL is free.  Until there is something to be told, or the end. */
@@ -195,12 +206,12 @@ stand_by(struct shift *shift, struct helm_watch *watch)
     while (!crew->driver.stop && !futures_are_left(crew->futures)) {
         if (crew->unfinished == 0 || crew->driver.may_not_drive)
             helm_watch_wait(&crew->helm, watch, SLEEP_SECONDS);
-        else if (others_drive(crew) || !helm_try(&crew->helm))
-            helm_watch_wait(&crew->helm, watch, DOZE_SECONDS);
-        else {
+        else if (get_helm(crew)) {
             drive(shift);
             helm_leave(&crew->helm);
         }
+        else
+            helm_watch_wait(&crew->helm, watch, DOZE_SECONDS);
     }
 }
 

@@ -74,14 +74,17 @@ wait(struct iterator *iterator, double seconds)
     return master_wait(iterator->crew, &wait);
 }
 
-/* At the end: NULL, and the exception that ended it, once. */
+/* At the end: NULL, and the exception that ended it, once; but each time where
+   the job was left. */
 static PyObject *
 end(struct iterator *iterator)
 {
-    PyObject *failure = iterator->job ? job_failure(iterator->job) : NULL;
+    struct job *job = iterator->job;
+    PyObject *failure = job ? job_failure(job) : NULL;
     if (failure != NULL)
         PyErr_SetRaisedException(Py_NewRef(failure));
-    drop_job(iterator);
+    if (failure == NULL || !job_is_left(job))
+        drop_job(iterator);
     return NULL;
 }
 

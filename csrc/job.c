@@ -15,7 +15,8 @@
 
 struct job {
     struct line line;               /* first: it is what dispatch knows */
-    size_t shares;
+    size_t users;                   /* shares in what it is made of */
+    size_t chunks;                  /* that name it */
     struct crew *crew;
     struct codec *codec;
     PyObject *pool;                 /* kept: the codec is its own */
@@ -38,7 +39,9 @@ struct job {
     int needs_driver; /* to draw */
     unsigned long drawer; /* thread that draws now, or 0 */
     unsigned long caller; /* thread that calls back now, or 0 */
+    int is_counted; /* it is known how many tasks there are */
     int is_over;
+    int is_left;                    /* before its end */
 };
 
 static struct job *
@@ -83,9 +86,10 @@ need_driver(struct job *job, int needed)
 /* ---- shares ----------------------------------------------------------- */
 
 static void
-job_free(struct job *job)
+clear(struct job *job)
 {
     schedule_free(job->line.schedule);
+    job->line.schedule = NULL; /* answers may still come */
     rows_close(job->rows);
     callable_free(job->callable);
     results_free(job->results);
@@ -94,20 +98,31 @@ job_free(struct job *job)
     Py_XDECREF(job->receiver);
     Py_XDECREF(job->failure);
     Py_XDECREF(job->pool);
-    PyMem_RawFree(job);
+}
+
+/* Chunks of a job that was left may stay with workers for long. */
+static void
+free_if_unused(struct job *job)
+{
+    if (job->users == 0 && job->chunks == 0)
+        PyMem_RawFree(job);
 }
 
 void
 job_release(struct job *job)
 {
-    if (--job->shares == 0)
-        job_free(job);
+    if (job->users == 1)
+        clear(job);
+    job->users--;
+    free_if_unused(job);
 }
 
 static void
 release_line(struct line *line)
 {
-    job_release(job_of(line));
+    struct job *job = job_of(line);
+    job->chunks--;
+    free_if_unused(job);
 }
 
 static struct chunk *
@@ -116,7 +131,7 @@ new_chunk(struct job *job)
     struct chunk *chunk = chunk_new(&job->line, job->callable);
     if (chunk == NULL)
         return NULL;
-    job->shares++;
+    job->chunks++;
     chunk->header = (struct header){
         .job = job->number,
         .callable = job->callable->number,
@@ -164,6 +179,8 @@ static void
 end(struct job *job, PyObject *value, int is_failure)
 {
     dispatch_part(job->crew->dispatch, &job->line);
+    if (job->line.held > 0)
+        dispatch_strip(job->crew->dispatch, &job->line);
     job->is_over = 1;
     need_driver(job, 0);
     job->crew->unfinished--;
@@ -239,6 +256,7 @@ job_abandon(struct job *job, PyObject *exception)
 {
     PyObject *raised = PyErr_GetRaisedException();
     if (!job->is_over) {
+        job->is_left = 1;
         if (exception != NULL)
             settle(job, 0, Py_NewRef(exception));
         if (limit(job, 0) < 0)
@@ -293,6 +311,18 @@ next_task(struct job *job)
     return task;
 }
 
+/* In place of a task that cannot be pickled: the worker sends it back as the
+   task's failure. */
+static int
+dump_failure(struct job *job, struct parcel *parcel)
+{
+    PyObject *account = errors_account(0, "pickling task");
+    int status =
+        account == NULL ? -1 : codec_dump_failure(job->codec, parcel, account);
+    Py_XDECREF(account);
+    return status;
+}
+
 /* Draws one task: 1; 0: there is none, or it failed. */
 static int
 draw_object(struct job *job, struct parcel *parcel, uint64_t index)
@@ -308,6 +338,9 @@ draw_object(struct job *job, struct parcel *parcel, uint64_t index)
     }
     int status = codec_dump(job->codec, parcel, task, job->copy);
     Py_DECREF(task);
+    if (status < 0 && job->flags & FLAG_EACH
+        && PyErr_ExceptionMatches(PyExc_Exception))
+        status = dump_failure(job, parcel);
     if (status < 0)
         return settle_raised(job, index, "pickling");
     return results_expect(job->results, 1) < 0 ? -1 : 1;
@@ -368,11 +401,25 @@ send_bindings(struct job *job)
     return crew_send_bindings(job->crew, job->codec, &header);
 }
 
+/* What nobody has taken yet stays within bounds: so many tasks may be
+   drawn. */
+static uint64_t
+window_left(const struct job *job)
+{
+    uint64_t end = results_taken(job->results) + job->window;
+    uint64_t drawn = schedule_drawn(job->line.schedule);
+    if (job->window == 0)
+        return UINT64_MAX;
+    return drawn < end ? end - drawn : 0;
+}
+
 static int
 fill(struct job *job, struct chunk *chunk)
 {
     struct schedule *schedule = job->line.schedule;
-    uint64_t count = schedule_size(schedule), drawn;
+    uint64_t count = schedule_size(schedule), most = window_left(job), drawn;
+    if (count > most)
+        count = most;
     chunk->header.first = schedule_drawn(schedule);
     if ((chunk->tasks = parcel_new()) == NULL)
         return -1;
@@ -386,40 +433,38 @@ fill(struct job *job, struct chunk *chunk)
 
 /* While the iterator ran the job may have been limited, or ended. */
 static int
+put_drawn(struct job *job, struct chunk *chunk)
+{
+    struct schedule *schedule = job->line.schedule;
+    uint64_t limited_to = schedule_limited_to(schedule);
+    uint64_t first = chunk->header.first, count = chunk->header.count;
+    if (job->is_over || count == 0 || first >= limited_to)
+        return 0;
+    schedule_draw(schedule, count);
+    if (count > limited_to - first)
+        chunk->header.count = limited_to - first;
+    chunks_insert(&job->line.waiting, chunk);
+    return 1;
+}
+
+static int
 draw(struct line *line)
 {
     struct job *job = job_of(line);
     struct chunk *chunk = new_chunk(job);
-    if (chunk == NULL)
-        return -1;
-    int status = fill(job, chunk);
-    uint64_t limited_to = schedule_limited_to(line->schedule);
-    uint64_t first = chunk->header.first, count = chunk->header.count;
-    if (status == 0 && count > 0 && first < limited_to) {
-        schedule_draw(line->schedule, count);
-        if (count > limited_to - first)
-            chunk->header.count = limited_to - first;
-        chunks_insert(&line->waiting, chunk);
-        if (!schedule_is_open(line->schedule))
-            need_driver(job, 0);
-        return 0;
-    }
+    int status = chunk == NULL ? -1 : 0;
+    job->users++;
+    if (status == 0)
+        status = fill(job, chunk);
     if (status < 0)
         status = fail_as_raised(job);
+    if (chunk != NULL && !put_drawn(job, chunk))
+        chunk_free(chunk);
     if (!schedule_is_open(line->schedule))
         need_driver(job, 0);
     end_if_done(job);
-    chunk_free(chunk);
+    job_release(job);
     return status;
-}
-
-/* What nobody has taken yet stays within bounds. */
-static int
-is_within_window(const struct job *job)
-{
-    return job->window == 0
-           || schedule_drawn(job->line.schedule)
-                  < results_taken(job->results) + job->window;
 }
 
 /* The owner of an iterator is to be asked: it may depend on its thread. */
@@ -428,7 +473,7 @@ can_draw(struct line *line)
 {
     struct job *job = job_of(line);
     if (job->drawer != 0 || !schedule_is_open(line->schedule)
-        || !is_within_window(job))
+        || window_left(job) == 0)
         return 0;
     if (job->is_calm || is_owner(job))
         return 1;
@@ -634,8 +679,18 @@ is_inside(const struct line *line)
     return job->drawer == here || job->caller == here;
 }
 
-static const struct line_kind bulk = {can_draw,  draw,      take,
-                                      fail_line, is_inside, release_line};
+static int
+is_stalled(struct line *line)
+{
+    struct job *job = job_of(line);
+    if (job->is_counted)
+        job->window = 0;
+    return window_left(job) == 0 && line->held == 0 && line->untaken == 0
+           && line->waiting.first == NULL;
+}
+
+static const struct line_kind bulk = {
+    can_draw, draw, take, fail_line, is_stalled, is_inside, release_line};
 
 /* ---- the beginning ---------------------------------------------------- */
 
@@ -716,6 +771,7 @@ open_schedule(struct job *job, PyObject *tasks, uint64_t chunksize)
         .total = count_tasks(job, tasks),
         .pace = job->callable->pace,
     };
+    job->is_counted = plan.total != SCHEDULE_UNKNOWN;
     job->line.schedule = schedule_new(&plan);
     if (job->line.schedule == NULL)
         return PyErr_NoMemory(), -1;
@@ -730,9 +786,10 @@ init(struct job *job, struct crew *crew, const struct job_request *request)
                          || request->results == RESULTS_UNWANTED);
     line_init(&job->line, &bulk);
     job->line.pool = request->pool_number;
+    job->line.is_iterated = (request->flags & FLAG_EACH) != 0;
     job->line.initializer = request->initializer;
     job->line.initialized = request->initialized;
-    job->shares = 2;
+    job->users = 2;
     job->crew = crew;
     job->codec = request->codec;
     job->pool = Py_NewRef(request->pool);
@@ -761,7 +818,8 @@ job_begin(struct crew *crew, const struct job_request *request)
         || open_tasks(job, request->tasks, job->owner == 0) < 0
         || hold_callable(job, request->function) < 0
         || open_schedule(job, request->tasks, request->chunksize) < 0) {
-        job_free(job);
+        clear(job);
+        PyMem_RawFree(job);
         return NULL;
     }
     dispatch_join(crew->dispatch, &job->line);
@@ -782,6 +840,12 @@ int
 job_wants_owner(const struct job *job)
 {
     return job->wants_owner;
+}
+
+int
+job_is_left(const struct job *job)
+{
+    return job->is_left;
 }
 
 struct results *

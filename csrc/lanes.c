@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "alarm.h"
 #include "lane.h"
 #include "link.h"
 
@@ -151,7 +152,7 @@ peer_has_mail(void *lanes_)
 }
 
 int
-lanes_sleep(struct lanes *lanes, double seconds)
+lanes_sleep(struct lanes *lanes, double seconds, struct alarm *alarm)
 {
     const struct neighbour *first;
 
@@ -163,12 +164,12 @@ lanes_sleep(struct lanes *lanes, double seconds)
     }
     first = &lanes->neighbours[0];
     if (lanes->wire->rank == 0) {
-        sleeper_sleep(segment_host(lanes->segment), seconds, host_has_mail,
-                      lanes);
+        alarm_sleep(alarm, segment_host(lanes->segment), seconds,
+                    host_has_mail, lanes);
     }
     else {
-        sleeper_sleep(segment_peer(lanes->segment, first->lane.peer), seconds,
-                      peer_has_mail, lanes);
+        alarm_sleep(alarm, segment_peer(lanes->segment, first->lane.peer),
+                    seconds, peer_has_mail, lanes);
     }
     return 1;
 }

@@ -27,7 +27,7 @@ int lanes_need_link(struct lanes *lanes, int source);
 int lanes_look(struct lanes *lanes, int source, struct wire_arrival *arrival);
 
 /* As wire_sleep. */
-int lanes_sleep(struct lanes *lanes, double seconds);
+int lanes_sleep(struct lanes *lanes, double seconds, struct alarm *alarm);
 
 /* A message with LANE_TAG has come over the link. */
 int lanes_heed(struct wire *wire, struct wire_arrival *arrival);

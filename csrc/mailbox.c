@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "alarm.h"
 #include "frame.h"
 #include "inbox.h"
 #include "outbox.h"
@@ -25,6 +26,7 @@ struct mailbox {
     struct inbox inbox;
     struct outbox outbox;
     double idle;                    /* seconds waited in vain so far */
+    struct alarm alarm;             /* for who waits */
 
     struct transport_farewell farewell;     /* bytes: our copy */
     int said;
@@ -267,16 +269,24 @@ receive(struct mailbox *mailbox)
 struct waiting {
     struct patience patience;       /* first: it is what is passed around */
     struct mailbox *mailbox;
+    struct alarm *alarm;            /* NULL: nobody interrupts */
 };
 
 /* A wake-up is for any message, so it is no help to who waits for one. */
 static void
 sleep_for_mail(struct patience *patience, double seconds)
 {
-    const struct mailbox *mailbox = ((struct waiting *)patience)->mailbox;
+    const struct waiting *waiting = (struct waiting *)patience;
+    const struct mailbox *mailbox = waiting->mailbox;
 
-    if (!inbox_is_open(&mailbox->inbox)
-        || !wire_sleep(mailbox->wire, seconds)) {
+    if (inbox_is_open(&mailbox->inbox)
+        && wire_sleep(mailbox->wire, seconds, waiting->alarm)) {
+        return;
+    }
+    if (waiting->alarm != NULL) {
+        alarm_sleep_alone(waiting->alarm, seconds);
+    }
+    else {
         patience_sleep(seconds);
     }
 }
@@ -288,7 +298,8 @@ await(struct mailbox *mailbox, double seconds)
     struct waiting waiting = {{.crowded = mailbox->wire->crowded,
                                .before = mailbox->idle,
                                .sleep = sleep_for_mail},
-                              mailbox};
+                              mailbox,
+                              &mailbox->alarm};
     struct patience *patience = &waiting.patience;
 
     for (;;) {
@@ -300,7 +311,7 @@ await(struct mailbox *mailbox, double seconds)
         if (outbox_progress(&mailbox->outbox, 0) < 0) {
             return TRANSPORT_FAILED;
         }
-        if (patience->waited >= seconds) {
+        if (alarm_hear(&mailbox->alarm) || patience->waited >= seconds) {
             mailbox->idle += patience->waited;
             return TRANSPORT_NOTHING;
         }
@@ -326,6 +337,12 @@ mailbox_wait(struct mailbox *mailbox, double seconds,
         *message = mailbox->inbox.message;
     }
     return report(mailbox, status, error);
+}
+
+void
+mailbox_interrupt(struct mailbox *mailbox)
+{
+    alarm_ring(&mailbox->alarm);
 }
 
 int

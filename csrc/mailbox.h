@@ -30,6 +30,7 @@ int mailbox_flush(struct mailbox *mailbox, double seconds,
 int
 mailbox_wait(struct mailbox *mailbox, double seconds,
              struct transport_message *message, struct transport_error *error);
+void mailbox_interrupt(struct mailbox *mailbox);
 int mailbox_take(struct mailbox *mailbox, size_t index, void *base,
                  struct transport_error *error);
 

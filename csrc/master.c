@@ -265,6 +265,7 @@ master_wait(struct crew *crew, const struct master_wait *wait)
             status = drive(crew, wait, deadline);
             crew->driver.driven = crew_clock();
             crew_leave_helm(crew);
+            has_watched = 0;
         }
         else if (watch(crew, wait, deadline) < 0)
             return -1;
@@ -291,17 +292,56 @@ master_parse_seconds(PyObject *object, double *seconds)
 
 /* From the first line again each time: what fails one may end others. */
 void
-master_abandon(struct crew *crew, uint64_t pool, PyObject *exception)
+master_abandon(struct crew *crew, uint64_t pool, int iterators,
+               PyObject *exception)
 {
     struct line *line = crew->dispatch->lines;
     while (line != NULL) {
-        if (line->pool != pool) {
+        if (line->pool != pool || (iterators && !line->is_iterated)) {
             line = line->next;
             continue;
         }
         line->kind->fail(line, exception);
         line = crew->dispatch->lines;
     }
+}
+
+static struct parcel *
+dump_pair(struct codec *codec, PyObject *key, PyObject *value)
+{
+    struct parcel *parcel = parcel_new();
+    if (parcel != NULL && codec_dump(codec, parcel, key, 1) == 0
+        && codec_dump(codec, parcel, value, 0) == 0)
+        return parcel;
+    parcel_free(parcel);
+    return NULL;
+}
+
+static int
+broadcast_parcel(struct crew *crew, enum verb verb, uint32_t flags,
+                 struct parcel *parcel)
+{
+    struct transport_error error = {0};
+    struct header header = {.flags = flags};
+    int status =
+        dispatch_broadcast(crew->dispatch, verb, &header, parcel, &error);
+    crew_tidy(crew);
+    return status == TRANSPORT_OK ? 0 : errors_raise_transport(&error);
+}
+
+int
+master_broadcast(struct crew *crew, struct codec *codec, enum verb verb,
+                 uint32_t flags, PyObject *key, PyObject *value)
+{
+    struct header header = {.flags = flags};
+    int status = -1;
+    crew_take_helm(crew);
+    struct parcel *parcel = dump_pair(codec, key, value);
+    if (parcel != NULL && crew_send_bindings(crew, codec, &header) == 0)
+        status = broadcast_parcel(crew, verb, flags, parcel);
+    parcel_free(parcel);
+    crew_leave_helm(crew);
+    return status;
 }
 
 int

@@ -42,9 +42,14 @@ int master_parse_seconds(PyObject *object, double *seconds);
 PyObject *master_map(struct crew *crew, const struct job_request *request);
 /* Begins one that goes on in the background; the caller has a share. */
 struct job *master_begin(struct crew *crew, const struct job_request *request);
-/* All that is unfinished of the pool fails with the exception (borrowed).  At
-   the helm. */
-void master_abandon(struct crew *crew, uint64_t pool, PyObject *exception);
+/* All that is unfinished of the pool fails with the exception (borrowed); or
+   only what is taken one by one.  At the helm. */
+void master_abandon(struct crew *crew, uint64_t pool, int iterators,
+                    PyObject *exception);
+/* Sends all workers a message of a key and a value (VERB_SHARE), whose large
+   buffers must not change until they have left.  -1: exception set. */
+int master_broadcast(struct crew *crew, struct codec *codec, enum verb verb,
+                     uint32_t flags, PyObject *key, PyObject *value);
 /* Sends what can be sent at once, and takes answers to where they wait, but
    runs none of the user's code.  At the helm. */
 void master_move(struct crew *crew);

@@ -20,10 +20,12 @@
            def _begin(self, func, tasks, future, star, chunksize): ...
            def _iterate(self, func, tasks, star, unordered, chunksize,
                         window): ...              # a ResultIterator
-           def _call(self, func, args, kwargs, future): ...  # a Ticket
+           def _call(self, func, args, kwargs, future, rank): ... # a Ticket
+           def _share(self, key, value): ...
+           def _unshare(self, key): ...           # False: later
            def _waiting(self): ...      # futures that no worker has begun
-           def _abandon(self, exception): ...
-           def _join(self, timeout): ...          # True: all is over
+           def _abandon(self, exception, iterators): ... # only those
+           def _join(self, timeout, workers): ... # True: all is over
 
    ezmpi/pool.py adds what needs no speed.  Must not know the messages. */
 
@@ -45,6 +47,8 @@
 #include "worker.h"
 
 #define FLUSH_SECONDS 0.5       /* what close spends on messages to leave */
+#define JOIN_SECONDS 0.01       /* between looks whether all is over */
+#define REST_SECONDS 1e-3       /* ... and whether workers have ended */
 
 struct pool {
     PyObject_HEAD
@@ -59,6 +63,7 @@ struct pool {
     int use_dill;
     int test_mode;
     int closed;
+    int is_terminated;
     int is_to_be_forgotten;     /* closed, and the workers were not told */
 };
 
@@ -249,19 +254,48 @@ forget(struct pool *pool)
 
 /* Has it jobs or calls that are not over? */
 static int
-has_unfinished(void *pool_)
+has_unfinished(const struct pool *pool)
 {
-    const struct pool *pool = pool_;
     const struct line *line = pool->crew->dispatch->lines;
     while (line != NULL && line->pool != pool->number)
         line = line->next;
     return line != NULL;
 }
 
+/* Does a worker run something of it, or will? */
 static int
-is_all_over(void *pool)
+is_at_workers(const struct pool *pool)
 {
-    return !has_unfinished(pool);
+    const struct crew *crew = pool->crew;
+    for (int worker = 0; worker < crew->workers; worker++) {
+        const struct chunk *chunk =
+            seats_oldest(crew->dispatch->seats, worker);
+        for (; chunk != NULL; chunk = chunk->next) {
+            if (chunk->header.pool == pool->number)
+                return 1;
+        }
+    }
+    return 0;
+}
+
+/* But for what waits until somebody takes its results. */
+static int
+is_all_over(const struct pool *pool)
+{
+    struct line *line = pool->crew->dispatch->lines;
+    for (; line != NULL; line = line->next) {
+        if (line->pool == pool->number && !line->kind->is_stalled(line))
+            return 0;
+    }
+    return 1;
+}
+
+/* And no worker runs anything of it, if that matters.  The helm is ours. */
+static int
+is_at_rest(const struct pool *pool, int workers_too)
+{
+    return is_all_over(pool)
+           && (!workers_too || pool->is_terminated || !is_at_workers(pool));
 }
 
 /* Ends the use of the pool; the workers serve on for the next one. */
@@ -286,28 +320,56 @@ is_inside(const struct pool *pool)
     return line != NULL;
 }
 
+static int
+has_no_lines(void *pool)
+{
+    return !has_unfinished(pool);
+}
+
+/* Drives for so long, or until the pool has nothing unfinished. */
+static int
+wait_a_while(struct pool *pool, double seconds)
+{
+    struct master_wait wait = {.watched = pool,
+                               .of = pool,
+                               .is_over = has_no_lines,
+                               .seconds = seconds};
+    int status = master_wait(pool->crew, &wait);
+    if (status <= 0 || seconds <= 0)
+        return status;
+    /* Workers run on, and nobody will say when they have ended. */
+    Py_BEGIN_ALLOW_THREADS
+    usleep((useconds_t)(1e6 * REST_SECONDS));
+    Py_END_ALLOW_THREADS
+    return PyErr_CheckSignals();
+}
+
 /* Waits for what is unfinished, at most seconds, and tells the workers.  1: so
    it is. */
 static int
-join(struct pool *pool, double seconds)
+join(struct pool *pool, double seconds, int workers_too)
 {
     struct crew *crew = pool->crew;
-    struct master_wait wait = {.watched = pool,
-                               .of = pool,
-                               .is_over = is_all_over,
-                               .seconds = seconds};
+    int64_t began = crew_clock();
+    int status = 0, is_over = 0;
     if (is_mpi_gone(crew))
         return 1;
     if (is_inside(pool))
         return refuse("a callback or the tasks' iterator waits for the job "
                       "that runs it, and so for itself");
-    int status = master_wait(crew, &wait);
-    if (status <= 0)
-        return status;
-    crew_take_helm(crew);
-    status = forget(pool);
-    crew_leave_helm(crew);
-    return status < 0 ? -1 : 1;
+    while (status >= 0) {
+        crew_take_helm(crew);
+        master_move(crew);
+        is_over = is_at_rest(pool, workers_too);
+        if (is_over)
+            status = forget(pool);
+        crew_leave_helm(crew);
+        double left = seconds - 1e-9 * (double)(crew_clock() - began);
+        if (is_over || (seconds >= 0 && left <= 0) || status < 0)
+            break;
+        status = wait_a_while(pool, JOIN_SECONDS);
+    }
+    return status < 0 ? -1 : is_over;
 }
 
 /* Where nothing is unfinished the workers are told at once; else by join, or
@@ -318,7 +380,7 @@ close_pool(struct pool *pool)
     mark_closed(pool);
     if (is_mpi_gone(pool->crew) || (!pool->test_mode && has_unfinished(pool)))
         return 0;
-    return join(pool, -1) < 0 ? -1 : 0;
+    return join(pool, -1, 0) < 0 ? -1 : 0;
 }
 
 /* Of a pool that may not have been closed.  While another thread has the helm
@@ -627,30 +689,91 @@ open_calls(struct pool *pool)
     return pool->calls == NULL || driver_start(pool->crew) < 0 ? -1 : 0;
 }
 
+/* func, args, kwargs, future, and a rank or None. */
+static int
+parse_call(const struct pool *pool, PyObject *const *args, Py_ssize_t count,
+           struct call *call)
+{
+    if (count != 5 || !PyTuple_Check(args[1]) || !PyDict_Check(args[2]))
+        return refuse("_call takes func, a tuple, a dict, a future, a rank");
+    *call = (struct call){args[0], args[1], NULL, args[3], NOBODY};
+    if (PyDict_GET_SIZE(args[2]) > 0)
+        call->kwargs = args[2];
+    if (args[4] == Py_None)
+        return check_function(call->function);
+    long rank = PyLong_AsLong(args[4]);
+    if (rank < 1 || rank > pool->crew->workers)
+        return PyErr_Occurred() ? -1 : refuse("there is no such worker");
+    call->worker = (int)rank - 1;
+    return check_function(call->function);
+}
+
+/* What cannot be pickled is the call's failure, as with other pools. */
+static PyObject *
+begin_call(struct pool *pool, const struct call *call)
+{
+    PyObject *ticket = calls_begin(pool->calls, call);
+    if (ticket != NULL || !PyErr_ExceptionMatches(PyExc_Exception))
+        return ticket;
+    PyObject *exception = PyErr_GetRaisedException();
+    crew_settle(pool->crew, call->receiver, exception, 1);
+    Py_DECREF(exception);
+    return (PyObject *)ticket_new(pool->crew);
+}
+
 static PyObject *
 pool_call(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     struct pool *pool = (struct pool *)self;
     struct crew *crew = pool->crew;
-    if (count != 4 || !PyTuple_Check(args[1]) || !PyDict_Check(args[2])) {
-        PyErr_SetString(PyExc_TypeError,
-                        "_call takes func, a tuple, a dict, a future");
-        return NULL;
-    }
-    if (check_master(pool) < 0 || check_function(args[0]) < 0
+    struct call call;
+    if (check_master(pool) < 0 || parse_call(pool, args, count, &call) < 0
         || (pool->calls == NULL && open_calls(pool) < 0))
         return NULL;
-    PyObject *kwargs = PyDict_GET_SIZE(args[2]) > 0 ? args[2] : NULL;
-    int is_first = crew->unfinished == 0;
     crew_take_helm(crew);
-    PyObject *ticket =
-        calls_begin(pool->calls, args[0], args[1], kwargs, args[3]);
+    /* The driver's thread may have gone to sleep, but not since. */
+    int is_first = crew->unfinished == 0;
+    PyObject *ticket = begin_call(pool, &call);
     master_move(crew);
     crew->driver.driven = crew_clock();
     crew_leave_helm(crew);
     if (is_first)
         helm_notify(&crew->helm, crew);
     return ticket;
+}
+
+static PyObject *
+broadcast(struct pool *pool, enum verb verb, PyObject *key, PyObject *value)
+{
+    uint32_t flags = pool->use_dill ? FLAG_DILL : 0;
+    int status =
+        master_broadcast(pool->crew, pool->codec, verb, flags, key, value);
+    return status < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+static PyObject *
+pool_share(PyObject *self, PyObject *args)
+{
+    struct pool *pool = (struct pool *)self;
+    PyObject *key, *value;
+    if (check_master(pool) < 0
+        || !PyArg_ParseTuple(args, "OO:_share", &key, &value))
+        return NULL;
+    return broadcast(pool, VERB_SHARE, key, value);
+}
+
+/* Also when the pool is closed: others may be open. */
+static PyObject *
+pool_unshare(PyObject *self, PyObject *key)
+{
+    struct pool *pool = (struct pool *)self;
+    if (check_made(pool) < 0)
+        return NULL;
+    if (is_mpi_gone(pool->crew) || helm_is_mine(&pool->crew->helm))
+        Py_RETURN_FALSE;
+    PyObject *done = broadcast(pool, VERB_UNSHARE, key, Py_None);
+    Py_XDECREF(done);
+    return done == NULL ? NULL : Py_NewRef(Py_True);
 }
 
 static PyObject *
@@ -666,29 +789,37 @@ pool_waiting(PyObject *self, PyObject *Py_UNUSED(ignored))
 }
 
 static PyObject *
-pool_abandon(PyObject *self, PyObject *exception)
+pool_abandon(PyObject *self, PyObject *args)
 {
     struct pool *pool = (struct pool *)self;
-    if (check_made(pool) < 0)
+    PyObject *exception;
+    int iterators;
+    if (check_made(pool) < 0
+        || !PyArg_ParseTuple(args, "Op:_abandon", &exception, &iterators))
         return NULL;
     if (pool->number == 0 || is_mpi_gone(pool->crew))
         Py_RETURN_NONE;
+    pool->is_terminated |= !iterators;
     crew_take_helm(pool->crew);
-    master_abandon(pool->crew, pool->number, exception);
+    master_abandon(pool->crew, pool->number, iterators, exception);
     crew_leave_helm(pool->crew);
     Py_RETURN_NONE;
 }
 
 static PyObject *
-pool_join(PyObject *self, PyObject *timeout)
+pool_join(PyObject *self, PyObject *args)
 {
     struct pool *pool = (struct pool *)self;
+    PyObject *timeout;
     double seconds;
-    if (check_made(pool) < 0 || master_parse_seconds(timeout, &seconds) < 0)
+    int workers_too;
+    if (check_made(pool) < 0
+        || !PyArg_ParseTuple(args, "Op:_join", &timeout, &workers_too)
+        || master_parse_seconds(timeout, &seconds) < 0)
         return NULL;
     if (pool->number == 0)
         Py_RETURN_TRUE;
-    int status = join(pool, seconds);
+    int status = join(pool, seconds, workers_too);
     return status < 0 ? NULL : PyBool_FromLong(status);
 }
 
@@ -739,9 +870,11 @@ static PyMethodDef pool_methods[] = {
     {"_begin", pool_begin, METH_VARARGS, NULL},
     {"_iterate", pool_iterate, METH_VARARGS, NULL},
     {"_call", (PyCFunction)(void (*)(void))pool_call, METH_FASTCALL, NULL},
+    {"_share", pool_share, METH_VARARGS, NULL},
+    {"_unshare", pool_unshare, METH_O, NULL},
     {"_waiting", pool_waiting, METH_NOARGS, NULL},
-    {"_abandon", pool_abandon, METH_O, NULL},
-    {"_join", pool_join, METH_O, NULL},
+    {"_abandon", pool_abandon, METH_VARARGS, NULL},
+    {"_join", pool_join, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

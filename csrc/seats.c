@@ -11,6 +11,7 @@ struct seat {
 };
 
 struct seats {
+    int workers;
     int first, last; /* idle: longest, shortest */
     struct seat seats[];
 };
@@ -49,12 +50,21 @@ seats_new(int workers)
         calloc(1, sizeof *seats + (size_t)workers * sizeof(struct seat));
     if (seats == NULL)
         return NULL;
-    seats->first = seats->last = NOBODY;
-    for (int worker = 0; worker < workers; worker++) {
+    seats->workers = workers;
+    for (int worker = 0; worker < workers; worker++)
         chunks_init(&seats->seats[worker].chunks);
-        join_idle(seats, worker);
-    }
+    seats_sort_idle(seats);
     return seats;
+}
+
+void
+seats_sort_idle(struct seats *seats)
+{
+    seats->first = seats->last = NOBODY;
+    for (int worker = 0; worker < seats->workers; worker++) {
+        if (seats->seats[worker].held == 0)
+            join_idle(seats, worker);
+    }
 }
 
 void

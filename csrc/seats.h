@@ -19,6 +19,8 @@ void seats_free(struct seats *seats);   /* NULL is allowed; not the chunks */
 
 /* The worker that has been idle longest; NOBODY: none is. */
 int seats_idle(const struct seats *seats);
+/* As if all that are idle had been so for equally long: by their numbers. */
+void seats_sort_idle(struct seats *seats);
 /* Lists the idle ones, at most so many, the longest idle first; returns how
    many. */
 size_t seats_list_idle(const struct seats *seats, int *workers, size_t most);

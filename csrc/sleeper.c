@@ -6,10 +6,19 @@
 
 #include "sleeper.h"
 
+#include <time.h>
+
+static struct timespec
+timespec_of(double seconds)
+{
+    time_t whole = (time_t)seconds;
+
+    return (struct timespec){whole, (long)(1e9 * (seconds - (double)whole))};
+}
+
 #if defined(__linux__) && defined(__LP64__)
 #include <linux/futex.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 static void
@@ -23,8 +32,7 @@ void
 sleeper_sleep(struct sleeper *sleeper, double seconds, int (*has_come)(void *),
               void *of)
 {
-    time_t whole = (time_t)seconds;
-    struct timespec time = {whole, (long)(1e9 * (seconds - (double)whole))};
+    struct timespec time = timespec_of(seconds);
 
     atomic_store_explicit(&sleeper->asleep, 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst);
@@ -44,12 +52,17 @@ sleeper_wake(struct sleeper *sleeper)
     }
 }
 #else
-/* Nobody shares memory there (segment.c). */
+/* Nobody shares memory there (segment.c), and threads wait for its end. */
 void
 sleeper_sleep(struct sleeper *sleeper, double seconds, int (*has_come)(void *),
               void *of)
 {
-    (void)sleeper, (void)seconds, (void)has_come, (void)of;
+    struct timespec time = timespec_of(seconds);
+
+    (void)sleeper;
+    if (!has_come(of)) {
+        nanosleep(&time, NULL);
+    }
 }
 
 void

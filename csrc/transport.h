@@ -11,7 +11,8 @@
    Every function returns TRANSPORT_OK, TRANSPORT_NOTHING where it says so, or
    TRANSPORT_FAILED with *error filled; it never prints, exits or calls
    Python, except where it says so.  None needs the GIL.  One mailbox is used
-   by one thread at a time, and open by one thread of the process.
+   by one thread at a time, but for interrupt, and open by one thread of the
+   process.
 
    A wrong argument harms nothing.  Where MPI fails, the mailbox is broken:
    every later call fails with the same error, and MPI_Finalize ends the job.
@@ -24,7 +25,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TRANSPORT_VERSION 2u
+#define TRANSPORT_VERSION 3u
 #define TRANSPORT_SYMBOL "ezmpi_transport"
 #define TRANSPORT_WORLD INT32_MIN   /* the handle that means COMM_WORLD */
 
@@ -80,6 +81,9 @@ struct transport {
        it aborts the job. */
     int (*start)(int *first, struct transport_error *error);
     void (*leave)(void);
+    /* May several threads of the process call MPI at the same time?  1, or 0;
+       0 also before start, and when MPI has been finalized. */
+    int (*threads)(void);
 
     /* The mailbox of a communicator (a Fortran handle, or TRANSPORT_WORLD):
        a duplicate made at the first call, which is collective, and found again
@@ -127,6 +131,16 @@ struct transport {
     int (*wait)(struct mailbox *mailbox, double seconds,
                 struct transport_message *message,
                 struct transport_error *error);
+    /* Any thread may call this at any time, also while another is in a
+       function of this mailbox, and when the mailbox is closed; but not a
+       forked child.  The wait that runs, or else the next one, returns NOTHING
+       at once, and then the caller sees all that was done before interrupt.
+       It returns a message instead if one has come; then a later wait returns
+       NOTHING, since it is only a wait which does so that uses interrupts up:
+       all that came till then.  So NOTHING may come for no reason that is
+       left.  Ends nothing but wait, and not while that still drops parts of
+       the last message; makes no call to MPI, and never blocks. */
+    void (*interrupt)(struct mailbox *mailbox);
     /* Receives part index of the last message into base; NULL: drops it.
        Blocks while the bytes come; a part that is there is copied. */
     int (*take)(struct mailbox *mailbox, size_t index, void *base,

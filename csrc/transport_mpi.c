@@ -226,6 +226,17 @@ transport_leave(void)
     }
 }
 
+static int
+transport_threads(void)
+{
+    int level = MPI_THREAD_SINGLE;
+
+    if (is_running()) {
+        MPI_Query_thread(&level);
+    }
+    return level == MPI_THREAD_MULTIPLE;
+}
+
 /* ---- the link ---------------------------------------------------------- */
 
 static MPI_Comm
@@ -560,6 +571,7 @@ const struct transport ezmpi_transport = {
     .check = transport_check,
     .start = transport_start,
     .leave = transport_leave,
+    .threads = transport_threads,
     .open = transport_open,
     .rank = mailbox_rank,
     .ranks = mailbox_ranks,
@@ -571,6 +583,7 @@ const struct transport ezmpi_transport = {
     .reap = mailbox_reap,
     .flush = mailbox_flush,
     .wait = mailbox_wait,
+    .interrupt = mailbox_interrupt,
     .take = mailbox_take,
     .close = mailbox_close,
     .closed = mailbox_closed,

@@ -173,10 +173,10 @@ wire_test(struct wire *wire, struct wire_slot *request)
 }
 
 int
-wire_sleep(struct wire *wire, double seconds)
+wire_sleep(struct wire *wire, double seconds, struct alarm *alarm)
 {
     wire->looks = LINK_EVERY - 1;   /* now is a good time */
-    return lanes_sleep(wire->lanes, seconds);
+    return lanes_sleep(wire->lanes, seconds, alarm);
 }
 
 void

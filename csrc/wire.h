@@ -22,6 +22,7 @@
 #define WIRE_SIZE_LIMIT INT32_MAX /* bytes of one message */
 #define WIRE_ANY (-1)
 
+struct alarm;
 struct kept;
 struct lanes;
 
@@ -71,8 +72,9 @@ int wire_accept(struct wire *wire, struct wire_arrival *arrival, void *base,
 int wire_test(struct wire *wire, struct wire_slot *request);
 
 /* Sleeps for about so long, or until a message comes through shared memory,
-   for who waits for any; but does nothing, and returns 0, where none can. */
-int wire_sleep(struct wire *wire, double seconds);
+   for who waits for any; but does nothing, and returns 0, where none can.
+   alarm: ends it, too; NULL: none. */
+int wire_sleep(struct wire *wire, double seconds, struct alarm *alarm);
 
 /* No way changes any more.  What wire_send sends still goes. */
 void wire_end(struct wire *wire);

@@ -384,6 +384,41 @@ look_for_signals(void)
     return 0;
 }
 
+/* ezmpi._shared keeps what is shared; what cannot be made here is raised where
+   it is used. */
+static int
+keep_shared(const char *what, PyObject *key, PyObject *object, int failed)
+{
+    PyObject *module = PyImport_ImportModule("ezmpi._shared");
+    PyObject *done = NULL;
+    if (module != NULL)
+        done = PyObject_CallMethod(module, what, "(OOi)", key, object, failed);
+    Py_XDECREF(module);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+static int
+share(struct worker *worker, const struct letter *letter, const char *what)
+{
+    struct codec *codec = codec_for(worker, letter->header.flags);
+    struct reader reader = {.parcel = letter->parcel};
+    if (codec == NULL || letter->parcel == NULL)
+        return codec == NULL ? -1 : 0;
+    PyObject *key = codec_load(codec, &reader);
+    PyObject *object = key ? codec_load(codec, &reader) : NULL;
+    int status, failed = object == NULL;
+    if (key == NULL)
+        return -1;
+    if (failed)
+        object = PyErr_GetRaisedException();
+    end_if_forked(worker);
+    status = keep_shared(what, key, object, failed);
+    Py_DECREF(object);
+    Py_DECREF(key);
+    return status;
+}
+
 /* Takes over the letter's parcel. */
 static int
 queue(struct crew *crew, struct worker *worker, struct letter *letter)
@@ -436,6 +471,10 @@ open_letter(struct crew *crew, struct worker *worker, struct letter *letter)
         forget_initialized(worker, letter->header.pool);
         forget_callables(worker, letter->header.pool);
         return 0;
+    case VERB_SHARE:
+        return share(worker, letter, "hold");
+    case VERB_UNSHARE:
+        return share(worker, letter, "drop");
     case VERB_RELEASE:
         worker->releases++;
         return 0;
@@ -560,6 +599,15 @@ apply(const struct chunk *chunk, PyObject *task)
     return result;
 }
 
+/* The account of a task that the master could not pickle.  Steals it. */
+static int
+pass_on(struct codec *codec, struct parcel *results, PyObject *account)
+{
+    int status = codec_dump_failure(codec, results, account);
+    Py_DECREF(account);
+    return status;
+}
+
 /* Calls one task; its result is dumped at once, as it was when returned.
    -1: it raised, or could not be loaded or dumped. */
 static int
@@ -567,9 +615,13 @@ call(struct codec *codec, struct chunk *chunk, struct reader *reader,
      struct parcel *results, int last)
 {
     chunk->doing = "unpickling task";
+    int is_failure =
+        chunk->header.flags & FLAG_EACH && codec_is_failure(reader);
     PyObject *task = codec_load(codec, reader);
     if (task == NULL)
         return -1;
+    if (is_failure)
+        return pass_on(codec, results, task);
     chunk->doing = "task";
     PyObject *result = apply(chunk, task);
     Py_DECREF(task);

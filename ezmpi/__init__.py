@@ -18,24 +18,33 @@ except ImportError as error:
     ) from None
 
 from .errors import (
-    BrokenPoolError,
     PoolClosedError,
     RemoteError,
     RemoteTraceback,
     TaskExit,
     TransportError,
 )
-from .pool import MPIPool
+from .pool import MPIPool, Pool
 
 __version__ = "1.0.0.dev0"
 
 __all__ = [
     "BrokenPoolError",
     "MPIPool",
+    "Pool",
     "PoolClosedError",
     "RemoteError",
     "RemoteTraceback",
     "TaskExit",
+    "TimeoutError",
     "TransportError",
     "__version__",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name in ("BrokenPoolError", "TimeoutError"):  # made when it is needed first
+        from . import errors
+
+        return getattr(errors, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -34,5 +34,10 @@ def start(crew: Any, may_not_drive: bool) -> bool:
 
 
 def _stop(crew: Any, thread: threading.Thread) -> None:
-    _ezmpi.stop_driver(crew)
-    thread.join(_STOP_SECONDS)
+    from .pool import finish
+
+    try:
+        finish()
+    finally:
+        _ezmpi.stop_driver(crew)
+        thread.join(_STOP_SECONDS)

@@ -8,6 +8,8 @@ TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
     from typing import Any, Optional, Tuple, Type
 
+    BrokenPoolError: Type[RuntimeError]  # see the end of this file
+
     # What a worker sends of an exception: its pickle or None, whether it was a
     # SystemExit, its type and message as text, the traceback, what was being done with
     # the task, where.
@@ -19,6 +21,7 @@ __all__ = [
     "RemoteError",
     "RemoteTraceback",
     "TaskExit",
+    "TimeoutError",
     "TransportError",
 ]
 
@@ -52,19 +55,6 @@ class PoolClosedError(RuntimeError, ValueError):
     ... except PoolClosedError:
     ...     print("too late")
     too late
-    """
-
-
-class BrokenPoolError(RuntimeError):
-    """The pool's initializer failed on a worker; its cause tells where and how.
-
-    Examples
-    --------
-    >>> try:
-    ...     MPIPool(initializer=int, initargs=["x"]).map(abs, [-1])
-    ... except BrokenPoolError as error:
-    ...     print(error)
-    the initializer failed on rank ...: ValueError: ...
     """
 
 
@@ -178,11 +168,33 @@ def _make_timeout_error() -> Type[Exception]:
     return type("TimeoutError", bases, names)
 
 
+def _make_broken_pool_error() -> Type[Exception]:
+    import concurrent.futures
+
+    text = """The pool's initializer failed on a worker; its cause tells where and how.
+
+    A `concurrent.futures.BrokenExecutor`, and so a `RuntimeError`.
+
+    Examples
+    --------
+    >>> try:
+    ...     MPIPool(initializer=int, initargs=["x"]).map(abs, [-1])
+    ... except BrokenPoolError as error:
+    ...     print(error)
+    the initializer failed on rank ...: ValueError: ...
+    """
+    names = {"__module__": __name__, "__qualname__": "BrokenPoolError", "__doc__": text}
+    return type("BrokenPoolError", (concurrent.futures.BrokenExecutor,), names)
+
+
+# Their bases' modules take long to import: they are made when they are needed first.
+_LATE = {"TimeoutError": _make_timeout_error, "BrokenPoolError": _make_broken_pool_error}
+
+
 def __getattr__(name: str) -> Any:
-    if name != "TimeoutError":
+    if name not in _LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    error = globals()["TimeoutError"] = _make_timeout_error()
-    return error
+    return globals().setdefault(name, _LATE[name]())
 
 
 def _text(exception: BaseException) -> str:
@@ -261,6 +273,8 @@ def _restore(account: _Account, task: int, broken: bool) -> BaseException:
     pickled, is_exit, text, remote_traceback, what, where = account
     exception = _load(pickled)
     if broken:
+        from .errors import BrokenPoolError  # it may have to be made
+
         exception = BrokenPoolError(f"the initializer failed on {where}: {text}")
     elif exception is None:
         exception = TaskExit() if is_exit else RemoteError(text)

@@ -14,14 +14,29 @@ from . import _ezmpi, _mpi, errors
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Any, Callable, Iterable, List, Optional, Set, Tuple, Type, Union
+    from typing import (
+        Any,
+        Callable,
+        Iterable,
+        Iterator,
+        List,
+        Mapping,
+        Optional,
+        Set,
+        Tuple,
+        Type,
+        Union,
+    )
 
-__all__ = ["MPIPool"]
+    from ._future import AsyncResult, PoolFuture
+    from ._shared import Shared
+
+__all__ = ["MPIPool", "Pool"]
 
 _ENDING_SECONDS = 5.0  # what busy workers get to end with the master ...
 _INTERRUPTED_SECONDS = 2.0  # ... and when Ctrl-C ended it: somebody waits
 
-_WINDOW = 4096  # tasks that imap draws ahead of what was taken
+WINDOW = 1000  # tasks for each worker that imap draws ahead of what was taken
 
 # A pool that comes back to the process that made it is that pool again.
 _process_token = os.urandom(16).hex()
@@ -51,6 +66,10 @@ class MPIPool(_ezmpi.MPIPool):
         Called once on each worker, before its first task of this pool.
     initargs : tuple, optional
         The arguments of `initializer`.
+    threads_per_worker : int or "auto", optional
+        How many threads BLAS and OpenMP libraries use on a worker, from its first task
+        of this pool on; needs threadpoolctl. With "auto" the processors of the host
+        over its ranks. Default: what the libraries choose.
 
     Attributes
     ----------
@@ -120,17 +139,20 @@ class MPIPool(_ezmpi.MPIPool):
         *,
         initializer: Optional[Callable[..., object]] = None,
         initargs: Iterable[Any] = (),
+        threads_per_worker: Union[int, str, None] = None,
     ) -> None:
         _refuse_spawned()
         transport = _mpi.start()
         _pools[id(self)] = self
+        initargs = tuple(initargs)
+        if threads_per_worker is not None:
+            from . import _threads
+
+            _threads.check(threads_per_worker)
+            initargs = threads_per_worker, initializer, initargs
+            initializer = _threads.begin
         super().__init__(
-            transport,
-            _mpi.handle(comm),
-            use_dill,
-            test_mode,
-            initializer,
-            tuple(initargs),
+            transport, _mpi.handle(comm), use_dill, test_mode, initializer, initargs
         )
         _watch_exit()
 
@@ -223,62 +245,542 @@ class MPIPool(_ezmpi.MPIPool):
 
     # --- multiprocessing.Pool ---
 
-    def apply(self, func, args=(), kwds=None):
+    def apply(
+        self,
+        func: Callable[..., Any],
+        args: Iterable[Any] = (),
+        kwds: Mapping[str, Any] = {},  # noqa: B006
+    ) -> Any:
+        """Call ``func(*args, **kwds)`` on a worker, and wait for the result.
+
+        Parameters
+        ----------
+        func : callable
+            What to call.
+        args : iterable, optional
+            Its arguments.
+        kwds : mapping, optional
+            Its keyword arguments.
+
+        Returns
+        -------
+        object
+            What it returned.
+
+        Raises
+        ------
+        Exception
+            What it raised, with the worker's traceback as its cause.
+        BrokenPoolError, PoolClosedError, TransportError
+            As `map`.
+
+        Examples
+        --------
+        >>> pool.apply(pow, (2, 3))
+        8
+        """
         return self.apply_async(func, args, kwds).get()
 
-    def apply_async(self, func, args=(), kwds=None, callback=None, error_callback=None):
-        future = _new_future(callback, error_callback)
-        future._ticket = self._call(func, tuple(args), dict(kwds or {}), future)
-        return _future().AsyncResult(future)
+    def apply_async(
+        self,
+        func: Callable[..., Any],
+        args: Iterable[Any] = (),
+        kwds: Mapping[str, Any] = {},  # noqa: B006
+        callback: Optional[Callable[[Any], object]] = None,
+        error_callback: Optional[Callable[[BaseException], object]] = None,
+    ) -> AsyncResult:
+        """Have ``func(*args, **kwds)`` called on a worker, and go on.
 
-    def map_async(self, func, iterable, chunksize=None, callback=None, error_callback=None):
+        Parameters
+        ----------
+        func : callable
+            What to call.
+        args : iterable, optional
+            Its arguments; pickled before this returns.
+        kwds : mapping, optional
+            Its keyword arguments.
+        callback : callable, optional
+            Called with the result, in a thread of the pool's, before `get` returns it.
+            It should be quick: other callbacks wait for it.
+        error_callback : callable, optional
+            The same, with what the call raised.
+
+        Returns
+        -------
+        AsyncResult
+            With methods ``get``, ``wait``, ``ready`` and ``successful``.
+
+        Raises
+        ------
+        PoolClosedError, TransportError
+            As `map`.
+        Exception
+            What pickling `func`, `args` or `kwds` raised.
+
+        Examples
+        --------
+        >>> result = pool.apply_async(pow, (2, 3))
+        >>> result.get(timeout=10)
+        8
+        """
+        future = _new_future(callback, error_callback)
+        future._ticket = self._call(func, tuple(args), dict(kwds), future, None)
+        result: AsyncResult = _future().AsyncResult(future)
+        return result
+
+    def map_async(
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: Optional[int] = None,
+        callback: Optional[Callable[[List[Any]], object]] = None,
+        error_callback: Optional[Callable[[BaseException], object]] = None,
+    ) -> AsyncResult:
+        """Begin a `map`, and go on.
+
+        Parameters
+        ----------
+        func : callable
+            Takes one task.
+        iterable : iterable
+            The tasks. A list may be changed at once; another iterable is drawn from
+            as the workers need tasks, in a thread of the pool's.
+        chunksize : int, optional
+            As of `map`.
+        callback : callable, optional
+            Called once with the list of results, in a thread of the pool's, before
+            `get` returns it. It should be quick: other callbacks wait for it.
+        error_callback : callable, optional
+            The same, with the exception of the lowest-numbered failed task.
+
+        Returns
+        -------
+        AsyncResult
+            Its `get` gives what `map` would, or raises it.
+
+        Raises
+        ------
+        PoolClosedError, TransportError
+            As `map`.
+        TypeError, ValueError
+            If an argument is not of its kind, or `chunksize` is below 1.
+
+        Examples
+        --------
+        >>> pool.map_async(abs, [-1, 2, -3]).get()
+        [1, 2, 3]
+        """
         return self._begin_map(func, iterable, False, chunksize, callback, error_callback)
 
-    def starmap_async(self, func, iterable, chunksize=None, callback=None, error_callback=None):
+    def starmap_async(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: Optional[int] = None,
+        callback: Optional[Callable[[List[Any]], object]] = None,
+        error_callback: Optional[Callable[[BaseException], object]] = None,
+    ) -> AsyncResult:
+        """Begin a `starmap`, and go on.
+
+        Parameters
+        ----------
+        func : callable
+            Takes what a task holds.
+        iterable : iterable of iterables
+            The tasks, as of `map_async`.
+        chunksize : int, optional
+            As of `map`.
+        callback, error_callback : callable, optional
+            As of `map_async`.
+
+        Returns
+        -------
+        AsyncResult
+            Its `get` gives what `starmap` would, or raises it.
+
+        Raises
+        ------
+        Exception
+            As `map_async`.
+
+        Examples
+        --------
+        >>> pool.starmap_async(pow, [(2, 3), (3, 2)]).get()
+        [8, 9]
+        """
         return self._begin_map(func, iterable, True, chunksize, callback, error_callback)
 
-    def _begin_map(self, func, iterable, star, chunksize, callback, error_callback):
+    def _begin_map(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Any],
+        star: bool,
+        chunksize: Optional[int],
+        callback: Optional[Callable[[List[Any]], object]],
+        error_callback: Optional[Callable[[BaseException], object]],
+    ) -> AsyncResult:
         future = _new_future(callback, error_callback)
         future._ticket = self._begin(func, iterable, future, star, chunksize)
-        return _future().AsyncResult(future)
+        result: AsyncResult = _future().AsyncResult(future)
+        return result
 
-    def imap(self, func, iterable, chunksize=None):
-        return self._iterate(func, iterable, False, False, chunksize, _WINDOW)
+    def starmap(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: Optional[int] = None,
+    ) -> List[Any]:
+        """Call ``func(*task)`` for every task, on the workers.
 
-    def imap_unordered(self, func, iterable, chunksize=None):
-        return self._iterate(func, iterable, False, True, chunksize, _WINDOW)
+        Parameters
+        ----------
+        func : callable
+            Takes what a task holds.
+        iterable : iterable of iterables
+            The tasks: the arguments of each call.
+        chunksize : int, optional
+            As of `map`.
 
-    def istarmap(self, func, iterable, chunksize=None):
-        return self._iterate(func, iterable, True, False, chunksize, _WINDOW)
+        Returns
+        -------
+        list
+            The results in the order of the tasks.
 
-    def istarmap_unordered(self, func, iterable, chunksize=None):
-        return self._iterate(func, iterable, True, True, chunksize, _WINDOW)
+        Raises
+        ------
+        Exception
+            As `map`.
 
-    def join(self):
+        Examples
+        --------
+        >>> pool.starmap(pow, [(2, 3), (3, 2)])
+        [8, 9]
+        """
+        results: List[Any] = super().starmap(func, iterable, chunksize)
+        return results
+
+    def imap(
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: Optional[int] = None,
+    ) -> Iterator[Any]:
+        """Call ``func(task)`` for every task, and give the results in order as they come.
+
+        Work begins at once. It is at most some thousand tasks ahead of what was taken,
+        so that an iterable without end can be used.
+
+        Parameters
+        ----------
+        func : callable
+            Takes one task.
+        iterable : iterable
+            The tasks, as of `map_async`.
+        chunksize : int, optional
+            As of `map`; with 1 each result is sent as soon as it is there. Default: a
+            result may wait for others of its chunk, by what was seen for 0.1 ms.
+
+        Returns
+        -------
+        iterator
+            Each result as soon as it and all before it are there. Its method
+            ``next(timeout=None)`` raises `TimeoutError` where none is in so many
+            seconds. When the iterator goes, what was not begun is not begun.
+
+        Raises
+        ------
+        Exception
+            From the iterator: what a task raised, in its place; the next ``next`` goes
+            on behind it. What the iterable raised, behind all results of the tasks
+            before; and that is the end.
+        PoolClosedError, TypeError, ValueError, TransportError
+            As `map`.
+
+        Examples
+        --------
+        >>> results = pool.imap(abs, [-1, 2, -3])
+        >>> next(results), results.next(timeout=10)
+        (1, 2)
+        """
+        return self._iterate(func, iterable, False, False, chunksize, self._window)
+
+    def imap_unordered(
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: Optional[int] = None,
+    ) -> Iterator[Any]:
+        """Call ``func(task)`` for every task, and give the results as they come.
+
+        Parameters
+        ----------
+        func : callable
+            Takes one task.
+        iterable : iterable
+            The tasks, as of `map_async`.
+        chunksize : int, optional
+            As of `imap`.
+
+        Returns
+        -------
+        iterator
+            As of `imap`, but each result as soon as it is there.
+
+        Raises
+        ------
+        Exception
+            As `imap`.
+
+        Examples
+        --------
+        >>> sorted(pool.imap_unordered(abs, [-1, 2, -3]))
+        [1, 2, 3]
+        """
+        return self._iterate(func, iterable, False, True, chunksize, self._window)
+
+    def istarmap(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: Optional[int] = None,
+    ) -> Iterator[Any]:
+        """Call ``func(*task)`` for every task: the `imap` of `starmap`.
+
+        Parameters
+        ----------
+        func : callable
+            Takes what a task holds.
+        iterable : iterable of iterables
+            The tasks, as of `map_async`.
+        chunksize : int, optional
+            As of `imap`.
+
+        Returns
+        -------
+        iterator
+            As of `imap`.
+
+        Raises
+        ------
+        Exception
+            As `imap`.
+
+        Examples
+        --------
+        >>> list(pool.istarmap(pow, [(2, 3), (3, 2)]))
+        [8, 9]
+        """
+        return self._iterate(func, iterable, True, False, chunksize, self._window)
+
+    def istarmap_unordered(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: Optional[int] = None,
+    ) -> Iterator[Any]:
+        """Call ``func(*task)`` for every task: the `imap_unordered` of `starmap`.
+
+        Parameters
+        ----------
+        func : callable
+            Takes what a task holds.
+        iterable : iterable of iterables
+            The tasks, as of `map_async`.
+        chunksize : int, optional
+            As of `imap`.
+
+        Returns
+        -------
+        iterator
+            As of `imap_unordered`.
+
+        Raises
+        ------
+        Exception
+            As `imap`.
+
+        Examples
+        --------
+        >>> sorted(pool.istarmap_unordered(pow, [(2, 3), (3, 2)]))
+        [8, 9]
+        """
+        return self._iterate(func, iterable, True, True, chunksize, self._window)
+
+    def join(self) -> None:
+        """Wait until all that was begun before `close` is done.
+
+        Raises
+        ------
+        ValueError
+            If the pool is not closed.
+        RuntimeError
+            If called from a callback or the tasks' iterator of a map of this pool.
+
+        Examples
+        --------
+        >>> pool.close()
+        >>> pool.join()
+        """
         if not self.closed:
             raise ValueError("the pool is not closed: call close or terminate first")
-        self._join(None)
+        self._join(None, True)
 
-    def terminate(self):
+    def terminate(self) -> None:
+        """Close the pool, and wait for nothing that was begun.
+
+        Futures that no worker has begun are cancelled; other results end without
+        success at once: ``get`` and ``result`` raise `TimeoutError`. Workers drop what
+        they have not begun; a task that runs there ends by itself.
+
+        Examples
+        --------
+        >>> pool.terminate()
+        """
+        if self.is_worker():
+            return
         for future in self._waiting():
             future.cancel()
-        self._abandon(errors.TimeoutError("the pool was terminated"))
+        late = "the pool was terminated before the result came"
+        self._abandon(errors.TimeoutError(late), False)
         self.close()
 
     # --- concurrent.futures.Executor ---
 
-    def submit(self, fn, /, *args, **kwargs):
-        future = _future().PoolFuture()
-        future._ticket = self._call(fn, args, kwargs, future)
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> PoolFuture:
+        """Have ``fn(*args, **kwargs)`` called on a worker, and go on.
+
+        Parameters
+        ----------
+        fn : callable
+            What to call.
+        *args, **kwargs
+            Its arguments; pickled before this returns.
+
+        Returns
+        -------
+        concurrent.futures.Future
+            `concurrent.futures.wait` and `as_completed` take it, and
+            `asyncio.wrap_future`. It can be cancelled until a worker is given the
+            call, which is at once where one is free.
+
+        Raises
+        ------
+        PoolClosedError, TransportError
+            As `map`.
+        Exception
+            What pickling the function or its arguments raised.
+
+        Examples
+        --------
+        >>> future = pool.submit(pow, 2, 3)
+        >>> future.result(timeout=10)
+        8
+        """
+        future: PoolFuture = _future().PoolFuture()
+        future._ticket = self._call(fn, args, kwargs, future, None)
         return future
 
-    def shutdown(self, wait=True, *, cancel_futures=False):
-        self.close()
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Close the pool, as `concurrent.futures.Executor.shutdown` does.
+
+        Parameters
+        ----------
+        wait : bool, optional
+            Whether to wait until all that was begun is done.
+        cancel_futures : bool, optional
+            Whether to cancel the calls that no worker was given.
+
+        Raises
+        ------
+        RuntimeError
+            As `join`.
+
+        Examples
+        --------
+        >>> pool.shutdown()
+        """
         if cancel_futures:
             for future in self._waiting():
                 future.cancel()
+        self.close()
         if wait:
-            self._join(None)
+            self._join(None, True)
+
+    # --- on every worker ---
+
+    def run_everywhere(self, fn: Callable[..., Any], /, *args: Any) -> List[Any]:
+        """Call ``fn(*args)`` once on every worker.
+
+        Parameters
+        ----------
+        fn : callable
+            What to call. On a worker that is busy it waits for what runs there.
+        *args
+            Its arguments.
+
+        Returns
+        -------
+        list
+            One result per worker, in the order of their ranks.
+
+        Raises
+        ------
+        Exception
+            What it raised on the lowest of the ranks where it did, when all have ended.
+        BrokenPoolError, PoolClosedError, TransportError
+            As `map`.
+
+        Examples
+        --------
+        >>> import os
+        >>> len(pool.run_everywhere(os.getpid)) == pool.size
+        True
+        """
+        futures = []
+        for rank in sorted(self.workers):
+            future = _future().PoolFuture()
+            future._ticket = self._call(fn, args, {}, future, rank)
+            futures.append(future)
+        _future().wait(futures)
+        return [future.result() for future in futures]
+
+    def share(self, obj: Any) -> Shared:
+        """Send an object to all workers once, for all later tasks to use.
+
+        Parameters
+        ----------
+        obj : object
+            For example large arrays that every task reads. It should not be changed
+            any more: what has not left yet would change, too.
+
+        Returns
+        -------
+        Shared
+            A handle. Its ``value`` is the object, on the master and on the workers;
+            it can be used in callables and tasks, and travels as a few bytes. The
+            workers let go of the object when the handle goes.
+
+        Raises
+        ------
+        Exception
+            What pickling the object raised.
+        PoolClosedError, TransportError
+            As `map`.
+
+        Notes
+        -----
+        A large object goes along a binomial tree to the workers that are idle: the
+        master sends it ``log2`` of their number times.
+
+        Examples
+        --------
+        >>> table = pool.share({"a": 1, "b": 2})
+        >>> pool.map(lambda key: table.value[key], ["b", "a"])
+        [2, 1]
+        """
+        from . import _shared
+
+        return _shared.share(self, _process_token, obj)
 
     def batched_map(
         self,
@@ -449,6 +951,10 @@ class MPIPool(_ezmpi.MPIPool):
     def _max_workers(self) -> int:  # where concurrent.futures keeps it
         return int(self.size)
 
+    @property
+    def _window(self) -> int:
+        return WINDOW * int(self.size)
+
     def __call__(
         self,
         worker: Callable[[Any], Any],
@@ -485,7 +991,9 @@ class MPIPool(_ezmpi.MPIPool):
         return self.map(worker, tasks, *args, **kwargs)
 
     def __enter__(self) -> "MPIPool":
-        """Begin a ``with`` statement; its end closes the pool.
+        """Begin a ``with`` statement; its end closes the pool and waits, as `join`.
+
+        After an exception it terminates the pool.
 
         Returns
         -------
@@ -498,6 +1006,8 @@ class MPIPool(_ezmpi.MPIPool):
         ...     same is pool
         True
         """
+        if self.closed and self.is_master():
+            raise errors.PoolClosedError("the pool is closed")
         return self
 
     def __exit__(
@@ -506,26 +1016,137 @@ class MPIPool(_ezmpi.MPIPool):
         exception: Optional[BaseException],
         traceback: Optional[TracebackType],
     ) -> None:
-        if exception is not None and self.is_master():
-            _mpi.set_ending(_ENDING_SECONDS, _exit_code(exception))
-        try:
+        if exception is None:
             self.close()
-        except RuntimeError:  # another thread's map runs
-            if exception is None:
-                raise
+            self._join(None, False)
+            return
+        if self.is_master():
+            _mpi.set_ending(_ENDING_SECONDS, _exit_code(exception))
+        self.terminate()
 
     def __reduce__(self) -> Tuple[Any, ...]:
         return _find_pool, (_process_token, id(self), self.size)
 
 
+class Pool(MPIPool):
+    """An `MPIPool` with the constructor of `multiprocessing.Pool`.
+
+    So that ``from multiprocessing import Pool`` becomes ``from ezmpi import Pool``, and
+    the script starts with mpiexec. As there, the end of a ``with`` block terminates it.
+
+    Parameters
+    ----------
+    processes : int, optional
+        Not used, with a warning if it is another number: the workers are the processes
+        that mpiexec started, but for rank 0.
+    initializer : callable, optional
+        Called once on each worker, before its first task of this pool.
+    initargs : tuple, optional
+        The arguments of `initializer`.
+    maxtasksperchild, context : optional
+        Not used, with a warning.
+
+    Raises
+    ------
+    ValueError
+        If `processes` is below 1, or there is only one MPI process.
+    Exception
+        As `MPIPool`.
+
+    Examples
+    --------
+    >>> from ezmpi import Pool
+    >>> with Pool() as pool:
+    ...     print(pool.map(abs, [-1, 2, -3]))
+    [1, 2, 3]
+    """
+
+    def __init__(
+        self,
+        processes: Optional[int] = None,
+        initializer: Optional[Callable[..., object]] = None,
+        initargs: Iterable[Any] = (),
+        maxtasksperchild: Optional[int] = None,
+        context: Any = None,
+    ) -> None:
+        if processes is not None and processes < 1:
+            raise ValueError("Number of processes must be at least 1")
+        if maxtasksperchild is not None and (
+            not isinstance(maxtasksperchild, int) or maxtasksperchild <= 0
+        ):
+            raise ValueError("maxtasksperchild must be a positive int or None")
+        super().__init__(initializer=initializer, initargs=initargs)
+        if processes is not None and processes != self.size:
+            _warn(f"processes={processes}: mpiexec started {self.size} workers")
+        if maxtasksperchild is not None:
+            _warn("maxtasksperchild: a worker is not replaced")
+        if context is not None:
+            _warn("context: the workers are MPI processes")
+
+    def map(  # type: ignore[override]
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: Optional[int] = None,
+    ) -> Optional[List[Any]]:
+        """Call ``func(task)`` for every task: `MPIPool.map` with multiprocessing's names.
+
+        Parameters
+        ----------
+        func : callable
+            Takes one task.
+        iterable : iterable
+            The tasks.
+        chunksize : int, optional
+            As of `MPIPool.map`.
+
+        Returns
+        -------
+        list
+            The results in the order of the tasks.
+
+        Raises
+        ------
+        Exception
+            As `MPIPool.map`.
+
+        Examples
+        --------
+        >>> pool.map(func=abs, iterable=[-1, 2, -3])
+        [1, 2, 3]
+        """
+        return super().map(func, iterable, chunksize=chunksize)
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        exception: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        if exception is None:
+            self.terminate()
+        else:
+            super().__exit__(kind, exception, traceback)
+
+
+def _warn(what: str) -> None:
+    import warnings
+
+    warnings.warn(f"ezmpi.Pool does not use {what}", UserWarning, stacklevel=3)
+
+
 @functools.lru_cache(maxsize=None)
-def _future():
+def _future() -> Any:
+    # concurrent.futures takes long to import
     from . import _future as module
 
     return module
 
 
-def _new_future(callback, error_callback):
+def _new_future(
+    callback: Optional[Callable[[Any], object]],
+    error_callback: Optional[Callable[[BaseException], object]],
+) -> Any:
     if callback is None and error_callback is None:
         return _future().PoolFuture()
     return _future().CallbackFuture(callback, error_callback)
@@ -587,9 +1208,27 @@ def _watch_exit() -> None:
 
 
 def _hurry_if_interrupted() -> None:
-    # where Python leaves the exception that nobody caught
-    if isinstance(getattr(sys, "last_value", None), KeyboardInterrupt):
+    if isinstance(_uncaught(), KeyboardInterrupt):
         _mpi.set_ending(_INTERRUPTED_SECONDS, 130)
+
+
+def _uncaught() -> Optional[BaseException]:
+    """The exception that ended the script, where Python leaves it."""
+    return getattr(sys, "last_value", None)
+
+
+def finish() -> None:
+    """End what goes on in the background, at exit: wait for it, as concurrent.futures.
+
+    But not for what might never end, nor after an exception.
+    """
+    for pool in list(_pools.values()):
+        if pool.is_worker():
+            continue
+        if _uncaught() is not None:
+            pool.terminate()
+        pool._abandon(errors.TimeoutError("the script has ended"), True)
+        pool._join(None, False)
 
 
 def _exit_code(exception: BaseException) -> int:

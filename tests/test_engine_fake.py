@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from c_program import HERE, compile_c, run_command
+from c_program import HERE, compile_c, run_c, run_command
 
 PROGRAMS = Path(__file__).parent / "programs"
 PROGRAM = PROGRAMS / "engine_over_fake.py"
@@ -29,6 +29,10 @@ def run(*arguments):
     """Run Python with these arguments; the lines that it printed."""
     command = [sys.executable] + [str(argument) for argument in arguments]
     return run_command(command, 150).splitlines()
+
+
+def test_fake_is_interrupted(tmp_path):
+    assert run_c([HERE / "fake_test.c", HERE / "fake_transport.c"], tmp_path) == ""
 
 
 def test_all_scenarios_are_found():

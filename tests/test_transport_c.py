@@ -15,10 +15,9 @@ from c_program import CSRC, HERE, STRICT, run_c, run_command
 
 MAILBOX = "mailbox inbox outbox relay tree frame patience"
 MAILBOX = [CSRC / f"{name}.c" for name in MAILBOX.split()]
-WIRE = [
-    CSRC / f"{name}.c"
-    for name in "transport_mpi wire lanes lane segment pipe sleeper".split()
-]
+WIRE = "transport_mpi wire lanes lane segment pipe"
+WIRE = [CSRC / f"{name}.c" for name in WIRE.split()]
+SLEEP = [CSRC / "alarm.c", CSRC / "sleeper.c"]
 
 # Jobs whose ends must all be clean. Open MPI's launcher takes five times as long.
 ENDS = {"mpich": 100, "openmpi": 25}
@@ -36,7 +35,7 @@ def program(tmp_path_factory):
     if mpicc() is None:
         pytest.skip("no mpicc")
     output = tmp_path_factory.mktemp("c") / "transport_test"
-    sources = [HERE / "transport_test.c", *WIRE, *MAILBOX]
+    sources = [HERE / "transport_test.c", *WIRE, *MAILBOX, *SLEEP]
     command = [mpicc(), *STRICT, "-I", str(CSRC)]
     run_command(command + [*map(str, sources), "-o", str(output)], 120)
     return output
@@ -89,14 +88,18 @@ def test_segment(tmp_path):
     run_c([HERE / "segment_test.c", *sources], tmp_path)
 
 
+def test_alarm(tmp_path):
+    run_c([HERE / "alarm_test.c", *SLEEP], tmp_path)
+
+
 def test_lanes(tmp_path):
     """Messages keep their order while the way that they take changes: no MPI."""
-    run_c([HERE / "lanes_test.c", *WIRE[1:]], tmp_path)
+    run_c([HERE / "lanes_test.c", *WIRE[1:], *SLEEP], tmp_path)
 
 
 def test_mailbox(tmp_path):
     """Messages, malformed ones, the end, and every call failing once: no MPI."""
-    run_c([HERE / "mailbox_test.c", *MAILBOX], tmp_path)
+    run_c([HERE / "mailbox_test.c", *MAILBOX, *SLEEP], tmp_path)
 
 
 @pytest.mark.parametrize("ranks", [2, 4])
@@ -171,3 +174,16 @@ def test_abort(program):
 def test_idle(program, ranks):
     """Under 3 % of a core, and an answer within 3 ms; the program asserts both."""
     check(program, ranks, "idle")
+
+
+@pytest.mark.parametrize("shared_memory", ["1", "0"])
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_interrupt(program, ranks, shared_memory):
+    """A wait on any rank ends at once; the program asserts it."""
+    check(program, ranks, "interrupt", EZMPI_SHARED_MEMORY=shared_memory)
+
+
+def test_threads(program):
+    """Ours is an MPI for several threads; somebody else's need not be."""
+    check(program, 2, "threads")
+    check(program, 2, "threads", "guest")

@@ -104,10 +104,16 @@ def refuse_one_process(handle: int) -> NoReturn:
     raise_once(choice.alone(launcher, loaded.library, loaded.family))
 
 
+def is_alone() -> bool:
+    """Whether no launcher started other processes; starts no MPI."""
+    launcher = find_launcher()
+    return launcher is None or launcher.ranks < 2
+
+
 def enabled() -> bool:
     """Whether a pool can be made; starts no MPI."""
     launcher = find_launcher()
-    if launcher is None or launcher.ranks < 2:
+    if launcher is None or is_alone():
         return False
     try:
         return _load().family in launcher.families

@@ -71,6 +71,7 @@ struct mailbox {
     int opened;
     int closed;
     int in_call;                /* one thread at a time */
+    int interrupted;            /* and no wait has ended for it */
     void *owner;
     int farewell_verb;
     unsigned char farewell[256];
@@ -394,13 +395,25 @@ fake_wait(struct mailbox *mailbox, double seconds,
     mailbox->current = NULL;
     pthread_cond_broadcast(&mailbox->job->changed);
     status = advance(mailbox, message);
-    while (status == TRANSPORT_NOTHING
+    while (status == TRANSPORT_NOTHING && !mailbox->interrupted
            && sleep_until(mailbox->job, &deadline)) {
         status = advance(mailbox, message);
         if (mailbox->job->over != NULL)
             status = refuse(error, "wait", mailbox->job->over);
     }
+    if (status == TRANSPORT_NOTHING)
+        mailbox->interrupted = 0;
     return leave(mailbox, status);
+}
+
+/* Not a call like others: it comes while a thread is in the mailbox. */
+static void
+fake_interrupt(struct mailbox *mailbox)
+{
+    pthread_mutex_lock(&fake.lock);
+    mailbox->interrupted = 1;
+    pthread_cond_broadcast(&mailbox->job->changed);
+    pthread_mutex_unlock(&fake.lock);
 }
 
 static int
@@ -580,6 +593,12 @@ fake_leave(void)
 {
 }
 
+static int
+fake_threads(void)
+{
+    return 1;
+}
+
 /* ---- the test's side -------------------------------------------------- */
 
 static enum call
@@ -709,6 +728,7 @@ const struct fake ezmpi_transport = {
             .check = fake_check,
             .start = fake_start,
             .leave = fake_leave,
+            .threads = fake_threads,
             .open = fake_open,
             .rank = fake_rank,
             .ranks = fake_ranks,
@@ -720,6 +740,7 @@ const struct fake ezmpi_transport = {
             .reap = fake_reap,
             .flush = fake_flush,
             .wait = fake_wait,
+            .interrupt = fake_interrupt,
             .take = fake_take,
             .close = fake_close,
             .closed = fake_closed,

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "alarm.h"
 #include "check.h"
 #include "lanes.h"
 #include "letters.h"
@@ -281,7 +282,7 @@ rest(struct rank *rank)
     double seconds = lanes_need_link(rank->wire.lanes, from) ? BRIEF : LONG;
 
     if (rank->outgoing != NULL || has_to_send(rank) || is_done(rank)
-        || !wire_sleep(&rank->wire, seconds)) {
+        || !wire_sleep(&rank->wire, seconds, NULL)) {
         sched_yield();
     }
 }
@@ -457,6 +458,66 @@ run_both_ways(unsigned seed)
     largest = LARGE;
 }
 
+#define INTERRUPTS 1000
+
+struct sleeping {
+    struct rank *rank;
+    struct alarm alarm;
+    _Atomic int heard;
+};
+
+static void *
+sleep_till_rung(void *sleeping_)
+{
+    struct sleeping *sleeping = sleeping_;
+
+    for (int i = 0; i < INTERRUPTS; i++) {
+        while (!alarm_hear(&sleeping->alarm)) {
+            CHECK(wire_sleep(&sleeping->rank->wire, LONG, &sleeping->alarm));
+        }
+        sleeping->heard++;
+    }
+    return NULL;
+}
+
+/* Who sleeps for messages is woken by the alarm, too. */
+static void
+interrupt(struct rank *rank)
+{
+    struct sleeping sleeping = {.rank = rank};
+    pthread_t thread;
+
+    CHECK(pthread_create(&thread, NULL, sleep_till_rung, &sleeping) == 0);
+    for (int i = 0; i < INTERRUPTS; i++) {
+        alarm_ring(&sleeping.alarm);
+        while (sleeping.heard == i) {
+            sched_yield();
+        }
+    }
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+
+static void
+run_interrupted(unsigned seed)
+{
+    all = 2;
+    messages = 0;
+    away = -1;
+    start(seed, -1);
+    for (int i = 0; i < all; i++) {
+        CHECK(wire_open(&ranks[i].wire) == TRANSPORT_OK);
+    }
+    while (!is_done(&ranks[0]) || !is_done(&ranks[1])) {
+        for (int i = 0; i < all; i++) {
+            receive(&ranks[i]);
+        }
+    }
+    for (int i = 0; i < all; i++) {
+        interrupt(&ranks[i]);
+    }
+    CHECK(finish() == 1);
+}
+
 /* Where no file can be had, messages go over the link. */
 static void
 run_without_memory(unsigned seed)
@@ -532,6 +593,7 @@ main(void)
     }
     run_turns(1);
     run_both_ways(1);
+    run_interrupted(1);
     run_without_memory(1);
     run_many(1);
     run_switched_off(1);

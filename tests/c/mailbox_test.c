@@ -7,16 +7,19 @@
    fail.  Where ranks wait for each other each has a thread. */
 
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "frame.h"
 #include "letters.h"
 #include "mailbox.h"
 #include "outbox.h"
+#include "patience.h"
 #include "relay.h"
 
 #define RANKS 33
@@ -198,9 +201,9 @@ wire_test(struct wire *wire, struct wire_slot *request)
 }
 
 int
-wire_sleep(struct wire *wire, double seconds)
+wire_sleep(struct wire *wire, double seconds, struct alarm *alarm)
 {
-    (void)wire, (void)seconds;
+    (void)wire, (void)seconds, (void)alarm;
     return 0;
 }
 
@@ -493,6 +496,92 @@ test_wrong_multicast(void)
     CHECK(mailbox_reap(world.boxes[0]) == NULL);
 }
 
+/* ---- interrupts -------------------------------------------------------- */
+
+#define INTERRUPTS 100000
+#define LONG 1000.0 /* seconds: a wait that ends by itself */
+
+static _Atomic int interrupts_seen;
+
+/* How long rank 0 waits for nothing. */
+static double
+wait_in_vain(double seconds)
+{
+    struct transport_message message;
+    double start = patience_now();
+
+    CHECK(mailbox_wait(world.boxes[0], seconds, &message, &error)
+          == TRANSPORT_NOTHING);
+    return patience_now() - start;
+}
+
+/* It ends one wait, the next one, however often it was asked for; and not
+   without NOTHING, so one that finds a message leaves it to another. */
+static void
+test_interrupt_before(void)
+{
+    make_world(2, 1);
+    mailbox_interrupt(world.boxes[0]);
+    mailbox_interrupt(world.boxes[0]);
+    CHECK(wait_in_vain(LONG) < LONG / 2);
+    CHECK(wait_in_vain(0.02) >= 0.02);
+    send_parts(1, 0, 7, 1);
+    mailbox_interrupt(world.boxes[0]);
+    CHECK(receive(0).verb == 7);
+    CHECK(wait_in_vain(LONG) < LONG / 2);
+    CHECK(wait_in_vain(0.02) >= 0.02);
+    send_parts(1, 0, 8, 1);
+    CHECK(receive(0).verb == 8);
+}
+
+static void *
+interrupt_later(void *unused)
+{
+    usleep(20000);
+    mailbox_interrupt(world.boxes[0]);
+    return unused;
+}
+
+static void
+test_interrupt_during(int crowded)
+{
+    pthread_t thread;
+
+    make_world(2, 1);
+    world.wires[0].wire.crowded = crowded;
+    CHECK(pthread_create(&thread, NULL, interrupt_later, NULL) == 0);
+    CHECK(wait_in_vain(LONG) < LONG / 2);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK(wait_in_vain(0.02) >= 0.02);
+}
+
+static void *
+interrupt_in_turn(void *unused)
+{
+    for (int i = 0; i < INTERRUPTS; i++) {
+        mailbox_interrupt(world.boxes[0]);
+        while (interrupts_seen == i) {
+            sched_yield();
+        }
+    }
+    return unused;
+}
+
+static void
+test_no_interrupt_is_lost(void)
+{
+    pthread_t thread;
+
+    make_world(2, 1);
+    interrupts_seen = 0;
+    CHECK(pthread_create(&thread, NULL, interrupt_in_turn, NULL) == 0);
+    for (int i = 0; i < INTERRUPTS; i++) {
+        CHECK(wait_in_vain(LONG) < LONG / 2);
+        interrupts_seen++;
+    }
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+
 /* ---- messages that nobody should send ---------------------------------- */
 
 static void
@@ -745,6 +834,20 @@ test_late_pieces(void)
     CHECK(world.aborted == 7);
 }
 
+/* An interrupt that no wait has seen does not keep the end from sleeping. */
+static void
+test_end_after_interrupt(void)
+{
+    clock_t start = clock();
+
+    make_world(2, 1);
+    mailbox_interrupt(world.boxes[0]);
+    mailbox_set_ending(world.boxes[0], 0.4, 7);
+    line_of_end(world.boxes[0]);
+    CHECK((double)(clock() - start) < 0.2 * CLOCKS_PER_SEC);
+    mailbox_interrupt(world.boxes[0]);
+}
+
 static void
 test_owing(void)
 {
@@ -800,11 +903,17 @@ main(void)
     test_many_small_parts();
     test_pieces();
     test_slow_rank();
+    test_interrupt_before();
+    for (int crowded = 0; crowded < 2; crowded++) {
+        test_interrupt_during(crowded);
+    }
+    test_no_interrupt_is_lost();
     test_malformed();
     test_slow_frame();
     test_close();
     test_late();
     test_late_pieces();
+    test_end_after_interrupt();
     test_owing();
     make_world(0, 0);
     return 0;

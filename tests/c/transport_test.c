@@ -3,6 +3,7 @@
    mpiexec -n N transport_test SCENARIO; exit code 0 and an empty stderr mean
    that all went well.  Rank 0 is called the master, the others workers. */
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,7 @@ static struct transport_error error;
 static struct mailbox *world;
 static int rank;
 static int ranks;
+static int guest;                   /* MPI is somebody else's */
 
 static void
 check(int good, const char *text, int line)
@@ -782,6 +784,100 @@ idle(void)
     CHECK(rank != 0 || seconds < 3e-3);
 }
 
+#define INTERRUPTS 21
+
+struct interrupt {
+    useconds_t pause;               /* until then */
+    double when;
+};
+
+static void *
+interrupt_later(void *interrupt_)
+{
+    struct interrupt *interrupt = interrupt_;
+
+    usleep(interrupt->pause);
+    interrupt->when = now();
+    transport->interrupt(world);
+    return NULL;
+}
+
+static double
+wait_in_vain(double seconds)
+{
+    struct transport_message message;
+    double start = now();
+
+    CHECK(transport->wait(world, seconds, &message, &error)
+          == TRANSPORT_NOTHING);
+    return now() - start;
+}
+
+/* Seconds from the interrupt to the end of the wait: the median. */
+static double
+time_interrupts(void)
+{
+    double taken[INTERRUPTS];
+    pthread_t thread;
+
+    for (int i = 0; i < INTERRUPTS; i++) {
+        struct interrupt interrupt = {5000 + 370 * (useconds_t)i, 0};
+        CHECK(pthread_create(&thread, NULL, interrupt_later, &interrupt) == 0);
+        CHECK(wait_in_vain(PATIENCE) < PATIENCE / 2);
+        taken[i] = now();
+        CHECK(pthread_join(thread, NULL) == 0);
+        taken[i] -= interrupt.when;
+    }
+    qsort(taken, INTERRUPTS, sizeof(taken[0]), ascending);
+    return taken[INTERRUPTS / 2];
+}
+
+/* For all ranks, without a message through the transport. */
+static void
+meet(void)
+{
+    MPI_Request request;
+    int done = 0;
+
+    MPI_Ibarrier(MPI_COMM_WORLD, &request);
+    while (!done) {
+        MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+        usleep(1000);
+    }
+}
+
+/* On every rank, when it has waited for so long that it sleeps for two
+   milliseconds or four.  Prints how soon a wait ends. */
+static void
+interrupt(void)
+{
+    double seconds = 1;
+
+    idle_share(1.2);
+    transport->interrupt(world);
+    CHECK(wait_in_vain(PATIENCE) < PATIENCE / 2);
+    for (int i = 0; i < 3 && seconds >= 0.4e-3; i++) {
+        seconds = time_interrupts();
+        printf("interrupt: rank %d's wait ends in %.3f ms\n", rank,
+               1e3 * seconds);
+    }
+    CHECK(seconds < 0.4e-3);
+    CHECK(wait_in_vain(0.05) >= 0.05);
+    meet();
+    echo_round();
+}
+
+/* Those who start MPI with MPI_Init have one thread that calls it. */
+static void
+threads(void)
+{
+    CHECK(transport->threads() == !guest);
+    if (!guest) {
+        transport->leave();
+        CHECK(!transport->threads());
+    }
+}
+
 static void
 raw_turn(char *bytes, size_t size)
 {
@@ -880,11 +976,13 @@ static const struct {
     {"owing", owing},
     {"aborting", aborting},
     {"idle", idle},
+    {"interrupt", interrupt},
+    {"threads", threads},
     {"speed", speed},
 };
 
 static void
-begin(int guest)
+begin(void)
 {
     int first;
     char library[200];
@@ -906,11 +1004,12 @@ begin(int guest)
 int
 main(int argc, char **argv)
 {
-    begin(argc > 2);
+    guest = argc > 2;
+    begin();
     for (size_t i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++) {
         if (argc > 1 && strcmp(argv[1], scenarios[i].name) == 0) {
             scenarios[i].run();
-            if (argc > 2) {
+            if (guest) {
                 MPI_Finalize();
             }
             transport->leave();
