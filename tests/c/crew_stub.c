@@ -72,7 +72,8 @@ callable_keep(struct callable *callable)
 void
 callable_free(struct callable *callable)
 {
-    callable->owners--;
+    if (callable != NULL)
+        callable->owners--;
 }
 
 /* ---- messages --------------------------------------------------------- */

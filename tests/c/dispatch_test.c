@@ -170,6 +170,13 @@ fail(struct line *line, PyObject *exception)
 }
 
 static int
+is_stalled(struct line *line)
+{
+    (void)line;
+    return 0;
+}
+
+static int
 is_inside(const struct line *line)
 {
     (void)line;
@@ -182,8 +189,8 @@ release(struct line *line)
     job_of(line)->chunks--;
 }
 
-static const struct line_kind kind = {can_draw, draw,      take,
-                                      fail,     is_inside, release};
+static const struct line_kind kind = {can_draw,   draw,      take,   fail,
+                                      is_stalled, is_inside, release};
 
 /* A map; or, with plan NULL, calls. */
 static struct job *
@@ -675,6 +682,66 @@ test_limit_of_one(void)
     free_world(world);
 }
 
+/* A worker holds another line's chunk, too, sent to it whatever it holds. */
+static void
+test_limit_beside_sent(void)
+{
+    struct world *world = new_world(1);
+    struct transport_error error;
+    struct job *map = new_map(world, 2, MILLISECOND);
+    struct job *calls = new_job(world, NULL, MILLISECOND);
+    struct chunks dropped;
+    chunks_init(&dropped);
+    struct chunk *first = new_chunk(world, calls, 0, 1);
+    CHECK(dispatch_send(world->dispatch, first, 0, &error) == TRANSPORT_OK);
+    draw_chunk(world, map);
+    struct chunk *second = chunks_pop(&map->line.waiting);
+    CHECK(dispatch_send(world->dispatch, second, 0, &error) == TRANSPORT_OK);
+    CHECK(calls->line.holders == 1 && map->line.holders == 1);
+    CHECK(dispatch_limit(world->dispatch, &map->line, 1, &dropped, &error)
+          == TRANSPORT_OK);
+    CHECK(world->last.job == map->number && world->last.first == 1);
+    CHECK(answer(world, 0, 1, MILLISECOND, 0) == TRANSPORT_OK);
+    CHECK(calls->line.holders == 0 && map->line.holders == 1);
+    hand_out(world);                /* nothing behind the other's */
+    CHECK(world->desks[0].count == 1 && !schedule_done(map->line.schedule));
+    CHECK(answer(world, 0, 1, MILLISECOND, 0) == TRANSPORT_OK);
+    CHECK(schedule_done(map->line.schedule));
+    free_world(world);
+}
+
+/* What it takes to know the answers is kept of chunks that are of no use. */
+static void
+test_strip(void)
+{
+    struct world *world = new_world(2);
+    struct transport_error error;
+    struct schedule_job plan = {2, 0, UNKNOWN, {1000, 1}};
+    struct job *one = new_job(world, &plan, 1000);
+    schedule_draw(one->line.schedule, 3);
+    chunks_append(&one->line.waiting, new_chunk(world, one, 0, 3));
+    CHECK(dispatch_feed(world->dispatch, &error) == TRANSPORT_OK);
+    struct job *other = new_map(world, 2, MILLISECOND);
+    hand_out(world);
+    int parcels = stub_parcels(), owners = (int)world->callable.owners;
+    dispatch_part(world->dispatch, &one->line);
+    dispatch_strip(world->dispatch, &one->line);
+    CHECK(stub_parcels() == parcels - 1);
+    CHECK(world->callable.owners == (size_t)owners - 1);
+    schedule_free(one->line.schedule);
+    one->line.schedule = NULL;      /* as job.c does */
+    struct letter need = {
+        .source = 1, .verb = VERB_NEED, .header = {.callable = 7}};
+    CHECK(dispatch_accept(world->dispatch, &need, &error) == TRANSPORT_OK);
+    CHECK(world->sent[VERB_CALLABLE][0] == 1);
+    CHECK(answer(world, 0, 3, 3000, 0) == TRANSPORT_OK);
+    CHECK(one->line.held == 0 && one->line.holders == 0);
+    take_all(world);
+    hand_out(world);
+    CHECK(one->chunks == 0 && other->line.holders == 2);
+    free_world(world);
+}
+
 /* A limit that falls while the answer of a chunk that came back has not been
    taken in yet. */
 static void
@@ -884,6 +951,48 @@ test_tree(int released, uint64_t tasks, int posts)
     free_world(world);
 }
 
+/* To the idle in one message, if it is large and they can pass it on. */
+static void
+test_broadcast(size_t size, int released, int busy, int posts)
+{
+    struct world *world = new_world(4);
+    struct transport_error error;
+    struct parcel *parcel = stub_parcel(size);
+    struct header header = {.pool = 3};
+    world->crew.released = released;
+    new_calls(world, busy, MILLISECOND);
+    hand_out(world);
+    int before = world->mailbox.posts;
+    CHECK(
+        dispatch_broadcast(world->dispatch, VERB_BIND, &header, parcel, &error)
+        == TRANSPORT_OK);
+    CHECK(world->mailbox.posts - before == posts && world->last.pool == 3);
+    for (int i = 0; i < 4; i++)
+        CHECK(world->sent[VERB_BIND][i] == 1);
+    world->mailbox.fails_after = world->mailbox.posts;
+    CHECK(
+        dispatch_broadcast(world->dispatch, VERB_BIND, &header, parcel, &error)
+        == TRANSPORT_FAILED);
+    parcel_free(parcel);
+    free_world(world);
+}
+
+/* The first of all lines finds the idle in their order. */
+static void
+test_order(void)
+{
+    struct world *world = new_world(3);
+    struct job *calls = new_calls(world, 3, MILLISECOND);
+    hand_out(world);
+    for (int worker = 2; worker >= 0; worker--)
+        CHECK(answer(world, worker, 1, MILLISECOND, 0) == TRANSPORT_OK);
+    CHECK(seats_idle(world->dispatch->seats) == 2);
+    dispatch_part(world->dispatch, &calls->line);
+    new_calls(world, 1, MILLISECOND);
+    CHECK(seats_idle(world->dispatch->seats) == 0);
+    free_world(world);
+}
+
 /* Where a message cannot be sent the chunk waits as before. */
 static void
 test_failed_post(int after)
@@ -973,6 +1082,8 @@ main(int argc, char **argv)
     test_limit();
     test_limit_above();
     test_limit_of_one();
+    test_limit_beside_sent();
+    test_strip();
     test_limit_before_return();
     test_refusals();
     test_no_leave_to_return();
@@ -983,6 +1094,12 @@ main(int argc, char **argv)
     test_tree(0, 8, 1);
     test_tree(0, 3, 1);
     test_tree(1, 8, 8);
+    test_broadcast(1000, 0, 1, 4);
+    test_broadcast(1000001, 1, 1, 4);
+    test_broadcast(1000001, 0, 1, 2);
+    test_broadcast(1000001, 0, 3, 4);
+    test_broadcast(1000001, 0, 0, 1);
+    test_order();
     for (int after = 0; after < 3; after++)
         test_failed_post(after);
     test_receive();
