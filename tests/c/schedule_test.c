@@ -1,75 +1,20 @@
 /* schedule_test.c -- every order of events, on a small scale, against a
    model that is too simple to be wrong.
 
-   A run asks choose() at every point where more than one thing may happen
-   next; main() repeats the run until each choice has been made in each way.
-   So there is no list of cases to forget one of: a run is any sequence of
-   draws, gives, answers and limits that the contract of schedule.h allows.
+   There is no list of cases to forget one of: a run is any sequence of draws,
+   gives, answers and limits that the contract of schedule.h allows.
    After each event all that the scheduler says must be what the model says.
    How large a chunk is that the scheduler chose itself is looked at on a
    larger scale, below. */
 
 #include "schedule.h"
 
-#include <stdio.h>
-#include <stdlib.h>
+#include "choices.h"
 
 #define MOST_WORKERS 3
 #define MOST_TASKS 5
-#define MOST_EVENTS 64
 #define UNKNOWN SCHEDULE_UNKNOWN
 #define MILLISECOND 1000000u    /* in nanoseconds */
-
-#define CHECK(what) check((what), #what, __LINE__)
-
-/* ---- choices ---------------------------------------------------------- */
-
-static struct {
-    int made[MOST_EVENTS];      /* the path: what was chosen */
-    int options[MOST_EVENTS];   /* out of how many */
-    int length;
-    int at;                     /* how far the present run has come */
-} path;
-
-static int
-choose(int options)
-{
-    if (path.at == path.length) {
-        path.made[path.length] = 0;
-        path.options[path.length++] = options;
-    }
-    return path.made[path.at++];
-}
-
-/* Has an earlier run been here, on the same path?  Then all was checked. */
-static int
-seen(void)
-{
-    return path.at < path.length;
-}
-
-/* To the next path; 0 after the last one. */
-static int
-turn(void)
-{
-    path.at = 0;
-    while (path.length > 0
-           && ++path.made[path.length - 1] == path.options[path.length - 1])
-        path.length--;
-    return path.length > 0;
-}
-
-static void
-check(int holds, const char *what, int line)
-{
-    if (holds)
-        return;
-    printf("line %d: not so: %s; path", line, what);
-    for (int i = 0; i < path.at; i++)
-        printf(" %d/%d", path.made[i], path.options[i]);
-    printf("\n");
-    exit(1);
-}
 
 /* ---- the model -------------------------------------------------------- */
 
