@@ -2,9 +2,10 @@
 
    A discrete-event simulation: one master that does one thing at a time, W
    workers, tasks of a given distribution; who gets which tasks is decided by
-   schedule.c.  The master pays for each message and, for each task, for
-   pickling it and unpickling its result; a message takes a while to arrive.
-   A chunk that is late comes back as far as it was not begun.
+   schedule.c and dispatch.c, over the crew of crew_stub.c.  The master pays
+   for each message and, for each task, for pickling it and unpickling its
+   result; a message takes a while to arrive.  A chunk that is late comes back
+   as far as it was not begun.
 
    Prints, for each distribution, duration and number of workers, the share of
    the ideal: of the time that no scheduler could beat,
@@ -18,12 +19,14 @@
    schedule_simulation [tasks per worker [chunksize [workers [distribution ...
    A chunksize of 0 leaves it to the scheduler; no more workers than that. */
 
-#include "schedule.h"
+#include "dispatch.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "crew_stub.h"
 
 /* Seconds, as measured with chunks of one and of a thousand tiny tasks. */
 #define MESSAGE 1.2e-6 /* the master's part of sending or receiving */
@@ -128,7 +131,7 @@ static const struct distribution distributions[] = {
 struct answer {
     double time; /* at which it reaches the master */
     int worker;
-    uint64_t first, count;
+    struct header header;
     double elapsed;
 };
 
@@ -184,35 +187,44 @@ struct desk {                   /* a worker's place */
 };
 
 struct machine {
+    struct mailbox mailbox;     /* first: it is what the stub knows */
+    struct line line;
+    struct crew crew;
+    struct dispatch *dispatch;
+    struct callable callable;
+
     const struct distribution *distribution;
     double mean; /* seconds that a task takes */
     uint64_t tasks;
     int workers;
     uint64_t chunksize;
 
-    struct schedule *schedule;
     struct heap heap;
     double now; /* the master's time */
     struct desk *desks;         /* [workers] */
     double total, longest; /* of all tasks */
 };
 
+static struct machine *
+machine_of(const struct line *line)
+{
+    return (struct machine *)((char *)line - offsetof(struct machine, line));
+}
+
 /* The chunk is run from begins on, until it is late.  Tasks done, and in
    *elapsed how long they took. */
 static uint64_t
-run_chunk(struct machine *machine, uint64_t first, uint64_t count,
-          double *elapsed)
+run_chunk(struct machine *machine, const struct header *chunk, double *elapsed)
 {
-    double patience =
-        1e-9 * (double)schedule_patience(machine->schedule, count);
+    double patience = 1e-9 * (double)chunk->elapsed;
     uint64_t done;
     *elapsed = 0;
-    for (done = 0; done < count; done++) {
+    for (done = 0; done < chunk->count; done++) {
         if (done > 0 && patience > 0 && *elapsed > patience)
             break;
-        double duration =
-            machine->mean
-            * machine->distribution->duration(first + done, machine->tasks);
+        double duration = machine->mean
+                          * machine->distribution->duration(
+                              chunk->first + done, machine->tasks);
         machine->longest = fmax(machine->longest, duration);
         *elapsed += duration;
     }
@@ -223,75 +235,166 @@ run_chunk(struct machine *machine, uint64_t first, uint64_t count,
 /* A chunk that was sent while the worker was busy with one that is late comes
    back as it is. */
 static void
-give(struct machine *machine, int worker, uint64_t count)
+post_chunk(struct machine *machine, int worker, const struct header *chunk)
 {
     struct desk *desk = &machine->desks[worker];
-    uint64_t first = schedule_first(machine->schedule), done = 0;
-    double patience =
-        1e-9 * (double)schedule_patience(machine->schedule, count);
+    struct header reply = *chunk;
+    double patience = 1e-9 * (double)chunk->elapsed;
     double arrives, begins, elapsed = MESSAGE;
-    machine->now += MESSAGE + (double)count * TASK;
+    reply.count = 0;
+    machine->now += MESSAGE + (double)chunk->count * TASK;
     arrives = machine->now + LATENCY;
     begins = fmax(desk->free, arrives);
     if (patience == 0 || arrives > desk->late)
-        done = run_chunk(machine, first, count, &elapsed);
-    schedule_give(machine->schedule, worker, count);
+        reply.count = run_chunk(machine, chunk, &elapsed);
     desk->free = begins + elapsed;
     if (patience > 0 && elapsed > patience)
         desk->late = desk->free;
+    reply.elapsed = (uint64_t)(elapsed * 1e9);
+    reply.flags = FLAG_NO_RESULTS;
+    if (reply.count < chunk->count)
+        reply.flags |= FLAG_BACK;
     push(&machine->heap,
-         (struct answer){desk->free + LATENCY, worker, first, done, elapsed});
+         (struct answer){desk->free + LATENCY, worker, reply, elapsed});
 }
+
+/* A message to a worker; the callable costs nothing here. */
+static void
+post(struct mailbox *mailbox, int rank, enum verb verb,
+     const struct header *header)
+{
+    if (verb == VERB_TASKS)
+        post_chunk((struct machine *)mailbox, rank - 1, header);
+}
+
+/* ---- the job ---------------------------------------------------------- */
+
+static void
+add_chunk(struct machine *machine, uint64_t first, uint64_t count)
+{
+    struct chunk *chunk = chunk_new(&machine->line, &machine->callable);
+    chunk->header.first = first;
+    chunk->header.count = count;
+    chunks_insert(&machine->line.waiting, chunk);
+}
+
+static int
+can_draw(struct line *line)
+{
+    return schedule_is_open(line->schedule);
+}
+
+static int
+draw(struct line *line)
+{
+    uint64_t first = schedule_drawn(line->schedule);
+    uint64_t left = machine_of(line)->tasks - first;
+    uint64_t size = schedule_size(line->schedule);
+    if (left <= size)
+        schedule_exhausted(line->schedule);
+    size = left < size ? left : size;
+    schedule_draw(line->schedule, size);
+    add_chunk(machine_of(line), first, size);
+    return 0;
+}
+
+/* What came back waits again, as in job.c. */
+static int
+take(struct line *line, struct chunk *chunk)
+{
+    uint64_t first = chunk->header.first + chunk->reply.count;
+    uint64_t left = chunk->header.count - chunk->reply.count;
+    schedule_return(line->schedule, first, left);
+    for (uint64_t count; left > 0; first += count, left -= count) {
+        uint64_t size = schedule_size(line->schedule);
+        count = left < size ? left : size;
+        add_chunk(machine_of(line), first, count);
+    }
+    chunk_free(chunk);
+    return 0;
+}
+
+static void
+release(struct line *line)
+{
+    (void)line;
+}
+
+static const struct line_kind kind = {
+    .can_draw = can_draw, .draw = draw, .take = take, .release = release};
+
+/* ---- the master ------------------------------------------------------- */
 
 static void
 hand_out(struct machine *machine)
 {
-    uint64_t count;
+    struct transport_error error;
+    struct line *line;
     int worker;
-    while ((worker = schedule_next(machine->schedule, &count)) >= 0) {
-        uint64_t given = schedule_given(machine->schedule);
-        uint64_t left = machine->tasks - given;
-        if (schedule_first(machine->schedule) == given && count > left)
-            count = left;
-        if (count == 0) {
-            schedule_exhausted(machine->schedule);
-            return;
-        }
-        give(machine, worker, count);
+    while ((line = dispatch_next(machine->dispatch, 0, &worker)) != NULL) {
+        if (line->waiting.first == NULL)
+            draw(line);
+        else if (dispatch_give(machine->dispatch, line, worker, &error)
+                 != TRANSPORT_OK)
+            abort();
     }
 }
 
 static void
 take_in(struct machine *machine)
 {
+    struct transport_error error;
     struct answer answer = pop(&machine->heap);
-    struct schedule_answer all = {
-        .worker = answer.worker,
-        .first = answer.first,
-        .done = answer.count,
-        .is_rest_back = 1,
-        .elapsed = (uint64_t)(answer.elapsed * 1e9),
-    };
+    struct letter letter = {.source = answer.worker + 1,
+                            .verb = VERB_ANSWER,
+                            .header = answer.header};
+    struct chunk *chunk;
     machine->now = fmax(machine->now, answer.time) + MESSAGE
-                   + (double)answer.count * TASK;
-    if (schedule_answer(machine->schedule, &all) < 0)
+                   + (double)answer.header.count * TASK;
+    if (dispatch_accept(machine->dispatch, &letter, &error) != TRANSPORT_OK)
         abort();
+    while ((chunk = chunks_pop(&machine->dispatch->answered)) != NULL)
+        take(&machine->line, chunk);
+}
+
+static void
+open_machine(struct machine *machine)
+{
+    struct schedule_job job = {
+        machine->workers, machine->chunksize, machine->tasks, {0, 0}};
+    stub_init(&machine->crew, &machine->mailbox, machine->workers);
+    machine->mailbox.post = post;
+    machine->dispatch = dispatch_new(&machine->crew);
+    machine->desks = calloc((size_t)machine->workers, sizeof *machine->desks);
+    line_init(&machine->line, &kind);
+    machine->line.schedule = schedule_new(&job);
+    machine->callable =
+        (struct callable){.number = 1, .parcel = stub_parcel(0)};
+    if (machine->dispatch == NULL || machine->desks == NULL
+        || machine->line.schedule == NULL)
+        abort();
+    dispatch_join(machine->dispatch, &machine->line);
+}
+
+static void
+close_machine(struct machine *machine)
+{
+    schedule_free(machine->line.schedule);
+    parcel_free(machine->callable.parcel);
+    seats_free(machine->dispatch->seats);
+    free(machine->dispatch);
+    stub_clear(&machine->crew);
+    free(machine->desks);
+    free(machine->heap.answers);
 }
 
 /* Runs the job; the share of the ideal, and whether the master is it. */
 static double
 share_of_ideal(struct machine *machine, int *is_master)
 {
-    struct schedule_job job = {
-        machine->workers, machine->chunksize, machine->tasks, {0, 0}};
-    machine->schedule = schedule_new(&job);
-    machine->desks = calloc((size_t)machine->workers, sizeof *machine->desks);
-    if (machine->schedule == NULL || machine->desks == NULL)
-        abort();
-    for (int worker = 0; worker < machine->workers; worker++)
-        schedule_join(machine->schedule, worker);
+    open_machine(machine);
     hand_out(machine);
-    while (!schedule_done(machine->schedule)) {
+    while (!schedule_done(machine->line.schedule)) {
         take_in(machine);
         hand_out(machine);
     }
@@ -299,9 +402,7 @@ share_of_ideal(struct machine *machine, int *is_master)
     double ideal = fmax(machine->total / machine->workers, machine->longest);
     *is_master = master > ideal;
     ideal = fmax(ideal, master) + 2 * (MESSAGE + LATENCY);
-    schedule_free(machine->schedule);
-    free(machine->desks);
-    free(machine->heap.answers);
+    close_machine(machine);
     return ideal / machine->now;
 }
 
