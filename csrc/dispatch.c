@@ -568,6 +568,7 @@ fits(const struct chunk *chunk, const struct letter *letter)
                        || (!(flags & FLAG_NO_RESULTS) && reply->count > 0);
     return chunk != NULL && reply->job == chunk->header.job
            && reply->first == chunk->header.first
+           && reply->count <= chunk->header.count
            && count_done(reply) <= chunk->header.count
            && (!needs_parcel || letter->parcel != NULL)
            && (!(flags & FLAG_BACK)
