@@ -19,8 +19,8 @@
 
 #define DOZE_SECONDS 1e-3       /* while others drive now and then */
 #define SLEEP_SECONDS 60.0      /* to be woken */
-#define GIL_PATIENCE 4          /* times what the GIL cost last */
-#define AHEAD 12                /* times the same, of work for each worker */
+#define GIL_PATIENCE 8 /* times what the GIL cost last */
+#define AHEAD 20 /* times the same, of work for each worker */
 #define AHEAD_BYTES ((size_t)64 << 20)
 #define DRAWING 5000000 /* nanoseconds with the GIL, for others wait */
 

@@ -14,7 +14,28 @@ struct told {
 struct futures {
     struct told *first, **last;
     _Atomic int left;
+    /* names */
+    PyObject *callbacks, *set_result, *set_exception;
+    PyObject *condition, *state, *result, *exception;
+    PyObject *finished;             /* a value of the state */
 };
+
+static int
+intern_names(struct futures *futures)
+{
+    static const char *const texts[] = {
+        "_done_callbacks", "set_result", "set_exception", "_condition",
+        "_state",          "_result",    "_exception",    "FINISHED"};
+    PyObject **const names[] = {&futures->callbacks,     &futures->set_result,
+                                &futures->set_exception, &futures->condition,
+                                &futures->state,         &futures->result,
+                                &futures->exception,     &futures->finished};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        if ((*names[i] = PyUnicode_InternFromString(texts[i])) == NULL)
+            return -1;
+    }
+    return 0;
+}
 
 struct futures *
 futures_new(void)
@@ -25,16 +46,21 @@ futures_new(void)
         return NULL;
     }
     futures->last = &futures->first;
-    return futures;
+    if (intern_names(futures) == 0)
+        return futures;
+    PyMem_RawFree(futures);
+    return NULL;
 }
 
 /* What its callbacks raise it logs itself; one that was settled otherwise
    before raises. */
 static void
-tell(PyObject *future, PyObject *value, int is_failure)
+tell(const struct futures *futures, PyObject *future, PyObject *value,
+     int is_failure)
 {
-    PyObject *done = PyObject_CallMethod(
-        future, is_failure ? "set_exception" : "set_result", "(O)", value);
+    PyObject *done = PyObject_CallMethodObjArgs(
+        future, is_failure ? futures->set_exception : futures->set_result,
+        value, NULL);
     if (done == NULL)
         PyErr_WriteUnraisable(future);
     Py_XDECREF(done);
@@ -42,13 +68,33 @@ tell(PyObject *future, PyObject *value, int is_failure)
 
 /* Where that cannot be told it counts as having some. */
 static int
-has_callbacks(PyObject *future)
+has_callbacks(const struct futures *futures, PyObject *future)
 {
-    PyObject *callbacks = PyObject_GetAttrString(future, "_done_callbacks");
+    PyObject *callbacks = PyObject_GetAttr(future, futures->callbacks);
     Py_ssize_t count = callbacks ? PyObject_Size(callbacks) : -1;
     Py_XDECREF(callbacks);
-    PyErr_Clear();
+    if (count < 0)
+        PyErr_Clear();
     return count != 0;
+}
+
+/* Where nobody ever asked for its condition (ezmpi/_future.py) nobody waits for
+   it, nor has given it callbacks: its result is put in its place, and nobody is
+   told.  1: so it is. */
+static int
+settle_unwatched(const struct futures *futures, PyObject *future,
+                 PyObject *value, int is_failure)
+{
+    PyObject *dict = PyObject_GenericGetDict(future, NULL);
+    int is_watched = dict ? PyDict_Contains(dict, futures->condition) : 1;
+    PyObject *name = is_failure ? futures->exception : futures->result;
+    int is_done =
+        is_watched == 0 && PyDict_SetItem(dict, name, value) == 0
+        && PyDict_SetItem(dict, futures->state, futures->finished) == 0;
+    Py_XDECREF(dict);
+    if (!is_done)
+        PyErr_Clear();
+    return is_done;
 }
 
 int
@@ -56,10 +102,12 @@ future_settle(struct futures *futures, PyObject *future, PyObject *value,
               int is_failure)
 {
     struct told *told = NULL;
-    if (has_callbacks(future))
+    if (settle_unwatched(futures, future, value, is_failure))
+        return 1;
+    if (has_callbacks(futures, future))
         told = PyMem_RawMalloc(sizeof *told);
     if (told == NULL) {
-        tell(future, value, is_failure);
+        tell(futures, future, value, is_failure);
         return 1;
     }
     *told =
@@ -79,7 +127,7 @@ futures_call(struct futures *futures)
         if (futures->first == NULL)
             futures->last = &futures->first;
         futures->left--;
-        tell(told->future, told->value, told->is_failure);
+        tell(futures, told->future, told->value, told->is_failure);
         Py_DECREF(told->future);
         Py_DECREF(told->value);
         PyMem_RawFree(told);

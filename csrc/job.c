@@ -607,6 +607,7 @@ wait_again(struct job *job, const struct chunk *chunk)
         if (codec_skip(&reader) < 0)
             return -1;
     }
+    schedule_return(job->line.schedule, first, end - first);
     while (first < end && first < limited_to) {
         uint64_t size = schedule_size(job->line.schedule);
         uint64_t count = size < end - first ? size : end - first;

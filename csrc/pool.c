@@ -25,7 +25,7 @@
            def _unshare(self, key): ...           # False: later
            def _waiting(self): ...      # futures that no worker has begun
            def _abandon(self, exception, iterators): ... # only those
-           def _join(self, timeout): ...          # True: all is over
+           def _join(self, timeout, workers): ... # True: all is over
 
    ezmpi/pool.py adds what needs no speed.  Must not know the messages. */
 
@@ -47,6 +47,8 @@
 #include "worker.h"
 
 #define FLUSH_SECONDS 0.5       /* what close spends on messages to leave */
+#define JOIN_SECONDS 0.01       /* between looks whether all is over */
+#define REST_SECONDS 1e-3       /* ... and whether workers have ended */
 
 struct pool {
     PyObject_HEAD
@@ -61,6 +63,7 @@ struct pool {
     int use_dill;
     int test_mode;
     int closed;
+    int is_terminated;
     int is_to_be_forgotten;     /* closed, and the workers were not told */
 };
 
@@ -259,17 +262,40 @@ has_unfinished(const struct pool *pool)
     return line != NULL;
 }
 
+/* Does a worker run something of it, or will? */
+static int
+is_at_workers(const struct pool *pool)
+{
+    const struct crew *crew = pool->crew;
+    for (int worker = 0; worker < crew->workers; worker++) {
+        const struct chunk *chunk =
+            seats_oldest(crew->dispatch->seats, worker);
+        for (; chunk != NULL; chunk = chunk->next) {
+            if (chunk->header.pool == pool->number)
+                return 1;
+        }
+    }
+    return 0;
+}
+
 /* But for what waits until somebody takes its results. */
 static int
-is_all_over(void *pool_)
+is_all_over(const struct pool *pool)
 {
-    const struct pool *pool = pool_;
     struct line *line = pool->crew->dispatch->lines;
     for (; line != NULL; line = line->next) {
         if (line->pool == pool->number && !line->kind->is_stalled(line))
             return 0;
     }
     return 1;
+}
+
+/* And no worker runs anything of it, if that matters.  The helm is ours. */
+static int
+is_at_rest(const struct pool *pool, int workers_too)
+{
+    return is_all_over(pool)
+           && (!workers_too || pool->is_terminated || !is_at_workers(pool));
 }
 
 /* Ends the use of the pool; the workers serve on for the next one. */
@@ -294,28 +320,56 @@ is_inside(const struct pool *pool)
     return line != NULL;
 }
 
+static int
+has_no_lines(void *pool)
+{
+    return !has_unfinished(pool);
+}
+
+/* Drives for so long, or until the pool has nothing unfinished. */
+static int
+wait_a_while(struct pool *pool, double seconds)
+{
+    struct master_wait wait = {.watched = pool,
+                               .of = pool,
+                               .is_over = has_no_lines,
+                               .seconds = seconds};
+    int status = master_wait(pool->crew, &wait);
+    if (status <= 0 || seconds <= 0)
+        return status;
+    /* Workers run on, and nobody will say when they have ended. */
+    Py_BEGIN_ALLOW_THREADS
+    usleep((useconds_t)(1e6 * REST_SECONDS));
+    Py_END_ALLOW_THREADS
+    return PyErr_CheckSignals();
+}
+
 /* Waits for what is unfinished, at most seconds, and tells the workers.  1: so
    it is. */
 static int
-join(struct pool *pool, double seconds)
+join(struct pool *pool, double seconds, int workers_too)
 {
     struct crew *crew = pool->crew;
-    struct master_wait wait = {.watched = pool,
-                               .of = pool,
-                               .is_over = is_all_over,
-                               .seconds = seconds};
+    int64_t began = crew_clock();
+    int status = 0, is_over = 0;
     if (is_mpi_gone(crew))
         return 1;
     if (is_inside(pool))
         return refuse("a callback or the tasks' iterator waits for the job "
                       "that runs it, and so for itself");
-    int status = master_wait(crew, &wait);
-    if (status <= 0)
-        return status;
-    crew_take_helm(crew);
-    status = forget(pool);
-    crew_leave_helm(crew);
-    return status < 0 ? -1 : 1;
+    while (status >= 0) {
+        crew_take_helm(crew);
+        master_move(crew);
+        is_over = is_at_rest(pool, workers_too);
+        if (is_over)
+            status = forget(pool);
+        crew_leave_helm(crew);
+        double left = seconds - 1e-9 * (double)(crew_clock() - began);
+        if (is_over || (seconds >= 0 && left <= 0) || status < 0)
+            break;
+        status = wait_a_while(pool, JOIN_SECONDS);
+    }
+    return status < 0 ? -1 : is_over;
 }
 
 /* Where nothing is unfinished the workers are told at once; else by join, or
@@ -326,7 +380,7 @@ close_pool(struct pool *pool)
     mark_closed(pool);
     if (is_mpi_gone(pool->crew) || (!pool->test_mode && has_unfinished(pool)))
         return 0;
-    return join(pool, -1) < 0 ? -1 : 0;
+    return join(pool, -1, 0) < 0 ? -1 : 0;
 }
 
 /* Of a pool that may not have been closed.  While another thread has the helm
@@ -676,8 +730,9 @@ pool_call(PyObject *self, PyObject *const *args, Py_ssize_t count)
     if (check_master(pool) < 0 || parse_call(pool, args, count, &call) < 0
         || (pool->calls == NULL && open_calls(pool) < 0))
         return NULL;
-    int is_first = crew->unfinished == 0;
     crew_take_helm(crew);
+    /* The driver's thread may have gone to sleep, but not since. */
+    int is_first = crew->unfinished == 0;
     PyObject *ticket = begin_call(pool, &call);
     master_move(crew);
     crew->driver.driven = crew_clock();
@@ -744,6 +799,7 @@ pool_abandon(PyObject *self, PyObject *args)
         return NULL;
     if (pool->number == 0 || is_mpi_gone(pool->crew))
         Py_RETURN_NONE;
+    pool->is_terminated |= !iterators;
     crew_take_helm(pool->crew);
     master_abandon(pool->crew, pool->number, iterators, exception);
     crew_leave_helm(pool->crew);
@@ -751,15 +807,19 @@ pool_abandon(PyObject *self, PyObject *args)
 }
 
 static PyObject *
-pool_join(PyObject *self, PyObject *timeout)
+pool_join(PyObject *self, PyObject *args)
 {
     struct pool *pool = (struct pool *)self;
+    PyObject *timeout;
     double seconds;
-    if (check_made(pool) < 0 || master_parse_seconds(timeout, &seconds) < 0)
+    int workers_too;
+    if (check_made(pool) < 0
+        || !PyArg_ParseTuple(args, "Op:_join", &timeout, &workers_too)
+        || master_parse_seconds(timeout, &seconds) < 0)
         return NULL;
     if (pool->number == 0)
         Py_RETURN_TRUE;
-    int status = join(pool, seconds);
+    int status = join(pool, seconds, workers_too);
     return status < 0 ? NULL : PyBool_FromLong(status);
 }
 
@@ -814,7 +874,7 @@ static PyMethodDef pool_methods[] = {
     {"_unshare", pool_unshare, METH_O, NULL},
     {"_waiting", pool_waiting, METH_NOARGS, NULL},
     {"_abandon", pool_abandon, METH_VARARGS, NULL},
-    {"_join", pool_join, METH_O, NULL},
+    {"_join", pool_join, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

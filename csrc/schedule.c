@@ -326,13 +326,17 @@ schedule_answer(struct schedule *schedule,
     uint64_t below = count_below(schedule, answer->first, answer->count);
     assert(answer->done <= answer->count && below <= schedule->held);
     schedule->held -= below;
-    if (answer->is_rest_back)
-        schedule->waiting += count_below(schedule, end, rest);
-    else if (rest > 0)
+    if (rest > 0 && !answer->is_rest_back)
         schedule->missing = lower(schedule->missing, end);
     schedule->answered += answer->done;
     return learn(schedule, answer->first, answer->done,
                  (double)answer->elapsed + BYTE_TIME * (double)answer->bytes);
+}
+
+void
+schedule_return(struct schedule *schedule, uint64_t first, uint64_t count)
+{
+    schedule->waiting += count_below(schedule, first, count);
 }
 
 void
@@ -352,11 +356,13 @@ schedule_limited_to(const struct schedule *schedule)
     return schedule->limit;
 }
 
-/* A task below the limit is in one of five states.  Not drawn: none is left in
+/* A task below the limit is in one of six states.  Not drawn: none is left in
    it once the tasks are exhausted or the limit is reached.  Waiting, for the
-   first time or come back: counted.  Held by a worker: counted.  Left out of
-   its chunk's answer: then missing is at most its number, below the limit.
-   Answered.  So what is asked here leaves only the last. */
+   first time or again: counted.  Held by a worker: counted.  Come back, and
+   not waiting again yet: in an answer that the caller has not taken in.  Left
+   out of its chunk's answer: then missing is at most its number, below the
+   limit.  Answered.  So what is asked here, and the caller knows, leaves only
+   the last. */
 int
 schedule_done(const struct schedule *schedule)
 {

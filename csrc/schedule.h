@@ -71,8 +71,7 @@ void schedule_give(struct schedule *schedule, uint64_t first, uint64_t count);
 struct schedule_answer {
     uint64_t first, count;      /* the chunk */
     uint64_t done;              /* so many of its tasks are */
-    int is_rest_back; /* the rest was not begun, and waits again; 0: it was
-                         dropped */
+    int is_rest_back; /* the rest was not begun; 0: it was dropped */
     uint64_t elapsed; /* nanoseconds, to travel there and to run */
     uint64_t bytes; /* that came back */
 };
@@ -80,6 +79,10 @@ struct schedule_answer {
 /* 0; 1: it was late, and what waits behind it comes back now. */
 int schedule_answer(struct schedule *schedule,
                     const struct schedule_answer *answer);
+/* Of what came back with an answer, these tasks wait again.  In between it is
+   the caller's to know that the job is not done. */
+void
+schedule_return(struct schedule *schedule, uint64_t first, uint64_t count);
 
 /* No task from index upwards matters any more.  Only ever lowers the limit.
    Of those below, so many wait, and so many are held by workers. */
@@ -87,7 +90,8 @@ void schedule_limit(struct schedule *schedule, uint64_t index,
                     uint64_t waiting, uint64_t held);
 uint64_t schedule_limited_to(const struct schedule *schedule);
 
-/* Is every task below the limit answered, and no more to be drawn? */
+/* Is every task below the limit answered, and no more to be drawn?  But for
+   what came back and does not wait again yet. */
 int schedule_done(const struct schedule *schedule);
 
 /* What was learned, for the next job with this callable. */

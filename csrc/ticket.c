@@ -31,7 +31,7 @@ static int
 is_over(void *ticket_)
 {
     const struct ticket *ticket = ticket_;
-    return ticket->chunk == NULL
+    return (ticket->chunk == NULL || ticket->chunk->is_cancelled)
            && (ticket->job == NULL || job_is_over(ticket->job));
 }
 
@@ -44,6 +44,8 @@ ticket_cancel(PyObject *self, PyObject *Py_UNUSED(ignored))
     if (ticket->chunk != NULL && !ticket->chunk->is_given)
         cancelled = ticket->chunk->is_cancelled = 1;
     crew_leave_helm(ticket->crew);
+    if (cancelled)
+        helm_notify(&ticket->crew->helm, ticket);
     return PyBool_FromLong(cancelled);
 }
 

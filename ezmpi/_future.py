@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-import concurrent.futures
+import concurrent.futures._base
 import logging
+import threading
 import time
 
 from . import errors
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
-    from typing import Any, Callable, Iterable, Optional
+    from typing import Any, Callable, Iterable, List, Optional
 
 _log = logging.getLogger("ezmpi")
+_PENDING = concurrent.futures._base.PENDING
+_FINISHED = concurrent.futures._base.FINISHED
+_DONE = (
+    _FINISHED,
+    concurrent.futures._base.CANCELLED,
+    concurrent.futures._base.CANCELLED_AND_NOTIFIED,
+)
+# What the engine knows of a future, from Python 3.2 to 3.14.
+_IS_AS_KNOWN = set(vars(concurrent.futures.Future())) == {
+    "_condition",
+    "_state",
+    "_result",
+    "_exception",
+    "_waiters",
+    "_done_callbacks",
+}
 
 
 class PoolFuture(concurrent.futures.Future):  # type: ignore[type-arg]
@@ -28,7 +45,41 @@ class PoolFuture(concurrent.futures.Future):  # type: ignore[type-arg]
     8
     """
 
+    # Its condition, which costs more than all else of a call, is made when somebody
+    # needs it. Where nobody did, the engine puts the result in its place itself
+    # (csrc/future.c); with the GIL, so that nobody can begin to wait meanwhile.
+
     _ticket: Any = None  # until the pool took the call
+
+    def __init__(self) -> None:
+        if not _IS_AS_KNOWN:
+            super().__init__()
+            return
+        self._state = _PENDING
+        self._result = self._exception = None
+        self._waiters: List[Any] = []
+        self._done_callbacks: List[Any] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "_condition":
+            raise AttributeError(name)
+        return self.__dict__.setdefault(name, threading.Condition())
+
+    def done(self) -> bool:
+        """Whether the call has ended, or was cancelled.
+
+        Returns
+        -------
+        bool
+            True if `result` returns or raises at once.
+
+        Examples
+        --------
+        >>> future = pool.submit(pow, 2, 3)
+        >>> future.result(), future.done()
+        (8, True)
+        """
+        return self._state in _DONE
 
     def cancel(self) -> bool:
         """Cancel the call, if no worker was given it.
@@ -96,13 +147,14 @@ class PoolFuture(concurrent.futures.Future):  # type: ignore[type-arg]
         >>> pool.submit(pow, 2, 3).result(timeout=10)
         8
         """
-        exception = self.exception(timeout)
-        if exception is None:
-            return self._result
+        if self._state != _FINISHED:
+            timeout = self._drive(timeout)
+        if self._exception is None:
+            return super().result(timeout)
         try:
-            raise exception  # also one that is false
+            raise self._exception  # also one that is false
         finally:  # what it refers to is no part of it
-            del self, exception
+            del self
 
     def exception(self, timeout: Optional[float] = None) -> Optional[BaseException]:
         """Wait for the end of the call, and return what it raised.

@@ -28,9 +28,10 @@ _limits: List[Any] = []  # kept: they end with the object
 
 def check(threads: Union[int, str]) -> None:
     """Raise on the master what would go wrong on the workers."""
-    if threads != "auto" and (isinstance(threads, (bool, str)) or int(threads) < 1):
+    is_number = isinstance(threads, int) and not isinstance(threads, bool)
+    if threads != "auto" and (not is_number or int(threads) < 1):
         raise ValueError(
-            f'threads_per_worker must be at least 1 or "auto", not {threads!r}'
+            f'threads_per_worker must be an int, at least 1, or "auto", not {threads!r}'
         )
     try:
         import threadpoolctl  # noqa: F401

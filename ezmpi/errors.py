@@ -8,6 +8,8 @@ TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
     from typing import Any, Optional, Tuple, Type
 
+    BrokenPoolError: Type[RuntimeError]  # see the end of this file
+
     # What a worker sends of an exception: its pickle or None, whether it was a
     # SystemExit, its type and message as text, the traceback, what was being done with
     # the task, where.

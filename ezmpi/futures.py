@@ -191,7 +191,7 @@ class MPIPoolExecutor(Executor):
         fn: Callable[..., Any],
         *iterables: Iterable[Any],
         timeout: Optional[float] = None,
-        chunksize: Optional[int] = None,
+        chunksize: Optional[int] = 1,
         buffersize: Optional[int] = None,
         unordered: bool = False,
     ) -> Iterator[Any]:
@@ -208,8 +208,9 @@ class MPIPoolExecutor(Executor):
             Its arguments.
         timeout : float, optional
             Seconds from this call on in which results have to come. Default: no limit.
-        chunksize : int, optional
-            Tasks sent in one message, at least 1. Default: as of `MPIPool.imap`.
+        chunksize : int or None, optional
+            Tasks sent in one message, at least 1. None: as many as run for about 0.1 ms,
+            as of `MPIPool.imap`, which for short tasks is several times as fast.
         buffersize : int, optional
             How many tasks are drawn ahead of what was taken, at most. Default: a
             thousand for each worker.
@@ -252,7 +253,7 @@ class MPIPoolExecutor(Executor):
         fn: Callable[..., Any],
         iterable: Iterable[Iterable[Any]],
         timeout: Optional[float] = None,
-        chunksize: Optional[int] = None,
+        chunksize: Optional[int] = 1,
         buffersize: Optional[int] = None,
         unordered: bool = False,
     ) -> Iterator[Any]:

@@ -615,6 +615,9 @@ class MPIPool(_ezmpi.MPIPool):
     def join(self) -> None:
         """Wait until all that was begun before `close` is done.
 
+        Also for tasks that still run though their `map` has failed; but after
+        `terminate` for nothing.
+
         Raises
         ------
         ValueError
@@ -629,7 +632,7 @@ class MPIPool(_ezmpi.MPIPool):
         """
         if not self.closed:
             raise ValueError("the pool is not closed: call close or terminate first")
-        self._join(None)
+        self._join(None, True)
 
     def terminate(self) -> None:
         """Close the pool, and wait for nothing that was begun.
@@ -709,7 +712,7 @@ class MPIPool(_ezmpi.MPIPool):
                 future.cancel()
         self.close()
         if wait:
-            self._join(None)
+            self._join(None, True)
 
     # --- on every worker ---
 
@@ -1024,7 +1027,7 @@ class MPIPool(_ezmpi.MPIPool):
     ) -> None:
         if exception is None:
             self.close()
-            self._join(None)
+            self._join(None, False)
             return
         if self.is_master():
             _mpi.set_ending(_ENDING_SECONDS, _exit_code(exception))
@@ -1234,7 +1237,7 @@ def finish() -> None:
         if _uncaught() is not None:
             pool.terminate()
         pool._abandon(errors.TimeoutError("the script has ended"), True)
-        pool._join(None)
+        pool._join(None, False)
 
 
 def _exit_code(exception: BaseException) -> int:

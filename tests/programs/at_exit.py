@@ -1,0 +1,57 @@
+"""at_exit.py HOW -- the script ends while something is unfinished."""
+
+import itertools
+import os
+import sys
+import threading
+import time
+
+from ezmpi import MPIPool
+
+
+def nap(x):
+    time.sleep(0.05)
+    return x
+
+
+def pending():
+    for future in [pool.submit(nap, i) for i in range(10)]:
+        future.add_done_callback(lambda f: print("done", f.result(), flush=True))
+
+
+def map_async():
+    pool.map_async(nap, range(10), callback=lambda r: print("done", r, flush=True))
+
+
+def endless():
+    pool.kept = pool.imap(nap, itertools.count())
+    print("first", next(pool.kept), flush=True)
+
+
+def error():
+    pool.kept = [pool.submit(nap, i) for i in range(1000)]
+    raise KeyError("the script's own")
+
+
+def error_in_with():
+    with pool:
+        error()
+
+
+def exit_3():
+    pending()
+    sys.exit(3)
+
+
+def exit_at_once():
+    pool.submit(nap, 1)
+    os._exit(5)
+
+
+def thread():
+    results = lambda: print("sum", sum(pool.map(nap, range(20))), flush=True)  # noqa: E731
+    threading.Thread(target=results).start()
+
+
+pool = MPIPool()
+globals()[sys.argv[1]]()

@@ -1,0 +1,65 @@
+"""Jobs that go on while the master does something else, and what all workers share."""
+
+import importlib.util
+import sys
+
+import pytest
+from c_program import run_command
+from launch import PROGRAMS, check, launch
+
+RANKS = pytest.mark.parametrize("ranks", [2, 4])
+
+
+@RANKS
+def test_in_the_background(ranks):
+    check("background.py", ranks)
+
+
+@RANKS
+def test_without_shared_memory(ranks):
+    """There another thread's wake-up must end a sleep, too."""
+    check("background.py", ranks, env={"EZMPI_SHARED_MEMORY": "0"})
+
+
+@RANKS
+def test_workers(ranks):
+    has = importlib.util.find_spec("threadpoolctl") is not None
+    check("workers.py", ranks, *(["threadpoolctl"] if has else []))
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+def test_comm_executor(ranks):
+    check("comm_executor.py", ranks)
+
+
+def test_comm_executor_without_a_launcher():
+    output = run_command([sys.executable, str(PROGRAMS / "comm_executor.py")], 60)
+    assert "ok" in output.splitlines()
+
+
+@pytest.mark.parametrize("root", [0, 2])
+def test_comm_executor_of_another_root(root):
+    pytest.importorskip("mpi4py")
+    check("comm_executor.py", 3, root)
+
+
+@pytest.mark.parametrize(
+    "how, code, printed",
+    [
+        ("pending", 0, "done 9"),
+        ("map_async", 0, "done [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]"),
+        ("endless", 0, "first 0"),
+        ("thread", 0, "sum 190"),
+        ("exit_3", 3, "done 9"),
+        ("error", 1, None),
+        ("error_in_with", 1, None),
+        ("exit_at_once", 5, None),
+    ],
+)
+def test_at_exit(how, code, printed):
+    """Nothing is lost, and nothing that has no end is waited for."""
+    result = launch("at_exit.py", 3, how, timeout=20)
+    assert result.returncode == code, result
+    assert printed is None or printed in result.stdout.splitlines(), result
+    assert result.left == [], result
+    assert how not in ("error", "error_in_with") or result.seconds < 5, result
