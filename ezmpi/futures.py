@@ -265,7 +265,13 @@ class MPIPoolExecutor(Executor):
             Takes what a task holds.
         iterable : iterable of iterables
             The tasks.
-        timeout, chunksize, buffersize, unordered
+        timeout : float, optional
+            As of `map`.
+        chunksize : int or None, optional
+            As of `map`.
+        buffersize : int, optional
+            As of `map`.
+        unordered : bool, optional
             As of `map`.
 
         Returns

@@ -1000,7 +1000,7 @@ class MPIPool(_ezmpi.MPIPool):
         return self.map(worker, tasks, *args, **kwargs)
 
     def __enter__(self) -> "MPIPool":
-        """Begin a ``with`` statement; its end closes the pool and waits, as `join`.
+        """Begin a ``with`` statement; its end closes the pool and waits for its results.
 
         After an exception it terminates the pool.
 
