@@ -6,7 +6,6 @@ Meanwhile a third one goes on in the background, in parts; callbacks collect the
 """
 
 import threading
-from typing import List
 
 from ezmpi import MPIPool
 
@@ -31,9 +30,10 @@ if __name__ == "__main__":
         threads = [threading.Thread(target=longest, args=(pool, *s)) for s in studies]
         for thread in threads:
             thread.start()
-        done: List[List[int]] = []  # by callbacks, in the pool's own thread
+        done: list = []  # by callbacks, in the pool's own thread
         parts = [range(n, n + 100) for n in range(1, 1000, 100)]
         results = [pool.map_async(collatz, p, callback=done.append) for p in parts]
         for thread in threads:
             thread.join()
-    print(f"{len(done)} of {len(results)} parts: {sum(map(len, done))} numbers")
+        count = sum(len(result.get()) for result in results)
+    print(f"{len(done)} of {len(results)} parts: {count} numbers")
