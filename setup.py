@@ -18,7 +18,7 @@ from setuptools.command.build_ext import build_ext
 sys.path.insert(0, "csrc")
 from build_backend import mpi_compilers  # noqa: E402
 
-ENGINE = "module pool iterator ticket driver master job call worker dispatch seats"
+ENGINE = "module pool iterator ticket driver master job call worker dispatch seats claim"
 ENGINE += " schedule chunk helm crew callable future results codec plain rows array"
 ENGINE += " parcel snapshot pages errors forked protocol"
 TRANSPORT = "transport_mpi mailbox inbox outbox relay tree frame wire lanes lane"

@@ -12,7 +12,7 @@ import resource
 import statistics
 import sys
 import time
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 from startup import startup
 
@@ -20,15 +20,20 @@ from ezmpi import MPIPool
 
 CORES = 2  # that the crowded ranks share
 COMPUTING = 200e-6  # seconds
+COMPUTED = 1e-3  # seconds
 GENERATED = 10_000_000  # tasks
+SHARED = 100_000_000  # bytes
 PAUSE = 60.0  # seconds
+
+
+Measure = Callable[[Any, float], float]  # of the pool, or the launcher, and SCALE
 
 
 class Limit(NamedTuple):
     title: str
     unit: str
     ranks: int
-    measure: Callable[[Any, float], float]  # of the pool, or the launcher, and SCALE
+    measure: Measure
     target: float
     at_least: bool = False  # else at most
 
@@ -53,6 +58,10 @@ def doze(seconds: float) -> float:
 
 
 def identity(x: int) -> int:
+    return x
+
+
+def add_none(x: int, *others: object) -> int:
     return x
 
 
@@ -141,6 +150,89 @@ def generator_rate(pool: MPIPool, scale: float) -> float:
     return times[0] / times[1]
 
 
+def rate_of(pool: MPIPool, method: str, tasks: Sequence[Any]) -> float:
+    """Tasks a second; the second of two times, in which workers know the callable."""
+    for _ in range(2):
+        start = time.perf_counter()
+        count = sum(1 for _ in getattr(pool, method)(add_none, tasks))
+        took = time.perf_counter() - start
+    return count / took
+
+
+def beside_map(method: str, wrap: Callable[[int], Any]) -> Measure:
+    """A method's rate over map's; the median of pairs."""
+
+    def measure(pool: MPIPool, scale: float) -> float:
+        numbers = range(int(500_000 * scale))
+        tasks = list(map(wrap, numbers))
+        pairs = [
+            rate_of(pool, method, tasks) / rate_of(pool, "map", numbers) for _ in range(5)
+        ]
+        return statistics.median(pairs)
+
+    return measure
+
+
+def rounds_in(seconds: float) -> int:
+    """How often the master's own loop comes round."""
+    rounds, end = 0, time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        rounds += 1
+    return rounds
+
+
+def beside_computing(pool: MPIPool, scale: float) -> Tuple[float, float]:
+    """Of a map in the background: its rate over a waiting master's; and the rate of the
+    master's own loop meanwhile over that without a map."""
+    tasks = [COMPUTED] * int(2000 * scale)
+    pool.map(compute, tasks[:100])
+    start = time.perf_counter()
+    pool.map(compute, tasks)
+    waiting = time.perf_counter() - start
+    alone = rounds_in(0.5) / 0.5
+    result = pool.map_async(compute, tasks)
+    rounds, start = 0, time.perf_counter()
+    while not result.ready():
+        rounds += rounds_in(0.01)
+    took = time.perf_counter() - start
+    return waiting / took, rounds / took / alone
+
+
+def background_rate(pool: MPIPool, scale: float) -> float:
+    return statistics.median(beside_computing(pool, scale)[0] for _ in range(3))
+
+
+def background_loop(pool: MPIPool, scale: float) -> float:
+    return statistics.median(beside_computing(pool, scale)[1] for _ in range(3))
+
+
+def idle_driver(pool: MPIPool, scale: float) -> float:
+    """Share of a core, in per cent, while one task runs and the master sleeps."""
+    result = pool.apply_async(time.sleep, (10 * scale,))
+    before = time.process_time()
+    time.sleep(9 * scale)
+    share = (time.process_time() - before) / (9 * scale) * 100
+    result.get()
+    return share
+
+
+def shared(pool: MPIPool, scale: float) -> float:
+    """Seconds for 100 MB to all workers, over those to send it to each in turn."""
+    data = bytes(int(SHARED * scale))
+    times: List[float] = []
+    for _ in range(3):
+        start = time.perf_counter()
+        handle = pool.share(data)
+        pool.run_everywhere(identity, 0)
+        together = time.perf_counter() - start
+        del handle
+        start = time.perf_counter()
+        for task in [data] * pool.size:  # one after the other
+            pool.apply(len, (task,))
+        times.append(together / (time.perf_counter() - start))
+    return statistics.median(times)
+
+
 LIMITS: Dict[str, Limit] = {
     "crowded": Limit(
         "8 ranks on 2 cores, tasks of 200 µs of computing",
@@ -166,6 +258,44 @@ LIMITS: Dict[str, Limit] = {
         generator_rate,
         0.5,
         at_least=True,
+    ),
+    "imap-unordered": Limit(
+        "imap_unordered, tiny tasks",
+        "of map's rate",
+        2,
+        beside_map("imap_unordered", lambda x: x),
+        0.8,
+        at_least=True,
+    ),
+    "starmap": Limit(
+        "starmap, tiny tasks",
+        "of map's rate",
+        2,
+        beside_map("starmap", lambda x: (x,)),
+        0.8,
+        at_least=True,
+    ),
+    "background-rate": Limit(
+        "map_async of 1 ms tasks while the master computes",
+        "of a waiting master's rate",
+        2,
+        background_rate,
+        0.5,
+        at_least=True,
+    ),
+    "background-loop": Limit(
+        "the master's own loop meanwhile",
+        "of its rate alone",
+        2,
+        background_loop,
+        0.8,
+        at_least=True,
+    ),
+    "idle-driver": Limit(
+        "one long task, master asleep", "% of a core", 2, idle_driver, 2
+    ),
+    "share": Limit(
+        "share of 100 MB with 7 workers", "of the time one by one", 8, shared, 0.6
     ),
     "startup": Limit("import and pool, beyond MPI's and Python's", "ms", 0, startup, 30),
 }

@@ -16,7 +16,9 @@ from typing import (
     Callable,
     ContextManager,
     Dict,
+    Iterable,
     Iterator,
+    List,
     NamedTuple,
     Optional,
     Sequence,
@@ -35,8 +37,16 @@ class Pool(NamedTuple):
     command: str
     package: str = ""  # where its version is found
     open: Optional[Opener] = None  # None: not Python
+    calls: bool = False  # it has submit, and open gives that for rows with calls
     pinned: str = ""  # this version, installed in a directory of its own
     requirements: Sequence[str] = ()
+
+
+def _by_submit(submit: Callable[..., Any]) -> Map:
+    def map(function: Callable[[Any], Any], tasks: Iterable[Any]) -> List[Any]:
+        return [future.result() for future in [submit(function, t) for t in tasks]]
+
+    return map
 
 
 def _with_chunksize(map: Callable[..., Any], row: Row) -> Map:
@@ -50,7 +60,7 @@ def _ezmpi(row: Row) -> Iterator[Map]:
     from ezmpi import MPIPool
 
     with MPIPool() as pool:
-        yield _with_chunksize(pool.map, row)
+        yield _by_submit(pool.submit) if row.calls else _with_chunksize(pool.map, row)
 
 
 @contextmanager
@@ -75,6 +85,9 @@ def _mpi4py_futures(**options: Any) -> Opener:
         from mpi4py.futures import MPIPoolExecutor
 
         with MPIPoolExecutor(row.workers, **options) as executor:
+            if row.calls:
+                yield _by_submit(executor.submit)
+                return
             map = _with_chunksize(executor.map, row)
             yield lambda function, tasks: list(map(function, tasks))
 
@@ -103,6 +116,16 @@ def _multiprocessing(row: Row) -> Iterator[Map]:
 
 
 @contextmanager
+def _processes(row: Row) -> Iterator[Map]:
+    from concurrent.futures import ProcessPoolExecutor
+
+    with ProcessPoolExecutor(row.workers) as executor:
+        map = _with_chunksize(executor.map, row)
+        by_map: Map = lambda function, tasks: list(map(function, tasks))  # noqa: E731
+        yield _by_submit(executor.submit) if row.calls else by_map
+
+
+@contextmanager
 def _dragon(row: Row) -> Iterator[Map]:
     import multiprocessing
 
@@ -125,16 +148,20 @@ OURS, REFERENCE, FLOOR = "ezmpi", "schwimmbad", "floor"
 
 POOLS: Dict[str, Pool] = {
     FLOOR: Pool("{mpiexec} -n {ranks} {floor}"),
-    OURS: Pool(MPI, "ezmpi", _ezmpi),
-    "ezmpi-0.1.0": Pool(MPI, "ezmpi", _ezmpi_old, "0.1.0"),
-    REFERENCE: Pool(MPI, "schwimmbad", _schwimmbad, "0.4.2"),
-    "mpi4py.futures": Pool(MPI4PY_FUTURES, "mpi4py", _mpi4py_futures()),
+    OURS: Pool(MPI, "ezmpi", _ezmpi, calls=True),
+    "ezmpi-0.1.0": Pool(MPI, "ezmpi", _ezmpi_old, pinned="0.1.0"),
+    REFERENCE: Pool(MPI, "schwimmbad", _schwimmbad, pinned="0.4.2"),
+    "mpi4py.futures": Pool(MPI4PY_FUTURES, "mpi4py", _mpi4py_futures(), calls=True),
     # Waits without sleeping, and pickles arrays out of band.
     "mpi4py.futures-tuned": Pool(
-        MPI4PY_FUTURES, "mpi4py", _mpi4py_futures(backoff=0, use_pkl5=True)
+        MPI4PY_FUTURES,
+        "mpi4py",
+        _mpi4py_futures(backoff=0, use_pkl5=True),
+        calls=True,
     ),
     "mpi4py.util.pool": Pool(MPI4PY_FUTURES, "mpi4py", _mpi4py_pool),
     "multiprocessing": Pool("{python} cell.py", "", _multiprocessing),
+    "concurrent.futures": Pool("{python} cell.py", "", _processes, calls=True),
     "serial": Pool("{python} cell.py", "", _serial),
     "dragonhpc": Pool(
         # It hangs as the leader of a session.

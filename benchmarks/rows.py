@@ -42,6 +42,7 @@ class Row(NamedTuple):
     chunksize: Optional[int] = None  # None: the pool's default
     workers: int = 1
     by_value: bool = False  # needs dill: pools that have it as an option get it
+    calls: bool = False  # each task is submitted for itself: see Pool.calls
     in_one: bool = False  # the n units are one task, of n times the size
     memory: int = 0  # bytes a unit that all ranks together need, where they are many
     targets: Mapping[str, float] = SCHWIMMBAD  # our speed over a pool's, at least
@@ -185,6 +186,14 @@ ROWS: Dict[str, Row] = {
         tiny_tasks("__main__"),
         chunksize=1,
         targets=TINY_ALONE,
+    ),
+    "submit": Row(
+        "tiny tasks, each submitted for itself",
+        "tasks/s",
+        20000,
+        tiny_tasks("tasks"),
+        calls=True,
+        targets={"mpi4py.futures": 20, "concurrent.futures": 1},
     ),
     "map-1": Row(
         "map of 1 task, function of a module",

@@ -193,6 +193,8 @@ def cells(results: Results) -> Iterator[Tuple[str, str]]:
     turn = itertools.cycle(others or [None])
     for row in results.rows:
         left_out = set(others) - {next(turn)} if results.plan.in_turn else set()
+        if EVERY_ROW[row].calls:
+            left_out |= {pool for pool in results.pools if not POOLS[pool].calls}
         yield from ((row, pool) for pool in results.pools if pool not in left_out)
 
 

@@ -53,7 +53,7 @@ settle(struct calls *calls, struct ticket *ticket, PyObject *value,
 }
 
 static void
-release(struct line *line)
+chunk_is_gone(struct line *line)
 {
     calls_free(calls_of(line));
 }
@@ -97,6 +97,11 @@ take(struct line *line, struct chunk *chunk)
     struct ticket *ticket = chunk->ticket;
     int is_failure, urgent = 0;
     line->untaken--;
+    if (ticket != NULL && chunk->reply.flags & FLAG_BACK) {
+        chunk->is_given = 0;
+        chunks_insert(&line->waiting, chunk);
+        return 0;
+    }
     if (ticket != NULL && chunk->is_cancelled)
         call_is_over(calls, ticket);
     else if (ticket != NULL) {
@@ -154,6 +159,13 @@ fail_ticket(struct calls *calls, struct ticket *ticket, PyObject *exception)
         settle(calls, ticket, exception, 1);
 }
 
+static void
+lose(struct line *line, struct chunk *chunk, PyObject *exception)
+{
+    if (chunk->ticket != NULL)
+        fail_ticket(calls_of(line), chunk->ticket, exception);
+}
+
 void
 calls_fail(struct calls *calls, PyObject *exception)
 {
@@ -191,8 +203,52 @@ is_stalled(struct line *line)
     return 0;
 }
 
+/* Moves what the chunk holds to one that can wait; the worker will answer for
+   the chunk itself, and that is all. */
+static struct chunk *
+move_chunk(struct calls *calls, struct chunk *chunk)
+{
+    struct chunk *moved = PyMem_RawMalloc(sizeof *moved);
+    if (moved == NULL)
+        return NULL;
+    *moved = *chunk;
+    moved->is_given = 0;
+    chunk->ticket = NULL;
+    chunk->callable = NULL;
+    chunk->tasks = NULL;
+    calls->shares++;
+    if (moved->ticket != NULL)
+        moved->ticket->chunk = moved;
+    return moved;
+}
+
+/* They wait in the order in which they were given, before all others.  Where
+   memory is short one comes back with the worker's answer. */
+static int
+take_back(struct line *line, struct chunk *chunk)
+{
+    struct calls *calls = calls_of(line);
+    struct chunk *last_first = NULL, *moved;
+    if (!dispatch_revoke(calls->crew->dispatch, chunk))
+        return 0;
+    for (; chunk != NULL; chunk = chunk->next) {
+        if (chunk->line != line || !(chunk->header.flags & FLAG_CLAIM)
+            || (moved = move_chunk(calls, chunk)) == NULL)
+            continue;
+        moved->next = last_first;
+        last_first = moved;
+    }
+    while ((moved = last_first) != NULL) {
+        last_first = moved->next;
+        chunks_insert(&line->waiting, moved);
+    }
+    return 1;
+}
+
 static const struct line_kind single = {
-    can_draw, draw, take, fail_line, is_stalled, is_inside, release};
+    can_draw,  draw,      take, fail_line,     is_stalled,
+    is_inside, take_back, lose, chunk_is_gone,
+};
 
 /* ---- the beginning ---------------------------------------------------- */
 
@@ -284,6 +340,22 @@ issue_ticket(struct calls *calls, struct chunk *chunk, PyObject *receiver)
     return (PyObject *)ticket;
 }
 
+/* To the worker that it is for; where that cannot be it fails. */
+static void
+send_pinned(struct calls *calls, struct chunk *chunk, int worker)
+{
+    struct transport_error error = {0};
+    chunk->is_pinned = 1;
+    if (dispatch_send(calls->crew->dispatch, chunk, worker, &error)
+        == TRANSPORT_OK)
+        return;
+    errors_raise_transport(&error);
+    PyObject *exception = PyErr_GetRaisedException();
+    fail_ticket(calls, chunk->ticket, exception);
+    Py_DECREF(exception);
+    chunk_free(chunk);
+}
+
 PyObject *
 calls_begin(struct calls *calls, const struct call *call)
 {
@@ -291,14 +363,11 @@ calls_begin(struct calls *calls, const struct call *call)
     if (chunk == NULL)
         return NULL;
     PyObject *ticket = issue_ticket(calls, chunk, call->receiver);
-    struct transport_error error;
     if (ticket == NULL)
         chunk_free(chunk);
-    /* Where the worker cannot be sent it, nobody can be sent anything. */
-    else if (call->worker == NOBODY
-             || dispatch_send(calls->crew->dispatch, chunk, call->worker,
-                              &error)
-                    != TRANSPORT_OK)
+    else if (call->worker != NOBODY)
+        send_pinned(calls, chunk, call->worker);
+    else
         chunks_append(&calls->line.waiting, chunk);
     return ticket;
 }

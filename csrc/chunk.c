@@ -9,11 +9,13 @@ chunks_init(struct chunks *chunks)
 {
     chunks->first = NULL;
     chunks->last = &chunks->first;
+    chunks->count = 0;
 }
 
 static void
 put(struct chunks *chunks, struct chunk **link, struct chunk *chunk)
 {
+    chunks->count++;
     chunk->next = *link;
     *link = chunk;
     if (chunks->last == link)
@@ -39,6 +41,7 @@ static struct chunk *
 take(struct chunks *chunks, struct chunk **link)
 {
     struct chunk *chunk = *link;
+    chunks->count--;
     *link = chunk->next;
     if (chunks->last == &chunk->next)
         chunks->last = link;

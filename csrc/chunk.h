@@ -8,6 +8,7 @@
 #define EZMPI_CHUNK_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 
 #include "protocol.h"
 
@@ -25,12 +26,15 @@ struct chunk {
     struct header reply;            /* of the answer, ... */
     struct parcel *answer;          /* ... or NULL where it has none */
     struct ticket *ticket;          /* of a single call (call.h), or NULL */
+    int worker;                     /* that has it; while is_given */
+    int is_pinned;                  /* it is for this worker and no other */
     _Atomic int is_given;           /* to a worker, now or once */
     int is_cancelled;               /* while it waits: not to be given */
 };
 
 struct chunks {
     struct chunk *first, **last;
+    size_t count;
 };
 
 void chunks_init(struct chunks *chunks);

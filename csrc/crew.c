@@ -131,13 +131,40 @@ crew_leave_helm(struct crew *crew)
     helm_leave(&crew->helm);
 }
 
-/* The driver's thread watches the crew. */
+int
+crew_check_signals(struct crew *crew)
+{
+    crew_leave_helm(crew);
+    int status = PyErr_CheckSignals();
+    crew_take_helm(crew);
+    return status;
+}
+
+int
+crew_check_here(struct crew *crew)
+{
+    const char *why = NULL;
+    if (getpid() != crew->pid)
+        why = "a pool was used in a forked child: MPI belongs to the process "
+              "that made the pool";
+    else if (helm_is_mine(&crew->helm))
+        why = "a pool was used by what pickles or unpickles an object for it";
+    if (why != NULL)
+        PyErr_SetString(PyExc_RuntimeError, why);
+    return why == NULL ? 0 : -1;
+}
+
+/* The driver's thread watches the crew; after its end nobody does. */
 void
 crew_settle(struct crew *crew, PyObject *future, PyObject *value,
             int is_failure)
 {
-    if (!future_settle(crew->futures, future, value, is_failure))
+    if (future_settle(crew->futures, future, value, is_failure))
+        return;
+    if (crew->driver.started)
         helm_notify(&crew->helm, crew);
+    else
+        futures_call(crew->futures);
 }
 
 /* ---- what workers hold ------------------------------------------------ */

@@ -24,6 +24,13 @@
 /* What the master knows of a worker. */
 struct crew_member {
     uint64_t held[CALLABLE_SLOTS];  /* callables it was sent, by slot */
+    int64_t since;                  /* crew_clock, when it answered last, or
+                                       got what it holds and held nothing */
+    /* of chunks that can be taken back (claim.h) */
+    _Atomic uint64_t *word;         /* NULL: none can */
+    uint32_t claims;                /* such chunks, so far */
+    int is_taken_back;              /* some were, and it has not answered for
+                                       them */
 };
 
 #define SIGNAL_SECONDS 0.1 /* whoever waits looks for signals so often */
@@ -88,6 +95,13 @@ void crew_take_helm(struct crew *crew);
 /* The same, where the GIL is free already. */
 void crew_want_helm(struct crew *crew);
 void crew_leave_helm(struct crew *crew);
+
+/* At the helm: looks for signals without it, for their handlers may use the
+   pool. */
+int crew_check_signals(struct crew *crew);
+/* May this thread wait for something?  Not in a forked child, nor at the helm:
+   from what pickles an object.  -1: exception set. */
+int crew_check_here(struct crew *crew);
 
 /* Tells a future its result: see future_settle. */
 void crew_settle(struct crew *crew, PyObject *future, PyObject *value,

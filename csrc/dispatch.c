@@ -8,11 +8,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "claim.h"
+
 #define TREE_BYTES 1000000      /* callables above this go along a tree */
 #define LINES_SERVED 64         /* at a time; the others wait */
 /* Nanoseconds of work by which a line may be ahead of another that has fewer
    workers before it gives one up. */
 #define SLICE 1000000u
+#define STUCK_SECONDS 500e-6    /* what quick calls are waited for */
 
 /* ---- lines ------------------------------------------------------------ */
 
@@ -55,6 +58,7 @@ dispatch_join(struct dispatch *dispatch, struct line *line)
     }
     line->served = least;
     line->next = NULL;
+    line->is_parted = 0;
     *link = line;
 }
 
@@ -66,6 +70,7 @@ dispatch_part(struct dispatch *dispatch, struct line *line)
         link = &(*link)->next;
     *link = line->next;
     line->next = NULL;
+    line->is_parted = 1;
 }
 
 struct chunk *
@@ -89,7 +94,7 @@ chunk_free(struct chunk *chunk)
     parcel_free(chunk->answer);
     callable_free(chunk->callable);
     PyMem_RawFree(chunk);
-    line->kind->release(line);
+    line->kind->chunk_is_gone(line);
 }
 
 /* ---- whose turn ------------------------------------------------------- */
@@ -152,6 +157,28 @@ may_keep(const struct line *line, const struct line *poorest)
                && line->served <= poorest->served + SLICE);
 }
 
+/* How many chunks of the line's the worker may hold, when it holds some. */
+static int
+depth(const struct dispatch *dispatch, const struct line *line, int worker)
+{
+    const struct chunk *next = line->waiting.first;
+    const struct chunk *oldest = seats_oldest(dispatch->seats, worker);
+    const struct crew_member *member = &dispatch->crew->members[worker];
+    int workers = dispatch->crew->workers;
+    if (line->schedule != NULL)
+        return schedule_depth(line->schedule,
+                              next ? next->header.count
+                                   : schedule_size(line->schedule));
+    if (member->word == NULL || member->is_taken_back || next == NULL
+        || next->is_pinned || oldest->callable == NULL)
+        return 1;
+    int one =
+        schedule_calls(&next->callable->pace, line->waiting.count, workers);
+    int other =
+        schedule_calls(&oldest->callable->pace, line->waiting.count, workers);
+    return one < other ? one : other;
+}
+
 /* Has the worker that has just answered room for more?  It has that moment
    begun the next chunk that it holds: so nothing ever waits behind one that is
    known to be long. */
@@ -159,15 +186,12 @@ static int
 has_room(const struct dispatch *dispatch, const struct line *line)
 {
     int worker = line->last_answered;
-    if (worker == NOBODY || line->schedule == NULL)
+    if (worker == NOBODY)
         return 0;
     const struct chunk *oldest = seats_oldest(dispatch->seats, worker);
-    if (oldest == NULL || oldest->line != line)
-        return 0;
-    uint64_t count = line->waiting.first ? line->waiting.first->header.count
-                                         : schedule_size(line->schedule);
-    return seats_held(dispatch->seats, worker)
-           < schedule_depth(line->schedule, count);
+    return oldest != NULL && oldest->line == line
+           && seats_held(dispatch->seats, worker)
+                  < depth(dispatch, line, worker);
 }
 
 struct line *
@@ -220,7 +244,7 @@ find_idle(const struct dispatch *dispatch, const struct chunk *chunk,
           int *ranks)
 {
     const struct line *line = chunk->line;
-    uint64_t most = line->schedule ? schedule_chunks(line->schedule) : 1;
+    uint64_t most = schedule_chunks(line->schedule);
     size_t workers = (size_t)dispatch->crew->workers, found = 0;
     size_t idle = seats_list_idle(dispatch->seats, ranks,
                                   most < workers ? (size_t)most : workers);
@@ -326,24 +350,48 @@ note_given(struct dispatch *dispatch, struct chunk *chunk, int worker)
 {
     struct line *line = chunk->line;
     line->held++;
-    atomic_store(&chunk->is_given, 1);
     line->holders += !holds_of(dispatch, line, worker);
     if (line->schedule != NULL)
         schedule_give(line->schedule, chunk->header.first,
                       chunk->header.count);
+    if (line->schedule == NULL && seats_held(dispatch->seats, worker) == 0)
+        dispatch->crew->members[worker].since = crew_clock();
+    dispatch->ahead += (chunk->header.flags & FLAG_CLAIM) != 0;
+    chunk->worker = worker;
+    atomic_store(&chunk->is_given, 1);
     seats_give(dispatch->seats, worker, chunk);
+}
+
+/* A call that is begun at once need not be taken back. */
+static void
+set_claim(struct dispatch *dispatch, struct chunk *chunk, int worker)
+{
+    struct crew *crew = dispatch->crew;
+    struct crew_member *member = &crew->members[worker];
+    if (member->word == NULL)
+        member->word = crew->transport->word(crew->mailbox, worker + 1);
+    if (member->word == NULL || chunk->is_pinned
+        || seats_held(dispatch->seats, worker) == 0)
+        return;
+    member->claims += member->claims == UINT32_MAX ? 2 : 1;
+    chunk->header.elapsed = member->claims;
+    chunk->header.flags |= FLAG_CLAIM | FLAG_BACK;
 }
 
 /* The tasks are kept where they may come back; a single one that is begun at
    once does not.  Those that are not kept live on until they have left. */
 static void
-set_patience(const struct dispatch *dispatch, struct chunk *chunk, int worker)
+set_patience(struct dispatch *dispatch, struct chunk *chunk, int worker)
 {
     struct header *header = &chunk->header;
     const struct schedule *schedule = chunk->line->schedule;
-    header->elapsed =
-        schedule ? schedule_patience(schedule, header->count) : 0;
-    header->flags &= ~(uint32_t)FLAG_BACK;
+    header->elapsed = 0;
+    header->flags &= ~(uint32_t)(FLAG_BACK | FLAG_CLAIM);
+    if (schedule == NULL) {
+        set_claim(dispatch, chunk, worker);
+        return;
+    }
+    header->elapsed = schedule_patience(schedule, header->count);
     if (header->elapsed > 0
         && (header->count > 1 || seats_held(dispatch->seats, worker) > 0))
         header->flags |= FLAG_BACK;
@@ -430,6 +478,68 @@ dispatch_broadcast(struct dispatch *dispatch, enum verb verb,
     return status;
 }
 
+/* ---- what is stuck ----------------------------------------------------- */
+
+static int
+is_mpi_there(const struct crew *crew)
+{
+    return !crew->transport->closed(crew->mailbox);
+}
+
+int
+dispatch_is_begun(const struct dispatch *dispatch, const struct chunk *chunk)
+{
+    const struct crew *crew = dispatch->crew;
+    return !(chunk->header.flags & FLAG_CLAIM) || !is_mpi_there(crew)
+           || claim_is_begun(crew->members[chunk->worker].word,
+                             (uint32_t)chunk->header.elapsed);
+}
+
+/* The first chunk that can be taken back of those the worker has, if it has
+   worked on one for so long. */
+static struct chunk *
+find_behind(const struct dispatch *dispatch, int worker, int64_t before)
+{
+    const struct crew_member *member = &dispatch->crew->members[worker];
+    struct chunk *chunk = seats_oldest(dispatch->seats, worker);
+    if (member->is_taken_back || member->since > before)
+        return NULL;
+    while (chunk != NULL
+           && (chunk->is_pinned || dispatch_is_begun(dispatch, chunk)))
+        chunk = chunk->next;
+    return chunk;
+}
+
+struct chunk *
+dispatch_find_stuck(const struct dispatch *dispatch)
+{
+    struct chunk *stuck = NULL;
+    if (dispatch->ahead == 0 || seats_idle(dispatch->seats) == NOBODY)
+        return NULL;
+    int64_t before = crew_clock() - (int64_t)(1e9 * STUCK_SECONDS);
+    for (int i = 0; stuck == NULL && i < dispatch->crew->workers; i++)
+        stuck = find_behind(dispatch, i, before);
+    return stuck;
+}
+
+double
+dispatch_patience(const struct dispatch *dispatch)
+{
+    return dispatch->ahead > 0 ? STUCK_SECONDS : SIGNAL_SECONDS;
+}
+
+int
+dispatch_revoke(struct dispatch *dispatch, const struct chunk *chunk)
+{
+    struct crew *crew = dispatch->crew;
+    struct crew_member *member = &crew->members[chunk->worker];
+    if (!(chunk->header.flags & FLAG_CLAIM) || !is_mpi_there(crew)
+        || !claim_take_back(member->word, (uint32_t)chunk->header.elapsed))
+        return 0;
+    member->is_taken_back = 1;
+    return 1;
+}
+
 /* ---- answers ---------------------------------------------------------- */
 
 static int
@@ -465,11 +575,24 @@ fits(const struct chunk *chunk, const struct letter *letter)
                || (chunk->header.flags & FLAG_BACK && !(flags & FLAG_FAILED)));
 }
 
-/* Notes what the answer says of the line's tasks and workers. */
+/* Whatever was taken back is answered for when it holds nothing. */
 static void
-note_answer(struct dispatch *dispatch, const struct chunk *chunk, int worker)
+note_member(struct dispatch *dispatch, const struct chunk *chunk, int worker)
 {
-    struct line *line = chunk->line;
+    struct crew_member *member = &dispatch->crew->members[worker];
+    if (chunk->line->schedule == NULL)
+        member->since = crew_clock();
+    dispatch->ahead -= (chunk->header.flags & FLAG_CLAIM) != 0;
+    if (!member->is_taken_back || seats_held(dispatch->seats, worker) > 0)
+        return;
+    claim_reset(member->word);
+    member->is_taken_back = 0;
+}
+
+/* 1: it was late. */
+static int
+note_tasks(const struct chunk *chunk)
+{
     const struct header *reply = &chunk->reply;
     struct schedule_answer answer = {
         .first = chunk->header.first,
@@ -479,10 +602,25 @@ note_answer(struct dispatch *dispatch, const struct chunk *chunk, int worker)
         .elapsed = reply->elapsed,
         .bytes = chunk->answer ? parcel_size(chunk->answer) : 0,
     };
-    int is_late = line->schedule && schedule_answer(line->schedule, &answer);
+    if (chunk->line->is_parted)
+        return 0;
+    if (chunk->line->schedule != NULL)
+        return schedule_answer(chunk->line->schedule, &answer);
+    if (chunk->callable != NULL && answer.done > 0)
+        schedule_learn_call(&chunk->callable->pace, reply->elapsed);
+    return 0;
+}
+
+/* Notes what the answer says of the line's tasks and workers. */
+static void
+note_answer(struct dispatch *dispatch, const struct chunk *chunk, int worker)
+{
+    struct line *line = chunk->line;
+    int is_late = note_tasks(chunk);
+    note_member(dispatch, chunk, worker);
     /* What waits behind a late one comes back now: no later task before. */
     line->last_answered = is_late ? NOBODY : worker;
-    line->served += reply->elapsed;
+    line->served += chunk->reply.elapsed;
     line->held--;
     line->holders -= !holds_of(dispatch, line, worker);
 }

@@ -36,21 +36,27 @@ struct line_kind {
     int (*is_stalled)(struct line *line);
     /* Does this thread run code of the user's for it?  Needs the GIL. */
     int (*is_inside)(const struct line *line);
-    /* A chunk of it is freed.  Needs the GIL. */
-    void (*release)(struct line *line);
+    /* Takes back a chunk that a worker has and has not begun, and all that it
+       has behind it: they wait again.  1; 0: that cannot be.  Needs the GIL. */
+    int (*take_back)(struct line *line, struct chunk *chunk);
+    /* A chunk's answer came, and could not be kept: this exception (borrowed)
+       is what comes of it.  Needs the GIL. */
+    void (*lose)(struct line *line, struct chunk *chunk, PyObject *exception);
+    /* A chunk of it was freed.  Needs the GIL. */
+    void (*chunk_is_gone)(struct line *line);
 };
 
 struct line {
     const struct line_kind *kind;
     struct line *next;
     struct line *next_orphan;
-    struct schedule *schedule; /* NULL: one task in a chunk, and one chunk
-                                       at a worker */
+    struct schedule *schedule; /* NULL: one task in a chunk */
     struct chunks waiting; /* to be given, lowest first */
     int held; /* chunks that workers have, */
     int holders; /* so many workers */
     int untaken; /* answers, until they are taken in */
     int last_answered; /* a worker, or NOBODY */
+    int is_parted; /* from dispatch: it may lack a schedule */
     int is_iterated;         /* its results are taken one by one */
     uint64_t served; /* nanoseconds of workers' time */
     /* what a worker is sent once before */
@@ -63,10 +69,11 @@ struct dispatch {
     struct crew *crew;
     struct seats *seats;
     struct line *lines; /* the first to come, first */
-    struct line *orphans; /* of whom nobody wants anything any more,
+    struct line *_Atomic orphans; /* of whom nobody wants anything any more,
                                        each with a share; needs the GIL, and
                                        no helm */
     struct chunks answered; /* oldest first */
+    int ahead; /* chunks that workers have and that can be taken back */
     int64_t answered_since; /* crew_clock, of the oldest */
 };
 
@@ -93,6 +100,17 @@ int dispatch_give(struct dispatch *dispatch, struct line *line, int worker,
    that is. */
 int dispatch_send(struct dispatch *dispatch, struct chunk *chunk, int worker,
                   struct transport_error *error);
+/* A chunk that waits behind one that takes far longer than was expected, while
+   another worker has nothing to do: it should be taken back.  NULL: none. */
+struct chunk *dispatch_find_stuck(const struct dispatch *dispatch);
+/* Seconds after which to look for such again. */
+double dispatch_patience(const struct dispatch *dispatch);
+/* Has the worker begun the chunk that it was given? */
+int
+dispatch_is_begun(const struct dispatch *dispatch, const struct chunk *chunk);
+/* Takes the chunk back, with all that its worker was sent behind it, unless it
+   was begun: they will not be run.  1; the caller moves them. */
+int dispatch_revoke(struct dispatch *dispatch, const struct chunk *chunk);
 /* Gives all that waits and can be given. */
 int dispatch_feed(struct dispatch *dispatch, struct transport_error *error);
 

@@ -12,6 +12,7 @@
 #include "driver.h"
 
 #include <math.h>
+#include <unistd.h>
 
 #include "dispatch.h"
 #include "errors.h"
@@ -111,7 +112,7 @@ answers_can_wait(const struct shift *shift)
                         ? dispatch->answered_since
                         : shift->gil_left;
     if (dispatch->answered.first == NULL)
-        return SIGNAL_SECONDS;
+        return dispatch_patience(dispatch);
     int64_t until = since + GIL_PATIENCE * shift->gil_cost;
     return fmax(1e-9 * (double)(until - crew_clock()), 0);
 }
@@ -137,7 +138,8 @@ work(struct shift *shift)
             break;
         double seconds = answers_can_wait(shift);
         if (is_to_leave(shift->crew) || seconds <= 0
-            || is_short_of_chunks(shift))
+            || is_short_of_chunks(shift) || dispatch->orphans != NULL
+            || dispatch_find_stuck(dispatch) != NULL)
             break;
         status = dispatch_receive(dispatch, seconds, &shift->error);
     }
@@ -165,15 +167,14 @@ drive(struct shift *shift)
 {
     struct crew *crew = shift->crew;
     crew->driver.drives = 1;
-    while (!is_to_leave(crew)) {
+    /* At least once, or who always wants the helm would keep answers waiting
+       for ever. */
+    do {
         int status = work(shift);
-        if (is_to_leave(crew) && status != DISPATCH_PYTHON
-            && status != TRANSPORT_FAILED)
-            break;
         take_gil(shift);
         with_gil(shift, status);
         leave_gil(shift);
-    }
+    } while (!is_to_leave(crew));
     crew->driver.drives = 0;
 }
 
@@ -203,7 +204,8 @@ static void
 stand_by(struct shift *shift, struct helm_watch *watch)
 {
     struct crew *crew = shift->crew;
-    while (!crew->driver.stop && !futures_are_left(crew->futures)) {
+    while (!crew->driver.stop && !futures_are_left(crew->futures)
+           && !crew->transport->closed(crew->mailbox)) {
         if (crew->unfinished == 0 || crew->driver.may_not_drive)
             helm_watch_wait(&crew->helm, watch, SLEEP_SECONDS);
         else if (get_helm(crew)) {
@@ -223,7 +225,7 @@ driver_run(struct crew *crew)
     crew->driver.thread = PyThread_get_thread_ident();
     if (helm_watch_begin(&crew->helm, &watch, crew, 0) < 0)
         return;
-    while (!crew->driver.stop) {
+    while (!crew->driver.stop && !crew->transport->closed(crew->mailbox)) {
         futures_call(crew->futures);
         leave_gil(&shift);
         stand_by(&shift, &watch);
@@ -244,6 +246,7 @@ start(struct crew *crew)
     PyObject *capsule = PyCapsule_New(crew, DRIVER_CAPSULE, NULL);
     PyObject *done = NULL;
     crew->driver.may_not_drive = !crew->transport->threads();
+    crew->driver.started = 1;   /* now: others may come by meanwhile */
     if (module != NULL && capsule != NULL)
         done = PyObject_CallMethod(module, "start", "Oi", capsule,
                                    crew->driver.may_not_drive);
@@ -263,6 +266,8 @@ driver_start(struct crew *crew)
 void
 driver_stop(struct crew *crew)
 {
+    if (getpid() != crew->pid)
+        return;
     crew->driver.stop = 1;
     crew->transport->interrupt(crew->mailbox);
     helm_notify(&crew->helm, crew);

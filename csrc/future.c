@@ -14,6 +14,7 @@ struct told {
 struct futures {
     struct told *first, **last;
     _Atomic int left;
+    PyObject *urgent;               /* exception to be raised, or NULL */
     /* names */
     PyObject *callbacks, *set_result, *set_exception;
     PyObject *condition, *state, *result, *exception;
@@ -52,18 +53,43 @@ futures_new(void)
     return NULL;
 }
 
-/* What its callbacks raise it logs itself; one that was settled otherwise
-   before raises. */
-static void
-tell(const struct futures *futures, PyObject *future, PyObject *value,
-     int is_failure)
+static PyObject *
+call_setter(const struct futures *futures, PyObject *future, PyObject *value,
+            int is_failure)
 {
-    PyObject *done = PyObject_CallMethodObjArgs(
+    return PyObject_CallMethodObjArgs(
         future, is_failure ? futures->set_exception : futures->set_result,
         value, NULL);
-    if (done == NULL)
+}
+
+/* What its callbacks raise it logs itself; one that was settled otherwise
+   before raises.  A signal's exception may come before it is settled: it is
+   told again, and the exception kept. */
+static void
+tell(struct futures *futures, PyObject *future, PyObject *value,
+     int is_failure)
+{
+    PyObject *done = call_setter(futures, future, value, is_failure);
+    if (done == NULL && !PyErr_ExceptionMatches(PyExc_Exception)) {
+        Py_XSETREF(futures->urgent, PyErr_GetRaisedException());
+        done = call_setter(futures, future, value, is_failure);
+        if (done == NULL)
+            PyErr_Clear();
+    }
+    else if (done == NULL)
         PyErr_WriteUnraisable(future);
     Py_XDECREF(done);
+}
+
+int
+future_raise(struct futures *futures)
+{
+    PyObject *urgent = futures->urgent;
+    futures->urgent = NULL;
+    if (urgent == NULL)
+        return 0;
+    PyErr_SetRaisedException(urgent);
+    return -1;
 }
 
 /* Where that cannot be told it counts as having some. */

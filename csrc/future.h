@@ -18,6 +18,9 @@ struct futures *futures_new(void);              /* NULL: exception set */
    can.  1: now; 0: later; errors are written out, not raised. */
 int future_settle(struct futures *futures, PyObject *future, PyObject *value,
                   int is_failure);
+/* An exception of a signal's handler that came while one was told: -1, and it
+   is set; 0: there is none. */
+int future_raise(struct futures *futures);
 /* Tells those that are left to the driver's thread. */
 void futures_call(struct futures *futures);
 /* Are there such?  Needs no GIL. */

@@ -88,13 +88,29 @@ end(struct iterator *iterator)
     return NULL;
 }
 
-/* While results are taken from here nobody may be driving. */
+/* While results are taken from here nobody may be driving; or who does waits
+   for room to draw more. */
 static int
 move_on(struct iterator *iterator)
 {
-    if (++iterator->taken % MOVE_EVERY != 0)
+    struct crew *crew = iterator->crew;
+    if (iterator->job != NULL && job_was_full(iterator->job))
+        crew->transport->interrupt(crew->mailbox);
+    else if (++iterator->taken % MOVE_EVERY != 0)
         return 0;
-    return master_touch(iterator->crew);
+    return master_touch(crew);
+}
+
+/* What a signal's exception came before. */
+static void
+put_back(struct iterator *iterator, PyObject *result, int is_failure)
+{
+    if (iterator->next != NULL) {       /* another thread waited meanwhile */
+        Py_DECREF(result);
+        return;
+    }
+    iterator->next = result;
+    iterator->is_failure = is_failure;
 }
 
 /* Waits for one; 0: there will be none, or exception set. */
@@ -120,11 +136,15 @@ next_result(struct iterator *iterator, double seconds)
 {
     if (!await(iterator, seconds))
         return PyErr_Occurred() ? NULL : end(iterator);
-    if (move_on(iterator) < 0)
-        return NULL;
+    /* Another thread may take the next one from here on. */
     PyObject *result = iterator->next;
+    int is_failure = iterator->is_failure;
     iterator->next = NULL;
-    if (!iterator->is_failure)
+    if (move_on(iterator) < 0) {
+        put_back(iterator, result, is_failure);
+        return NULL;
+    }
+    if (!is_failure)
         return result;
     PyErr_SetRaisedException(result);
     return NULL;

@@ -13,6 +13,8 @@
 #include "future.h"
 #include "rows.h"
 
+#define SIGNAL_TASKS 1024       /* drawn between looks for signals */
+
 struct job {
     struct line line;               /* first: it is what dispatch knows */
     size_t users;                   /* shares in what it is made of */
@@ -118,7 +120,7 @@ job_release(struct job *job)
 }
 
 static void
-release_line(struct line *line)
+chunk_is_gone(struct line *line)
 {
     struct job *job = job_of(line);
     job->chunks--;
@@ -185,6 +187,7 @@ end(struct job *job, PyObject *value, int is_failure)
     need_driver(job, 0);
     job->crew->unfinished--;
     let_go(job);
+    free_all(&job->answers);
     tell_receiver(job, value, is_failure);
     helm_notify(&job->crew->helm, job);
     job_release(job);
@@ -308,6 +311,8 @@ next_task(struct job *job)
     PyObject *task = PyIter_Next(iterator);
     crew_take_helm(job->crew);
     Py_DECREF(iterator);
+    if (job->is_over)   /* left meanwhile: nobody wants the task */
+        Py_CLEAR(task);
     return task;
 }
 
@@ -327,12 +332,15 @@ dump_failure(struct job *job, struct parcel *parcel)
 static int
 draw_object(struct job *job, struct parcel *parcel, uint64_t index)
 {
-    if (job->owner != 0 && PyErr_CheckSignals() < 0)
+    if (job->owner != 0 && index % SIGNAL_TASKS == 0
+        && crew_check_signals(job->crew) < 0)
         return -1;
     PyObject *task = next_task(job);
     if (task == NULL) {
         if (PyErr_Occurred())
             return settle_raised(job, index, "drawing");
+        if (job->is_over)
+            return 0;
         schedule_exhausted(job->line.schedule);
         return 0;
     }
@@ -489,11 +497,12 @@ call_back(struct job *job, PyObject *result, uint64_t index)
     if (job->callback == NULL)
         return 0;
     PyObject *callback = Py_NewRef(job->callback);
+    unsigned long outer = job->caller;
     job->caller = PyThread_get_thread_ident();
     crew_leave_helm(job->crew);
     PyObject *done = PyObject_CallOneArg(callback, result);
     crew_take_helm(job->crew);
-    job->caller = 0;
+    job->caller = outer;
     Py_DECREF(callback);
     if (done == NULL)
         return settle_raised(job, index, "the callback for");
@@ -531,7 +540,7 @@ take_failure(struct job *job, struct reader *reader,
     uint64_t index = reply->first + reply->count;
     /* The Ctrl-C that ended the task often comes here, too: it is to be raised
        by map itself, not by what makes an exception of the account. */
-    if (job->owner != 0 && is_owner(job) && PyErr_CheckSignals() < 0)
+    if (job->owner != 0 && is_owner(job) && crew_check_signals(job->crew) < 0)
         return -1;
     PyObject *account = codec_load(job->codec, reader);
     if (account == NULL)
@@ -650,12 +659,12 @@ static int
 take(struct line *line, struct chunk *chunk)
 {
     struct job *job = job_of(line);
-    int is_mine = job->callback == NULL || job->is_over || is_owner(job);
-    if (is_mine && job->answers.first == NULL)
+    int is_mine = job->callback == NULL || is_owner(job);
+    /* A callback that uses the pool may come by here. */
+    if (job->is_over
+        || (is_mine && job->caller == 0 && job->answers.first == NULL))
         return take_in(job, chunk);
     chunks_append(&job->answers, chunk);
-    if (is_mine)
-        return job_go_on(job);
     ask_owner(job);
     return 0;
 }
@@ -666,7 +675,8 @@ job_go_on(struct job *job)
     struct chunk *chunk;
     int status = 0;
     job->wants_owner = 0;
-    while (status == 0 && (chunk = chunks_pop(&job->answers)) != NULL)
+    while (status == 0 && job->caller == 0
+           && (chunk = chunks_pop(&job->answers)) != NULL)
         status = take_in(job, chunk);
     return status;
 }
@@ -689,8 +699,25 @@ is_stalled(struct line *line)
            && line->waiting.first == NULL;
 }
 
+static void
+lose(struct line *line, struct chunk *chunk, PyObject *exception)
+{
+    (void)chunk;
+    job_abandon(job_of(line), exception);
+}
+
+/* Chunks that are late come back of themselves. */
+static int
+take_back(struct line *line, struct chunk *chunk)
+{
+    (void)line, (void)chunk;
+    return 0;
+}
+
 static const struct line_kind bulk = {
-    can_draw, draw, take, fail_line, is_stalled, is_inside, release_line};
+    can_draw,  draw,      take, fail_line,     is_stalled,
+    is_inside, take_back, lose, chunk_is_gone,
+};
 
 /* ---- the beginning ---------------------------------------------------- */
 
@@ -846,6 +873,14 @@ int
 job_is_left(const struct job *job)
 {
     return job->is_left;
+}
+
+int
+job_was_full(const struct job *job)
+{
+    return job->window > 0 && !job->is_over
+           && schedule_drawn(job->line.schedule)
+                  >= results_taken(job->results) - 1 + job->window;
 }
 
 struct results *

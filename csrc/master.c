@@ -6,6 +6,7 @@
 #include "master.h"
 
 #include <math.h>
+#include <unistd.h>
 
 #include "dispatch.h"
 #include "errors.h"
@@ -34,14 +35,14 @@ master_fail(struct crew *crew, const struct transport_error *error)
         Py_DECREF(exception);
 }
 
-/* An answer came and could not be kept: what it was for fails. */
+/* An answer came and could not be kept. */
 static void
 lose_answer(struct crew *crew, const struct letter *letter)
 {
     PyObject *exception = PyErr_GetRaisedException();
     struct chunk *chunk = dispatch_lose(crew->dispatch, letter->source - 1);
     if (chunk != NULL) {
-        chunk->line->kind->fail(chunk->line, exception);
+        chunk->line->kind->lose(chunk->line, chunk, exception);
         chunk_free(chunk);
     }
     Py_DECREF(exception);
@@ -89,7 +90,9 @@ receive(struct crew *crew, double seconds)
 {
     struct transport_error error = {0};
     int status = dispatch_receive(crew->dispatch, 0, &error);
-    if (status == TRANSPORT_NOTHING && seconds > 0) {
+    /* That may have been an interruption. */
+    if (status == TRANSPORT_NOTHING && seconds > 0
+        && !helm_is_wanted(&crew->helm)) {
         Py_BEGIN_ALLOW_THREADS
         status = dispatch_receive(crew->dispatch, seconds, &error);
         Py_END_ALLOW_THREADS
@@ -107,7 +110,7 @@ drop_orphans(struct crew *crew)
     while ((line = crew->dispatch->orphans) != NULL) {
         crew->dispatch->orphans = line->next_orphan;
         job_abandon((struct job *)line, NULL);
-        line->kind->release(line);
+        job_release((struct job *)line);
     }
 }
 
@@ -120,7 +123,16 @@ master_take_answers(struct crew *crew)
     while (status == 0
            && (chunk = chunks_pop(&crew->dispatch->answered)) != NULL)
         status = chunk->line->kind->take(chunk->line, chunk);
-    return status;
+    return status == 0 ? future_raise(crew->futures) : status;
+}
+
+/* What waits behind a call that turned out to be long goes to who is idle.  1:
+   there is such. */
+static int
+relieve(struct crew *crew)
+{
+    struct chunk *stuck = dispatch_find_stuck(crew->dispatch);
+    return stuck != NULL && stuck->line->kind->take_back(stuck->line, stuck);
 }
 
 int
@@ -129,19 +141,22 @@ master_hand_out(struct crew *crew)
     struct transport_error error = {0};
     struct line *line;
     int worker, status = 0;
-    while (status == 0
-           && (line = dispatch_next(crew->dispatch, 0, &worker)) != NULL) {
-        if (line->waiting.first == NULL)
-            status = line->kind->draw(line);
-        else if (dispatch_give(crew->dispatch, line, worker, &error)
-                 != TRANSPORT_OK)
-            master_fail(crew, &error);
-    }
+    do {
+        while (status == 0
+               && (line = dispatch_next(crew->dispatch, 0, &worker)) != NULL) {
+            if (line->waiting.first == NULL)
+                status = line->kind->draw(line);
+            else if (dispatch_give(crew->dispatch, line, worker, &error)
+                     != TRANSPORT_OK)
+                master_fail(crew, &error);
+        }
+    } while (status == 0 && relieve(crew));
     crew_tidy(crew);
     return status;
 }
 
-void
+/* Futures that have callbacks are told in another thread. */
+int
 master_move(struct crew *crew)
 {
     struct transport_error error = {0};
@@ -156,6 +171,7 @@ master_move(struct crew *crew)
     if (status == TRANSPORT_FAILED)
         master_fail(crew, &error);
     crew_tidy(crew);
+    return master_take_answers(crew);
 }
 
 /* ---- waiting ---------------------------------------------------------- */
@@ -187,13 +203,14 @@ drive(struct crew *crew, const struct master_wait *wait, int64_t deadline)
             return -1;
         if (wait->is_over(wait->of))
             break;
-        if (master_hand_out(crew) < 0 || PyErr_CheckSignals() < 0)
+        if (master_hand_out(crew) < 0 || crew_check_signals(crew) < 0)
             return -1;
         double seconds = time_left(deadline);
         if (wait->is_over(wait->of))
             break;
         if (helm_is_wanted(&crew->helm) || seconds <= 0)
             return 0;
+        seconds = fmin(seconds, dispatch_patience(crew->dispatch));
         receive(crew, crew->dispatch->answered.first ? 0 : seconds);
     }
     return 1;
@@ -258,6 +275,8 @@ master_wait(struct crew *crew, const struct master_wait *wait)
 {
     int64_t deadline = deadline_of(wait->seconds);
     int status = 0, has_watched = 0;
+    if (crew_check_here(crew) < 0)
+        return -1;
     while (status == 0 && !wait->is_over(wait->of)) {
         if (PyErr_CheckSignals() < 0)
             return -1;
@@ -335,12 +354,10 @@ master_broadcast(struct crew *crew, struct codec *codec, enum verb verb,
 {
     struct header header = {.flags = flags};
     int status = -1;
-    crew_take_helm(crew);
     struct parcel *parcel = dump_pair(codec, key, value);
     if (parcel != NULL && crew_send_bindings(crew, codec, &header) == 0)
         status = broadcast_parcel(crew, verb, flags, parcel);
     parcel_free(parcel);
-    crew_leave_helm(crew);
     return status;
 }
 
@@ -442,8 +459,11 @@ master_begin(struct crew *crew, const struct job_request *request)
 void
 master_drop(struct crew *crew, struct job *job)
 {
+    if (getpid() != crew->pid)
+        return;         /* it is another process's */
     if (!helm_try(&crew->helm)) {
         job_orphan(job);
+        crew->transport->interrupt(crew->mailbox);
         return;
     }
     job_abandon(job, NULL);

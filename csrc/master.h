@@ -47,12 +47,13 @@ struct job *master_begin(struct crew *crew, const struct job_request *request);
 void master_abandon(struct crew *crew, uint64_t pool, int iterators,
                     PyObject *exception);
 /* Sends all workers a message of a key and a value (VERB_SHARE), whose large
-   buffers must not change until they have left.  -1: exception set. */
+   buffers must not change until they have left.  At the helm.  -1: exception
+   set. */
 int master_broadcast(struct crew *crew, struct codec *codec, enum verb verb,
                      uint32_t flags, PyObject *key, PyObject *value);
-/* Sends what can be sent at once, and takes answers to where they wait, but
-   runs none of the user's code.  At the helm. */
-void master_move(struct crew *crew);
+/* Sends what can be sent at once, and takes in the answers that came, but runs
+   none of the user's code.  At the helm.  -1: as master_take_answers. */
+int master_move(struct crew *crew);
 /* Takes in what has come and hands out what can be, unless another thread
    drives.  -1: exception set, of this thread. */
 int master_touch(struct crew *crew);

@@ -354,13 +354,15 @@ join(struct pool *pool, double seconds, int workers_too)
     int status = 0, is_over = 0;
     if (is_mpi_gone(crew))
         return 1;
+    if (crew_check_here(crew) < 0)
+        return -1;
     if (is_inside(pool))
         return refuse("a callback or the tasks' iterator waits for the job "
                       "that runs it, and so for itself");
     while (status >= 0) {
         crew_take_helm(crew);
-        master_move(crew);
-        is_over = is_at_rest(pool, workers_too);
+        status = master_move(crew);
+        is_over = status == 0 && is_at_rest(pool, workers_too);
         if (is_over)
             status = forget(pool);
         crew_leave_helm(crew);
@@ -438,17 +440,13 @@ check_usable(const struct pool *pool)
                             "the pool is closed; make a "
                             "new MPIPool to go on (it uses the same "
                             "workers)");
-    if (getpid() != crew->pid)
-        return refuse("a pool was used in a forked child: MPI belongs to the "
-                      "process that made the pool");
+    if (crew_check_here(crew) < 0)
+        return -1;
     if (PyThread_get_thread_ident() != pool->thread
         && !crew->transport->threads())
         return refuse("a pool was used in another thread than the one that "
                       "made it, and MPI was initialised for one thread only; "
                       "initialise it with MPI_THREAD_MULTIPLE");
-    if (helm_is_mine(&crew->helm))
-        return refuse("a pool was used by what pickles or unpickles an object "
-                      "for it");
     return 0;
 }
 
@@ -728,13 +726,15 @@ pool_call(PyObject *self, PyObject *const *args, Py_ssize_t count)
     struct crew *crew = pool->crew;
     struct call call;
     if (check_master(pool) < 0 || parse_call(pool, args, count, &call) < 0
-        || (pool->calls == NULL && open_calls(pool) < 0))
+        || ((pool->calls == NULL || !crew->driver.started)
+            && open_calls(pool) < 0))
         return NULL;
     crew_take_helm(crew);
     /* The driver's thread may have gone to sleep, but not since. */
     int is_first = crew->unfinished == 0;
     PyObject *ticket = begin_call(pool, &call);
-    master_move(crew);
+    if (ticket != NULL && master_move(crew) < 0)
+        Py_CLEAR(ticket);
     crew->driver.driven = crew_clock();
     crew_leave_helm(crew);
     if (is_first)
@@ -759,7 +759,10 @@ pool_share(PyObject *self, PyObject *args)
     if (check_master(pool) < 0
         || !PyArg_ParseTuple(args, "OO:_share", &key, &value))
         return NULL;
-    return broadcast(pool, VERB_SHARE, key, value);
+    crew_take_helm(pool->crew);
+    PyObject *done = broadcast(pool, VERB_SHARE, key, value);
+    crew_leave_helm(pool->crew);
+    return done;
 }
 
 /* Also when the pool is closed: others may be open. */
@@ -769,9 +772,12 @@ pool_unshare(PyObject *self, PyObject *key)
     struct pool *pool = (struct pool *)self;
     if (check_made(pool) < 0)
         return NULL;
-    if (is_mpi_gone(pool->crew) || helm_is_mine(&pool->crew->helm))
-        Py_RETURN_FALSE;
+    if (is_mpi_gone(pool->crew))
+        Py_RETURN_TRUE;
+    if (!helm_try(&pool->crew->helm))
+        Py_RETURN_FALSE;        /* from a finalizer: it must not wait */
     PyObject *done = broadcast(pool, VERB_UNSHARE, key, Py_None);
+    crew_leave_helm(pool->crew);
     Py_XDECREF(done);
     return done == NULL ? NULL : Py_NewRef(Py_True);
 }
@@ -782,6 +788,8 @@ pool_waiting(PyObject *self, PyObject *Py_UNUSED(ignored))
     struct pool *pool = (struct pool *)self;
     if (check_made(pool) < 0 || pool->calls == NULL)
         return PyErr_Occurred() ? NULL : PyList_New(0);
+    if (crew_check_here(pool->crew) < 0)
+        return NULL;
     crew_take_helm(pool->crew);
     PyObject *futures = calls_waiting(pool->calls);
     crew_leave_helm(pool->crew);
@@ -799,11 +807,13 @@ pool_abandon(PyObject *self, PyObject *args)
         return NULL;
     if (pool->number == 0 || is_mpi_gone(pool->crew))
         Py_RETURN_NONE;
+    if (crew_check_here(pool->crew) < 0)
+        return NULL;
     pool->is_terminated |= !iterators;
     crew_take_helm(pool->crew);
     master_abandon(pool->crew, pool->number, iterators, exception);
     crew_leave_helm(pool->crew);
-    Py_RETURN_NONE;
+    return future_raise(pool->crew->futures) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyObject *

@@ -56,6 +56,8 @@ enum flag {
     FLAG_CALL = 64, /* ... or (args, kwargs) of one */
     FLAG_EACH = 128, /* TASKS: a task's failure stands among the results, and
                         the others go on */
+    FLAG_CLAIM = 256, /* TASKS: it may have been taken back when it could begin
+                         (claim.h); its number is in elapsed */
 };
 
 #define CALLABLE_SLOTS 4 /* callables that a worker holds at once */

@@ -295,6 +295,34 @@ schedule_tasks_in(const struct schedule *schedule, double nanoseconds)
     return is_pace_known(schedule) ? tasks_in(schedule, nanoseconds) : 0;
 }
 
+/* ---- single calls ----------------------------------------------------- */
+
+int
+schedule_calls(const struct schedule_pace *pace, uint64_t waiting, int workers)
+{
+    if (pace->tasks < TRUST)
+        return 1;
+    double time = pace->nanoseconds / pace->tasks;
+    uint64_t most = time > SHORT ? 1 : time > QUICK ? 2 : DEPTH;
+    return (int)lower(most, 1 + waiting / (2 * (uint64_t)workers));
+}
+
+/* After one that took far longer nothing is known any more. */
+void
+schedule_learn_call(struct schedule_pace *pace, uint64_t nanoseconds)
+{
+    double time = (double)nanoseconds;
+    int is_known = pace->tasks > 0;
+    if (is_known && time > LATE * pace->nanoseconds / pace->tasks + LATE_TIME)
+        *pace = (struct schedule_pace){0};
+    pace->nanoseconds += time;
+    pace->tasks += 1;
+    if (pace->tasks > 2 * ANSWERS) {
+        pace->nanoseconds /= 2;
+        pace->tasks /= 2;
+    }
+}
+
 /* ---- giving ----------------------------------------------------------- */
 
 uint64_t

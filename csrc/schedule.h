@@ -54,6 +54,15 @@ uint64_t schedule_chunks(const struct schedule *schedule);
 uint64_t
 schedule_tasks_in(const struct schedule *schedule, double nanoseconds);
 
+/* ---- single calls ----------------------------------------------------- */
+
+/* Calls that a worker may hold at once, where so many wait and those it has
+   not begun can be taken back. */
+int schedule_calls(const struct schedule_pace *pace, uint64_t waiting,
+                   int workers);
+/* How long a call took. */
+void schedule_learn_call(struct schedule_pace *pace, uint64_t nanoseconds);
+
 /* ---- giving ----------------------------------------------------------- */
 
 /* Chunks of so many tasks that a worker may hold at once. */

@@ -12,7 +12,7 @@
 #define PY_SSIZE_T_CLEAN
 #include "ticket.h"
 
-#include "chunk.h"
+#include "dispatch.h"
 #include "master.h"
 
 static void
@@ -40,7 +40,12 @@ ticket_cancel(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     struct ticket *ticket = (struct ticket *)self;
     int cancelled = 0;
+    if (crew_check_here(ticket->crew) < 0)
+        return NULL;
     crew_take_helm(ticket->crew);
+    if (ticket->chunk != NULL && ticket->chunk->is_given)
+        ticket->chunk->line->kind->take_back(ticket->chunk->line,
+                                             ticket->chunk);
     if (ticket->chunk != NULL && !ticket->chunk->is_given)
         cancelled = ticket->chunk->is_cancelled = 1;
     crew_leave_helm(ticket->crew);
@@ -52,8 +57,12 @@ ticket_cancel(PyObject *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 ticket_begun(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
-    const struct chunk *chunk = ((struct ticket *)self)->chunk;
-    return PyBool_FromLong(chunk == NULL || chunk->is_given);
+    const struct ticket *ticket = (struct ticket *)self;
+    const struct chunk *chunk = ticket->chunk;
+    return PyBool_FromLong(
+        chunk == NULL
+        || (chunk->is_given
+            && dispatch_is_begun(ticket->crew->dispatch, chunk)));
 }
 
 static PyObject *

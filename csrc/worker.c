@@ -12,6 +12,7 @@
 
 #include <signal.h>
 
+#include "claim.h"
 #include "errors.h"
 #include "forked.h"
 
@@ -551,7 +552,7 @@ poll(struct crew *crew, struct worker *worker, int64_t now)
 static int
 is_late(const struct chunk *chunk, int64_t now)
 {
-    return chunk->header.elapsed > 0
+    return chunk->header.elapsed > 0 && !(chunk->header.flags & FLAG_CLAIM)
            && now - chunk->began > (int64_t)chunk->header.elapsed;
 }
 
@@ -724,6 +725,17 @@ fill_answer(struct crew *crew, struct worker *worker, struct chunk *chunk,
     return status;
 }
 
+/* Unless the master has taken it back meanwhile. */
+static void
+claim(const struct crew *crew, struct chunk *chunk)
+{
+    _Atomic uint64_t *word = NULL;
+    if (chunk->header.flags & FLAG_CLAIM)
+        word = crew->transport->word(crew->mailbox, 0);
+    if (word != NULL)
+        chunk->is_back |= !claim_begin(word, (uint32_t)chunk->header.elapsed);
+}
+
 /* Runs the first chunk of the queue and answers for it. */
 static int
 work(struct crew *crew, struct worker *worker)
@@ -738,6 +750,7 @@ work(struct crew *crew, struct worker *worker)
                             .callable = chunk->header.callable,
                             .flags = chunk->header.flags & FLAG_NO_RESULTS};
     chunk->began = crew_clock();
+    claim(crew, chunk);
     if (fill_answer(crew, worker, chunk, results, &answer) < 0)
         goto done;
     int64_t ended = crew_clock();

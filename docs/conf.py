@@ -22,6 +22,8 @@ numpydoc_validation_checks = {
     *("SS01", "SS02", "SS03", "SS04", "SS06", "PR01", "PR02", "PR03", "PR04", "PR05"),
     *("PR07", "PR08", "PR09", "PR10", "RT01", "RT03", "RT04", "RT05", "EX01"),
 }
+# But for the parameters of what is not made by calling its class.
+numpydoc_validation_overrides = {"PR01": [r"\b[Mm]ade by `"]}
 autodoc_typehints = "none"
 exclude_patterns = ["_build"]
 html_theme = "furo"

@@ -1,4 +1,4 @@
-"""A pool of MPI processes with the interface of `multiprocessing.Pool`'s map.
+"""A pool of MPI processes with the interfaces of Python's own pools and executors.
 
 >>> from ezmpi import MPIPool  # start with: mpiexec -n 4 python script.py
 """

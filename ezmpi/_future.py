@@ -33,14 +33,21 @@ _IS_AS_KNOWN = set(vars(concurrent.futures.Future())) == {
 
 
 class PoolFuture(concurrent.futures.Future):  # type: ignore[type-arg]
-    """A `concurrent.futures.Future` whose waiting thread drives the pool.
+    """A `concurrent.futures.Future` of a call on a pool; made by `MPIPool.submit`.
 
-    Made by the pool alone.  One that no worker has begun can be cancelled.
+    Who waits for it drives the pool. It can be cancelled until a worker is given the
+    call.
 
-    Its condition, which costs more than all else of a call, is made when somebody
-    needs it. Where nobody did, the engine puts the result in its place itself
-    (csrc/future.c); with the GIL, so that nobody can begin to wait meanwhile.
+    Examples
+    --------
+    >>> future = pool.submit(pow, 2, 3)
+    >>> future.result()
+    8
     """
+
+    # Its condition, which costs more than all else of a call, is made when somebody
+    # needs it. Where nobody did, the engine puts the result in its place itself
+    # (csrc/future.c); with the GIL, so that nobody can begin to wait meanwhile.
 
     _ticket: Any = None  # until the pool took the call
 
@@ -65,6 +72,12 @@ class PoolFuture(concurrent.futures.Future):  # type: ignore[type-arg]
         -------
         bool
             True if `result` returns or raises at once.
+
+        Examples
+        --------
+        >>> future = pool.submit(pow, 2, 3)
+        >>> future.result(), future.done()
+        (8, True)
         """
         return self._state in _DONE
 
@@ -75,6 +88,13 @@ class PoolFuture(concurrent.futures.Future):  # type: ignore[type-arg]
         -------
         bool
             False if it runs or has ended.
+
+        Examples
+        --------
+        >>> import time
+        >>> futures = [pool.submit(time.sleep, 0.1) for _ in range(pool.size + 1)]
+        >>> futures[0].cancel(), futures[-1].cancel()
+        (False, True)
         """
         if self.cancelled():
             return True
@@ -91,6 +111,12 @@ class PoolFuture(concurrent.futures.Future):  # type: ignore[type-arg]
         -------
         bool
             True from then on until the result is here.
+
+        Examples
+        --------
+        >>> import time
+        >>> pool.submit(time.sleep, 0.1).running()
+        True
         """
         return not self.done() and self._ticket is not None and self._ticket.begun()
 
@@ -112,9 +138,14 @@ class PoolFuture(concurrent.futures.Future):  # type: ignore[type-arg]
         Exception
             What the call raised, with the worker's traceback as its cause.
         TimeoutError
-            If the result did not come in time.
+            If the result did not come in time, or the pool was terminated before.
         CancelledError
             If the call was cancelled.
+
+        Examples
+        --------
+        >>> pool.submit(pow, 2, 3).result(timeout=10)
+        8
         """
         if self._state != _FINISHED:
             timeout = self._drive(timeout)
@@ -144,6 +175,11 @@ class PoolFuture(concurrent.futures.Future):  # type: ignore[type-arg]
             If the call did not end in time.
         CancelledError
             If the call was cancelled.
+
+        Examples
+        --------
+        >>> pool.submit(int, "x").exception()
+        ValueError("invalid literal for int() with base 10: 'x'")
         """
         return super().exception(self._drive(timeout))
 
@@ -201,7 +237,16 @@ def _call_back(callback: Optional[Callable[[Any], object]], value: Any) -> None:
 
 
 class AsyncResult:
-    """What the asynchronous methods of a pool return, as `multiprocessing.Pool`'s."""
+    """A result that is to come, as of `multiprocessing.Pool`.
+
+    Made by `MPIPool.map_async`, `MPIPool.starmap_async` and `MPIPool.apply_async`.
+
+    Examples
+    --------
+    >>> result = pool.map_async(abs, [-1, 2, -3])
+    >>> result.get()
+    [1, 2, 3]
+    """
 
     def __init__(self, future: PoolFuture) -> None:
         self._future = future

@@ -70,7 +70,7 @@ class MPIPoolExecutor(Executor):
     Parameters
     ----------
     max_workers : int, optional
-        Not used: there are as many as mpiexec started, but for rank 0.
+        Not used: there are as many workers as mpiexec started, but for rank 0.
     initializer : callable, optional
         Called once on each worker, before its first task.
     initargs : iterable, optional
@@ -170,14 +170,13 @@ class MPIPoolExecutor(Executor):
         Returns
         -------
         concurrent.futures.Future
-            It can be cancelled until a worker is given the call.
+            It can be cancelled until a worker is given the call. What pickling the
+            function or its arguments raised counts as what the call raised.
 
         Raises
         ------
         RuntimeError
             After `shutdown`.
-        Exception
-            What pickling the function or its arguments raised.
 
         Examples
         --------
@@ -198,8 +197,8 @@ class MPIPoolExecutor(Executor):
     ) -> Iterator[Any]:
         """Call ``fn`` with an item of each iterable, until the shortest ends.
 
-        Work begins at once. The iterables are drawn from as workers need tasks, some
-        thousand tasks ahead of what was taken: they may be without end.
+        Work begins at once. The iterables are drawn from as workers need tasks, at most
+        a thousand for each worker ahead of what was taken: they may be without end.
 
         Parameters
         ----------
@@ -213,7 +212,8 @@ class MPIPoolExecutor(Executor):
             Tasks sent in one message, at least 1. None: as many as run for about 0.1 ms,
             as of `MPIPool.imap`, which for short tasks is several times as fast.
         buffersize : int, optional
-            How many tasks are drawn ahead of what was taken, at most.
+            How many tasks are drawn ahead of what was taken, at most. Default: a
+            thousand for each worker.
         unordered : bool, optional
             Whether to give each result as it comes.
 
@@ -265,7 +265,13 @@ class MPIPoolExecutor(Executor):
             Takes what a task holds.
         iterable : iterable of iterables
             The tasks.
-        timeout, chunksize, buffersize, unordered
+        timeout : float, optional
+            As of `map`.
+        chunksize : int or None, optional
+            As of `map`.
+        buffersize : int, optional
+            As of `map`.
+        unordered : bool, optional
             As of `map`.
 
         Returns
@@ -443,6 +449,11 @@ class MPICommExecutor:
         -------
         MPIPoolExecutor or None
             None on all ranks but the root, when its block has ended.
+
+        Raises
+        ------
+        RuntimeError
+            If it is entered while it is.
         """
         if self._executor is not None:
             raise RuntimeError("__enter__ was called already")

@@ -69,7 +69,7 @@ class MPIPool(_ezmpi.MPIPool):
     threads_per_worker : int or "auto", optional
         How many threads BLAS and OpenMP libraries use on a worker, from its first task
         of this pool on; needs threadpoolctl. With "auto" the processors of the host
-        over its ranks. Default: what the libraries choose.
+        over its ranks. Default: what they use already.
 
     Attributes
     ----------
@@ -84,17 +84,19 @@ class MPIPool(_ezmpi.MPIPool):
     comm : mpi4py.MPI.Comm or int
         The communicator: mpi4py's object where mpi4py is there, else the handle.
     closed : bool
-        Whether `close` was called; True on workers.
+        Whether `close` or `terminate` was called; True on workers.
 
     Raises
     ------
     TransportError
         If no MPI library is found that fits the launcher, or MPI reports an error.
     ValueError
-        If there is only one MPI process.
+        If there is only one MPI process, or `threads_per_worker` is below 1.
     TypeError
         If `comm` is neither a communicator nor an int, `initializer` is not callable,
         or `initargs` is not iterable.
+    ImportError
+        If `threads_per_worker` is given and threadpoolctl is not installed.
     RuntimeError
         If made in a task, on a communicator of the worker that runs it; or if
         ``__init__`` is called again.
@@ -168,7 +170,8 @@ class MPIPool(_ezmpi.MPIPool):
         """Call ``worker(task)`` for every task, on the workers.
 
         Tasks start in order and are drawn lazily: with ``return_results=False`` a
-        generator of any length runs in constant memory.
+        generator of any length runs in constant memory. Several maps may run at once,
+        each in a thread of its own, or called from another's callback or tasks.
 
         Parameters
         ----------
@@ -177,8 +180,8 @@ class MPIPool(_ezmpi.MPIPool):
         tasks : iterable
             What to call it with.
         callback : callable or int, optional
-            Called on the master with each result, in the order in which results
-            come. An int here is `chunksize`, as in `multiprocessing`.
+            Called with each result, in the order in which results come, in the thread
+            that called `map`. An int here is `chunksize`, as in `multiprocessing`.
         return_results : bool, optional
             With False the results are not kept, and None is returned.
         chunksize : int, optional
@@ -206,8 +209,9 @@ class MPIPool(_ezmpi.MPIPool):
         PoolClosedError
             If the pool is closed.
         RuntimeError
-            If called from inside a task or a callback, or from another thread than
-            the one that made the pool.
+            If called from inside a task, in a forked child, or by what pickles an
+            object for the pool; or from another thread than the one that made the
+            pool, where MPI was initialised for one thread only.
         TypeError, ValueError
             If an argument is not of its kind, or `chunksize` is below 1.
         KeyboardInterrupt
@@ -271,7 +275,7 @@ class MPIPool(_ezmpi.MPIPool):
         ------
         Exception
             What it raised, with the worker's traceback as its cause.
-        BrokenPoolError, PoolClosedError, TransportError
+        BrokenPoolError, PoolClosedError, RuntimeError, TypeError, TransportError
             As `map`.
 
         Examples
@@ -301,21 +305,20 @@ class MPIPool(_ezmpi.MPIPool):
             Its keyword arguments.
         callback : callable, optional
             Called with the result, in a thread of the pool's, before `get` returns it.
-            It should be quick: other callbacks wait for it.
+            It should be quick: other callbacks wait for it. What it raises is logged.
         error_callback : callable, optional
             The same, with what the call raised.
 
         Returns
         -------
         AsyncResult
-            With methods ``get``, ``wait``, ``ready`` and ``successful``.
+            With methods ``get``, ``wait``, ``ready`` and ``successful``. What pickling
+            `func`, `args` or `kwds` raised counts as what the call raised.
 
         Raises
         ------
-        PoolClosedError, TransportError
+        PoolClosedError, RuntimeError, TypeError, TransportError
             As `map`.
-        Exception
-            What pickling `func`, `args` or `kwds` raised.
 
         Examples
         --------
@@ -349,7 +352,8 @@ class MPIPool(_ezmpi.MPIPool):
             As of `map`.
         callback : callable, optional
             Called once with the list of results, in a thread of the pool's, before
-            `get` returns it. It should be quick: other callbacks wait for it.
+            `get` returns it. It should be quick: other callbacks wait for it. What it
+            raises is logged.
         error_callback : callable, optional
             The same, with the exception of the lowest-numbered failed task.
 
@@ -360,10 +364,12 @@ class MPIPool(_ezmpi.MPIPool):
 
         Raises
         ------
-        PoolClosedError, TransportError
+        PoolClosedError, RuntimeError, TransportError
             As `map`.
         TypeError, ValueError
             If an argument is not of its kind, or `chunksize` is below 1.
+        Exception
+            What pickling `func` raised.
 
         Examples
         --------
@@ -467,8 +473,8 @@ class MPIPool(_ezmpi.MPIPool):
     ) -> Iterator[Any]:
         """Call ``func(task)`` for every task, and give the results in order as they come.
 
-        Work begins at once. It is at most some thousand tasks ahead of what was taken,
-        so that an iterable without end can be used.
+        Work begins at once. It is at most a thousand tasks for each worker ahead of
+        what was taken, so that an iterable without end can be used.
 
         Parameters
         ----------
@@ -493,8 +499,8 @@ class MPIPool(_ezmpi.MPIPool):
             From the iterator: what a task raised, in its place; the next ``next`` goes
             on behind it. What the iterable raised, behind all results of the tasks
             before; and that is the end.
-        PoolClosedError, TypeError, ValueError, TransportError
-            As `map`.
+        PoolClosedError, RuntimeError, TypeError, ValueError, TransportError
+            As `map_async`.
 
         Examples
         --------
@@ -609,6 +615,9 @@ class MPIPool(_ezmpi.MPIPool):
     def join(self) -> None:
         """Wait until all that was begun before `close` is done.
 
+        Also for tasks that still run though their `map` has failed; but after
+        `terminate` for nothing.
+
         Raises
         ------
         ValueError
@@ -628,9 +637,9 @@ class MPIPool(_ezmpi.MPIPool):
     def terminate(self) -> None:
         """Close the pool, and wait for nothing that was begun.
 
-        Futures that no worker has begun are cancelled; other results end without
-        success at once: ``get`` and ``result`` raise `TimeoutError`. Workers drop what
-        they have not begun; a task that runs there ends by itself.
+        Calls that no worker was given are cancelled; all other results end without
+        success at once: ``get`` and ``result`` raise `TimeoutError`, and iterators, too.
+        Workers drop what they have not begun; a task that runs there ends by itself.
 
         Examples
         --------
@@ -661,14 +670,13 @@ class MPIPool(_ezmpi.MPIPool):
         concurrent.futures.Future
             `concurrent.futures.wait` and `as_completed` take it, and
             `asyncio.wrap_future`. It can be cancelled until a worker is given the
-            call, which is at once where one is free.
+            call, which is at once where one is free. What pickling the function or its
+            arguments raised counts as what the call raised.
 
         Raises
         ------
-        PoolClosedError, TransportError
+        PoolClosedError, RuntimeError, TypeError, TransportError
             As `map`.
-        Exception
-            What pickling the function or its arguments raised.
 
         Examples
         --------
@@ -688,7 +696,7 @@ class MPIPool(_ezmpi.MPIPool):
         wait : bool, optional
             Whether to wait until all that was begun is done.
         cancel_futures : bool, optional
-            Whether to cancel the calls that no worker was given.
+            Whether to cancel the calls that no worker was given; a map goes on.
 
         Raises
         ------
@@ -850,15 +858,16 @@ class MPIPool(_ezmpi.MPIPool):
         super().wait(callback)
 
     def close(self) -> None:
-        """Free what the pool holds on the workers; later calls do nothing.
+        """Take no more work; what was begun goes on. Later calls do nothing.
 
-        The workers serve on: a later ``MPIPool()`` of the master is a fresh pool on
-        them. In ``test_mode`` each worker ends one `wait`. On a worker nothing happens.
+        What the pool holds on the workers is freed when all is done. They serve on: a
+        later ``MPIPool()`` of the master is a fresh pool on them. In ``test_mode`` it
+        waits, as `join`, and each worker ends one `wait`. On a worker nothing happens.
 
         Raises
         ------
         RuntimeError
-            If called while a map runs: from a callback.
+            In ``test_mode``, as `join`.
 
         Examples
         --------
@@ -991,7 +1000,7 @@ class MPIPool(_ezmpi.MPIPool):
         return self.map(worker, tasks, *args, **kwargs)
 
     def __enter__(self) -> "MPIPool":
-        """Begin a ``with`` statement; its end closes the pool and waits, as `join`.
+        """Begin a ``with`` statement; its end closes the pool and waits for its results.
 
         After an exception it terminates the pool.
 
@@ -1031,8 +1040,8 @@ class MPIPool(_ezmpi.MPIPool):
 class Pool(MPIPool):
     """An `MPIPool` with the constructor of `multiprocessing.Pool`.
 
-    So that ``from multiprocessing import Pool`` becomes ``from ezmpi import Pool``, and
-    the script starts with mpiexec. As there, the end of a ``with`` block terminates it.
+    ``from multiprocessing import Pool`` becomes ``from ezmpi import Pool``, and the
+    script starts with mpiexec. As there, the end of a ``with`` block terminates it.
 
     Parameters
     ----------

@@ -21,6 +21,10 @@ def test_without_shared_memory(ranks):
     check("background.py", ranks, env={"EZMPI_SHARED_MEMORY": "0"})
 
 
+def test_many_calls_of_several_threads():
+    check("many_submits.py", 3, timeout=120)
+
+
 @RANKS
 def test_workers(ranks):
     has = importlib.util.find_spec("threadpoolctl") is not None

@@ -48,8 +48,10 @@ ARROWS = {
     # the engine: Python, no MPI
     "compat": "",
     "protocol": "",
-    "schedule": "spans",
-    "spans": "",
+    "schedule": "",
+    "helm": "",
+    "chunk": "protocol",
+    "seats": "chunk",
     "forked": "",
     "errors": "compat transport",
     "pages": "",
@@ -59,18 +61,28 @@ ARROWS = {
     "rows": "array parcel tag",
     "plain": "array parcel tag",
     "codec": "parcel plain rows",
-    "lots": "codec parcel",
     "snapshot": "compat",
-    "crew": "codec errors protocol schedule snapshot transport",
-    "master": "codec crew errors lots protocol rows schedule transport",
-    "worker": "codec crew errors forked protocol transport",
-    "pool": "codec compat crew errors master worker",
-    "module": "compat errors pool transport",
+    "callable": "parcel protocol schedule snapshot",
+    "future": "compat",
+    "crew": "callable codec errors future helm protocol transport",
+    "worker": "crew errors forked",
+    "results": "compat",
+    "dispatch": "chunk crew schedule seats",
+    "call": "crew dispatch errors ticket",
+    "job": "crew dispatch errors future results rows",
+    "master": "crew dispatch errors job",
+    "driver": "crew dispatch errors master",
+    "ticket": "chunk crew job master",
+    "iterator": "crew errors job master",
+    "pool": "call codec compat crew driver errors iterator job master ticket worker",
+    "module": "compat driver errors pool transport",
 }
 # Who may see what, through other headers or not.
 SEES_MPI = {"transport_mpi"}
-SEES_PYTHON = {"array", "codec", "compat", "crew", "errors", "lots", "master"}
-SEES_PYTHON |= {"module", "parcel", "plain", "pool", "rows", "snapshot", "worker"}
+SEES_PYTHON = {"array", "call", "callable", "codec", "compat", "crew", "dispatch"}
+SEES_PYTHON |= {"driver", "errors", "future", "iterator", "job", "master", "module"}
+SEES_PYTHON |= {"parcel", "plain", "pool", "results", "rows", "snapshot", "ticket"}
+SEES_PYTHON |= {"worker"}
 PYTHON_HEADERS = {"Python.h", "structmember.h"}
 
 # Variables that may change, and why.

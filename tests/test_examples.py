@@ -45,6 +45,27 @@ def test_survey_of_the_standard_library():
     assert result.stderr == "", result
 
 
+def test_asyncio_futures():
+    result = launch(EXAMPLES / "asyncio_futures.py", 4, timeout=60)
+    assert result.returncode == 0, result
+    pi, error, calls, left = numbers(
+        r"pi = (\S+) \+- (\S+) from (\d+) calls; (\d+) left", result.stdout
+    )
+    assert abs(pi - 3.1416) < 6 * error and calls + left == 1000, result
+    assert result.stderr == "", result
+
+
+def test_threads_and_callbacks():
+    result = launch(EXAMPLES / "threads_and_callbacks.py", 4, timeout=60)
+    assert result.returncode == 0, result
+    said = result.stdout
+    assert numbers(r"small: (\d+) steps from (\d+)", said) == [216, 2919], result
+    steps, start = numbers(r"large: (\d+) steps from (\d+)", said)
+    assert steps > 216 and 10**6 <= start < 10**6 + 3000, result
+    assert numbers(r"(\d+) of 10 parts: (\d+) numbers", said) == [10, 1000], result
+    assert result.stderr == "", result
+
+
 @pytest.mark.parametrize("megabytes", [[], ["0.1"]], ids=["1 MB by default", "0.1 MB"])
 def test_emcee_fit(megabytes):
     pytest.importorskip("emcee", reason="emcee is not installed (extra: examples)")

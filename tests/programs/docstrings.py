@@ -3,6 +3,9 @@
 import doctest
 
 import ezmpi
+import ezmpi._future
+import ezmpi._shared
+import ezmpi.futures
 
 # All ranks come to this one; the workers serve from here on.
 pool = ezmpi.MPIPool()
@@ -10,10 +13,12 @@ pool.close()
 for name in ezmpi.__all__:
     globals()[name] = getattr(ezmpi, name)
 
+MODULES = (ezmpi.pool, ezmpi.errors, ezmpi.futures, ezmpi._future, ezmpi._shared)
+
 
 def examples():
     finder = doctest.DocTestFinder()
-    for module in (ezmpi.pool, ezmpi.errors):
+    for module in MODULES:
         for test in finder.find(module, module.__name__):
             if test.examples:
                 yield test
@@ -23,7 +28,8 @@ runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
 for test in examples():
     print("case:", test.name, flush=True)
     test.globs = globals()  # functions in the examples are the script's own
-    with ezmpi.MPIPool() as pool:
+    make = ezmpi.Pool if ".Pool." in test.name else ezmpi.MPIPool
+    with make() as pool, ezmpi.futures.MPIPoolExecutor() as executor:
         failed, _ = runner.run(test, clear_globs=False)
     assert failed == 0, test.name
 print("ok")
