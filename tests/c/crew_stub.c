@@ -11,12 +11,29 @@ struct parcel {
     int owners;
 };
 
+int64_t stub_now;
+
 static int parcels;
+
+static _Atomic uint64_t *
+word(struct mailbox *mailbox, int rank)
+{
+    return mailbox->words ? &mailbox->words[rank - 1] : NULL;
+}
+
+static int
+closed(const struct mailbox *mailbox)
+{
+    return mailbox->is_closed;
+}
+
+static const struct transport transport = {.word = word, .closed = closed};
 
 void
 stub_init(struct crew *crew, struct mailbox *mailbox, int workers)
 {
-    *crew = (struct crew){.mailbox = mailbox, .workers = workers};
+    *crew = (struct crew){
+        .transport = &transport, .mailbox = mailbox, .workers = workers};
     crew->members = calloc((size_t)workers, sizeof *crew->members);
     if (crew->members == NULL)
         abort();
@@ -120,7 +137,7 @@ crew_receive_small(struct crew *crew, struct letter *letter)
 int64_t
 crew_clock(void)
 {
-    return 0;
+    return stub_now;
 }
 
 /* ---- Python ----------------------------------------------------------- */

@@ -14,9 +14,13 @@ struct mailbox {
                  const struct header *header);
     int posts;                      /* messages, so far */
     int fails_after;                /* so many; 0: never */
+    _Atomic uint64_t *words;        /* [workers]; NULL: none is shared */
+    int is_closed;
     const struct letter *coming;    /* what crew_await finds, or NULL */
     int is_large;                   /* and needs Python to be received */
 };
+
+extern int64_t stub_now;            /* what crew_clock says */
 
 /* The crew's members are to be freed by stub_clear. */
 void stub_init(struct crew *crew, struct mailbox *mailbox, int workers);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "claim.h"
 #include "crew_stub.h"
 
 #define MOST_WORKERS 16
@@ -22,6 +23,7 @@
 
 struct job {
     struct line line;               /* first: it is what dispatch knows */
+    struct dispatch *dispatch;
     uint64_t number;
     uint64_t total;                 /* tasks */
     int64_t task;                   /* nanoseconds that each takes */
@@ -32,7 +34,7 @@ struct job {
     struct job *next;
 };
 
-struct desk {                       /* a worker's */
+struct desk {                       /* a worker's; it works on the first */
     struct header held[MOST_HELD];  /* oldest first */
     int64_t ends[MOST_HELD];
     int count;
@@ -46,6 +48,7 @@ struct world {
     struct job *jobs;
     int64_t now;
     struct desk desks[MOST_WORKERS];
+    _Atomic uint64_t words[MOST_WORKERS];
     int sent[VERB_FAREWELL + 1][MOST_WORKERS];      /* messages */
     struct header last;             /* that was sent */
 };
@@ -148,7 +151,7 @@ static int
 take(struct line *line, struct chunk *chunk)
 {
     struct job *job = job_of(line);
-    if (chunk->reply.flags & FLAG_BACK)
+    if (chunk->reply.flags & FLAG_BACK && line->schedule != NULL)
         wait_again(job, chunk);
     job->done += chunk->reply.count;
     line->untaken--;
@@ -183,14 +186,45 @@ is_inside(const struct line *line)
     return 0;
 }
 
+/* As in call.c: the chunk and those behind it wait again, as new ones. */
+static int
+take_back(struct line *line, struct chunk *chunk)
+{
+    struct job *job = job_of(line);
+    if (!dispatch_revoke(job->dispatch, chunk))
+        return 0;
+    for (; chunk != NULL; chunk = chunk->next) {
+        struct chunk *again = chunk_new(line, chunk->callable);
+        again->header = chunk->header;
+        job->chunks++;
+        chunks_insert(&line->waiting, again);
+    }
+    return 1;
+}
+
 static void
-release(struct line *line)
+lose(struct line *line, struct chunk *chunk, PyObject *exception)
+{
+    (void)line, (void)chunk, (void)exception;
+}
+
+static void
+chunk_is_gone(struct line *line)
 {
     job_of(line)->chunks--;
 }
 
-static const struct line_kind kind = {can_draw,   draw,      take,   fail,
-                                      is_stalled, is_inside, release};
+static const struct line_kind kind = {
+    .can_draw = can_draw,
+    .draw = draw,
+    .take = take,
+    .fail = fail,
+    .is_stalled = is_stalled,
+    .is_inside = is_inside,
+    .take_back = take_back,
+    .lose = lose,
+    .chunk_is_gone = chunk_is_gone,
+};
 
 /* A map; or, with plan NULL, calls. */
 static struct job *
@@ -199,6 +233,7 @@ new_job(struct world *world, const struct schedule_job *plan, int64_t task)
     struct job *job = calloc(1, sizeof *job);
     CHECK(job != NULL);
     line_init(&job->line, &kind);
+    job->dispatch = world->dispatch;
     job->number = world->jobs ? world->jobs->number + 1 : 1;
     job->task = task;
     job->first_given = -1;
@@ -310,6 +345,16 @@ take_all(struct world *world)
         chunk->line->kind->take(chunk->line, chunk);
 }
 
+/* Whether the worker may run the first chunk on its desk. */
+static int
+begin_oldest(struct world *world, int worker)
+{
+    const struct desk *desk = &world->desks[worker];
+    return desk->count == 0 || !(desk->held[0].flags & FLAG_CLAIM)
+           || claim_begin(&world->words[worker],
+                          (uint32_t)desk->held[0].elapsed);
+}
+
 /* Takes the oldest chunk from the worker's desk. */
 static struct header
 end_oldest(struct world *world, int worker)
@@ -384,9 +429,10 @@ run_until(struct world *world, int64_t end)
         const struct header *chunk = &world->desks[worker].held[0];
         struct job *job = find_job(world, chunk->job);
         int64_t took = (int64_t)chunk->count * job->task;
-        world->now = world->desks[worker].ends[0];
+        stub_now = world->now = world->desks[worker].ends[0];
         job->time += took;
         CHECK(answer(world, worker, chunk->count, took, 0) == TRANSPORT_OK);
+        CHECK(begin_oldest(world, worker));
         take_all(world);
         hand_out(world);
         check_desks(world);
@@ -481,6 +527,134 @@ test_calls(int workers)
         if (world->desks[i].held[0].job == calls->number)
             CHECK(world->desks[i].count == 1);
     }
+    free_world(world);
+}
+
+/* ---- calls that are sent ahead ---------------------------------------- */
+
+static struct world *
+world_with_words(int workers)
+{
+    struct world *world = new_world(workers);
+    world->mailbox.words = world->words;
+    stub_now = 0;
+    return world;
+}
+
+/* Quick ones, when that is known; at the end nothing waits that another could
+   take. */
+static void
+test_ahead(void)
+{
+    struct world *world = world_with_words(2);
+    struct job *calls = new_calls(world, 1000, 10 * MICROSECOND);
+    int most = 0;
+    CHECK(dispatch_patience(world->dispatch) == SIGNAL_SECONDS);
+    while (run_until(world, world->now + 10 * MICROSECOND)) {
+        int held = world->desks[0].count + world->desks[1].count;
+        CHECK(calls->done >= 8 || held <= 2);
+        CHECK(world->dispatch->ahead >= held - 2);
+        CHECK(world->dispatch->ahead <= held);
+        most = held > most ? held : most;
+    }
+    CHECK(calls->done == 1000 && most == 18);
+    CHECK(world->dispatch->ahead == 0);
+    free_world(world);
+}
+
+/* Not those that are long, that must run where they are, or that could not be
+   taken back. */
+static void
+test_not_ahead(int64_t task, int is_pinned, int has_words, int most)
+{
+    struct world *world = world_with_words(2);
+    struct job *calls = new_calls(world, 300, task);
+    world->mailbox.words = has_words ? world->words : NULL;
+    for (struct chunk *chunk = calls->line.waiting.first; chunk;
+         chunk = chunk->next)
+        chunk->is_pinned = is_pinned;
+    for (int i = 0; i < 30; i++) {
+        CHECK(run_until(world, world->now + task) == 1);
+        CHECK(world->desks[0].count <= most);
+    }
+    CHECK(world->desks[0].count == most);
+    free_world(world);
+}
+
+/* Two workers, of which one holds nine chunks: the first turns out to be long,
+   and the other worker finds nothing to do. */
+static struct world *
+world_with_stuck_calls(struct job **calls)
+{
+    struct world *world = world_with_words(2);
+    *calls = new_calls(world, 100, 10 * MICROSECOND);
+    run_until(world, 200 * MICROSECOND);
+    while ((*calls)->line.waiting.first != NULL)
+        chunk_free(chunks_pop(&(*calls)->line.waiting));
+    CHECK(world->desks[0].count > 4);
+    while (world->desks[1].count > 0) {
+        CHECK(answer(world, 1, 1, 10 * MICROSECOND, 0) == TRANSPORT_OK);
+        CHECK(begin_oldest(world, 1));
+    }
+    take_all(world);
+    return world;
+}
+
+static void
+test_stuck(void)
+{
+    struct job *calls;
+    struct world *world = world_with_stuck_calls(&calls);
+    struct dispatch *dispatch = world->dispatch;
+    int held = world->desks[0].count;
+    CHECK(dispatch_find_stuck(dispatch) == NULL);   /* not for so long */
+    CHECK(dispatch_patience(dispatch) < SIGNAL_SECONDS / 10);
+    stub_now += MILLISECOND;
+    struct chunk *stuck = dispatch_find_stuck(dispatch);
+    CHECK(stuck == seats_oldest(dispatch->seats, 0)->next);
+    CHECK(dispatch_is_begun(dispatch, seats_oldest(dispatch->seats, 0)));
+    CHECK(!dispatch_is_begun(dispatch, stuck));
+    CHECK(stuck->line->kind->take_back(stuck->line, stuck) == 1);
+    CHECK(dispatch_find_stuck(dispatch) == NULL);   /* once is enough */
+    hand_out(world);
+    CHECK(world->desks[1].held[0].first == stuck->header.first);
+    CHECK(world->desks[0].count == held);           /* nothing behind them */
+    CHECK(answer(world, 0, 1, MILLISECOND, 0) == TRANSPORT_OK);
+    while (world->desks[0].count > 0) {
+        hand_out(world);
+        CHECK(world->desks[0].count == --held);
+        CHECK(!begin_oldest(world, 0));
+        CHECK(answer(world, 0, 0, 0, FLAG_BACK) == TRANSPORT_OK);
+    }
+    CHECK(world->words[0] >> 32 == 0);              /* it may be sent anew */
+    take_all(world);
+    hand_out(world);
+    CHECK(world->desks[0].count > 0);
+    CHECK(run_until(world, SECOND) == 0 && dispatch->ahead == 0);
+    free_world(world);
+}
+
+/* What was begun meanwhile is not taken back, nor anything when MPI ends. */
+static void
+test_begun(void)
+{
+    struct job *calls;
+    struct world *world = world_with_stuck_calls(&calls);
+    struct dispatch *dispatch = world->dispatch;
+    stub_now += MILLISECOND;
+    struct chunk *stuck = dispatch_find_stuck(dispatch);
+    CHECK(claim_begin(&world->words[0], (uint32_t)stuck->header.elapsed));
+    CHECK(!stuck->line->kind->take_back(stuck->line, stuck));
+    CHECK(dispatch_find_stuck(dispatch) == stuck->next);
+    world->mailbox.is_closed = 1;
+    CHECK(dispatch_find_stuck(dispatch) == NULL);
+    CHECK(dispatch_is_begun(dispatch, stuck->next));
+    CHECK(!dispatch_revoke(dispatch, stuck->next));
+    world->mailbox.is_closed = 0;
+    struct job *map = new_map(world, 1, MILLISECOND);
+    hand_out(world);                /* nobody is idle any more */
+    CHECK(map->line.holders == 1);
+    CHECK(dispatch_find_stuck(dispatch) == NULL);
     free_world(world);
 }
 
@@ -674,7 +848,6 @@ test_limit_of_one(void)
     CHECK(world->sent[VERB_ABANDON][0] == 1);
     CHECK(world->sent[VERB_ABANDON][1] == 0);
     CHECK(world->last.job == one->number && dropped.first == NULL);
-    dispatch_part(world->dispatch, &one->line);
     CHECK(!schedule_done(one->line.schedule) && one->line.held == 1);
     run_until(world, SECOND);
     CHECK(schedule_done(one->line.schedule) && one->line.held == 0);
@@ -1074,6 +1247,14 @@ main(int argc, char **argv)
         return 0;
     }
     test_fairness();
+    test_ahead();
+    test_not_ahead(10 * MICROSECOND, 0, 1, 9);
+    test_not_ahead(100 * MICROSECOND, 0, 1, 2);
+    test_not_ahead(2 * MILLISECOND, 0, 1, 1);
+    test_not_ahead(10 * MICROSECOND, 1, 1, 1);
+    test_not_ahead(10 * MICROSECOND, 0, 0, 1);
+    test_stuck();
+    test_begun();
     test_many_lines();
     test_long_beside_short();
     test_uncounted();

@@ -315,13 +315,13 @@ take(struct line *line, struct chunk *chunk)
 }
 
 static void
-release(struct line *line)
+chunk_is_gone(struct line *line)
 {
     (void)line;
 }
 
 static const struct line_kind kind = {
-    .can_draw = can_draw, .draw = draw, .take = take, .release = release};
+    .can_draw = can_draw, .draw = draw, .chunk_is_gone = chunk_is_gone};
 
 /* ---- the master ------------------------------------------------------- */
 
