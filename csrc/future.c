@@ -144,6 +144,7 @@ future_settle(struct futures *futures, PyObject *future, PyObject *value,
     return 0;
 }
 
+/* It is left until it was told. */
 void
 futures_call(struct futures *futures)
 {
@@ -152,11 +153,11 @@ futures_call(struct futures *futures)
         futures->first = told->next;
         if (futures->first == NULL)
             futures->last = &futures->first;
-        futures->left--;
         tell(futures, told->future, told->value, told->is_failure);
         Py_DECREF(told->future);
         Py_DECREF(told->value);
         PyMem_RawFree(told);
+        futures->left--;
     }
 }
 
