@@ -104,9 +104,9 @@ has_callbacks(const struct futures *futures, PyObject *future)
     return count != 0;
 }
 
-/* Where nobody ever asked for its condition (ezmpi/_future.py) nobody waits for
-   it, nor has given it callbacks: its result is put in its place, and nobody is
-   told.  1: so it is. */
+/* Where nobody ever asked for its condition (ezmpi/_future.py) nobody waits
+   for it, nor has given it callbacks: its result is put in its place, and
+   nobody is told.  1: so it is. */
 static int
 settle_unwatched(const struct futures *futures, PyObject *future,
                  PyObject *value, int is_failure)
