@@ -286,12 +286,13 @@ send_along_tree(struct dispatch *dispatch, const struct chunk *chunk,
 }
 
 /* May the worker's callable travel along a tree?  Whoever passes it on must
-   look for messages, and one that is busy, or may be elsewhere, does not. */
+   look for messages, and one that is busy, or may be elsewhere, does not; and
+   a single call needs it at one worker alone. */
 static int
 is_for_tree(const struct dispatch *dispatch, const struct chunk *chunk,
             int worker)
 {
-    return !dispatch->crew->released
+    return chunk->line->schedule != NULL && !dispatch->crew->released
            && seats_held(dispatch->seats, worker) == 0
            && parcel_size(chunk->callable->parcel) > TREE_BYTES;
 }

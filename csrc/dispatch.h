@@ -36,8 +36,9 @@ struct line_kind {
     int (*is_stalled)(struct line *line);
     /* Does this thread run code of the user's for it?  Needs the GIL. */
     int (*is_inside)(const struct line *line);
-    /* Takes back a chunk that a worker has and has not begun, and all that it
-       has behind it: they wait again.  1; 0: that cannot be.  Needs the GIL. */
+    /* Takes back a chunk that a worker has and has not begun, with all that it
+       has behind it: they wait again.  1; 0: that cannot be.  Needs the
+       GIL. */
     int (*take_back)(struct line *line, struct chunk *chunk);
     /* A chunk's answer came, and could not be kept: this exception (borrowed)
        is what comes of it.  Needs the GIL. */

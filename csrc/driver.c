@@ -242,11 +242,11 @@ driver_run(struct crew *crew)
 static int
 start(struct crew *crew)
 {
+    PyObject *done = NULL;
+    crew->driver.started = 1;       /* now: others may come by meanwhile */
+    crew->driver.may_not_drive = !crew->transport->threads();
     PyObject *module = PyImport_ImportModule("ezmpi._driver");
     PyObject *capsule = PyCapsule_New(crew, DRIVER_CAPSULE, NULL);
-    PyObject *done = NULL;
-    crew->driver.may_not_drive = !crew->transport->threads();
-    crew->driver.started = 1;   /* now: others may come by meanwhile */
     if (module != NULL && capsule != NULL)
         done = PyObject_CallMethod(module, "start", "Oi", capsule,
                                    crew->driver.may_not_drive);

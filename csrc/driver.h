@@ -12,9 +12,9 @@
 
 #define DRIVER_CAPSULE "ezmpi crew"      /* what ezmpi._driver is given */
 
-/* Has the thread started, if it was not; it watches the crew.  Where MPI allows
-   one thread only, it does not drive.  Needs the GIL, no helm.  -1: exception
-   set. */
+/* Has the thread started, if it was not; it watches the crew.  Where MPI
+   allows one thread only, it does not drive.  Needs the GIL, no helm.  -1:
+   exception set. */
 int driver_start(struct crew *crew);
 /* What the thread runs, until it is stopped.  Needs the GIL. */
 void driver_run(struct crew *crew);

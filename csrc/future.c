@@ -104,9 +104,9 @@ has_callbacks(const struct futures *futures, PyObject *future)
     return count != 0;
 }
 
-/* Where nobody ever asked for its condition (ezmpi/_future.py) nobody waits for
-   it, nor has given it callbacks: its result is put in its place, and nobody is
-   told.  1: so it is. */
+/* Where nobody ever asked for its condition (ezmpi/_future.py) nobody waits
+   for it, nor has given it callbacks: its result is put in its place, and
+   nobody is told.  1: so it is. */
 static int
 settle_unwatched(const struct futures *futures, PyObject *future,
                  PyObject *value, int is_failure)
@@ -144,6 +144,7 @@ future_settle(struct futures *futures, PyObject *future, PyObject *value,
     return 0;
 }
 
+/* It is left until it was told. */
 void
 futures_call(struct futures *futures)
 {
@@ -152,11 +153,11 @@ futures_call(struct futures *futures)
         futures->first = told->next;
         if (futures->first == NULL)
             futures->last = &futures->first;
-        futures->left--;
         tell(futures, told->future, told->value, told->is_failure);
         Py_DECREF(told->future);
         Py_DECREF(told->value);
         PyMem_RawFree(told);
+        futures->left--;
     }
 }
 

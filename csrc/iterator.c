@@ -8,8 +8,8 @@
            def next(self, timeout=None): ...    # TimeoutError: none came
            def close(self): ...                 # ends the job
 
-   A task's failure is raised in its place, and the next call goes on.  Must not
-   know where results come from. */
+   A task's failure is raised in its place, and the next call goes on.  Must
+   not know where results come from. */
 
 #define PY_SSIZE_T_CLEAN
 #include "iterator.h"

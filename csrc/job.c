@@ -1,8 +1,8 @@
 /* job.c -- one map, from its tasks to its results.
 
    The lowest failure is what a map raises, as a serial loop would have; or,
-   where each result is taken for itself (FLAG_EACH), a failure is a result like
-   others.
+   where each result is taken for itself (FLAG_EACH), a failure is a result
+   like others.
 
    Must not know how bytes travel, nor which worker is next. */
 

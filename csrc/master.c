@@ -160,14 +160,12 @@ int
 master_move(struct crew *crew)
 {
     struct transport_error error = {0};
-    int status = dispatch_feed(crew->dispatch, &error), came = 0;
-    while (status == TRANSPORT_OK) {
-        status = dispatch_receive(crew->dispatch, 0, &error);
-        came |= status == TRANSPORT_OK;
-    }
-    if (came && status != TRANSPORT_FAILED
-        && dispatch_feed(crew->dispatch, &error) != TRANSPORT_OK)
-        status = TRANSPORT_FAILED;
+    int status;
+    do {
+        status = dispatch_feed(crew->dispatch, &error);
+        if (status == TRANSPORT_OK)
+            status = dispatch_receive(crew->dispatch, 0, &error);
+    } while (status == TRANSPORT_OK);
     if (status == TRANSPORT_FAILED)
         master_fail(crew, &error);
     crew_tidy(crew);

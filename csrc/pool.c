@@ -290,11 +290,20 @@ is_all_over(const struct pool *pool)
     return 1;
 }
 
+/* But for one that runs here. */
+static int
+waits_for_callbacks(const struct pool *pool)
+{
+    const struct crew_driver *driver = &pool->crew->driver;
+    return futures_are_left(pool->crew->futures)
+           && driver->thread != PyThread_get_thread_ident();
+}
+
 /* And no worker runs anything of it, if that matters.  The helm is ours. */
 static int
 is_at_rest(const struct pool *pool, int workers_too)
 {
-    return is_all_over(pool)
+    return is_all_over(pool) && !waits_for_callbacks(pool)
            && (!workers_too || pool->is_terminated || !is_at_workers(pool));
 }
 

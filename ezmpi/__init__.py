@@ -29,12 +29,15 @@ from .pool import MPIPool, Pool
 __version__ = "1.0.0.dev0"
 
 __all__ = [
+    "AsyncResult",
     "BrokenPoolError",
     "MPIPool",
     "Pool",
     "PoolClosedError",
+    "PoolFuture",
     "RemoteError",
     "RemoteTraceback",
+    "Shared",
     "TaskExit",
     "TimeoutError",
     "TransportError",
@@ -42,9 +45,19 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name in ("BrokenPoolError", "TimeoutError"):  # made when it is needed first
-        from . import errors
+# Made, or imported, when they are needed first.
+_LATE = {
+    "AsyncResult": "_future",
+    "BrokenPoolError": "errors",
+    "PoolFuture": "_future",
+    "Shared": "_shared",
+    "TimeoutError": "errors",
+}
 
-        return getattr(errors, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __getattr__(name: str) -> object:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f".{_LATE[name]}", __name__), name)

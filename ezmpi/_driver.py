@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 
 from . import _ezmpi
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _STOP_SECONDS = 5.0
+_process = os.getpid()  # a forked child has no such thread
 
 
 def start(crew: Any, may_not_drive: bool) -> bool:
@@ -35,6 +37,9 @@ def start(crew: Any, may_not_drive: bool) -> bool:
 
 def _stop(crew: Any, thread: threading.Thread) -> None:
     from .pool import finish
+
+    if os.getpid() != _process:
+        return
 
     try:
         finish()

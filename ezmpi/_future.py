@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger("ezmpi")
 _PENDING = concurrent.futures._base.PENDING
 _FINISHED = concurrent.futures._base.FINISHED
+_CANCELLED = concurrent.futures._base.CANCELLED
 _DONE = (
     _FINISHED,
-    concurrent.futures._base.CANCELLED,
+    _CANCELLED,
     concurrent.futures._base.CANCELLED_AND_NOTIFIED,
 )
 # What the engine knows of a future, from Python 3.2 to 3.14.
@@ -100,8 +101,10 @@ class PoolFuture(concurrent.futures.Future):  # type: ignore[type-arg]
             return True
         if self._ticket is None or not self._ticket.cancel():
             return False
-        cancelled = super().cancel()
-        self.set_running_or_notify_cancel()
+        with self._condition:  # another thread may do the same
+            cancelled = super().cancel()
+            if self._state == _CANCELLED:
+                self.set_running_or_notify_cancel()
         return cancelled
 
     def running(self) -> bool:
@@ -210,12 +213,16 @@ class CallbackFuture(PoolFuture):
         self.add_done_callback(_nothing)
 
     def set_result(self, result: Any) -> None:
-        _call_back(self._callback, result)
-        super().set_result(result)
+        try:
+            _call_back(self._callback, result)
+        finally:  # whatever it raises
+            super().set_result(result)
 
     def set_exception(self, exception: Optional[BaseException]) -> None:
-        _call_back(self._error_callback, exception)
-        super().set_exception(exception)
+        try:
+            _call_back(self._error_callback, exception)
+        finally:
+            super().set_exception(exception)
 
 
 def wait(futures: Iterable[PoolFuture]) -> None:

@@ -1173,7 +1173,9 @@ class _PoolStub:
             "or call the function directly"
         )
 
-    __call__ = batched_map = map
+    __call__ = batched_map = starmap = imap = imap_unordered = map
+    istarmap = istarmap_unordered = apply = submit = run_everywhere = share = map
+    apply_async = map_async = starmap_async = map
 
     def __init__(self, token: str, number: int, size: int) -> None:
         self._made_from = token, number, size

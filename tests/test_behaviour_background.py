@@ -21,6 +21,12 @@ def test_without_shared_memory(ranks):
     check("background.py", ranks, env={"EZMPI_SHARED_MEMORY": "0"})
 
 
+@RANKS
+@pytest.mark.parametrize("shared_memory", ["1", "0"])
+def test_calls_sent_ahead(ranks, shared_memory):
+    check("ahead.py", ranks, env={"EZMPI_SHARED_MEMORY": shared_memory})
+
+
 def test_many_calls_of_several_threads():
     check("many_submits.py", 3, timeout=120)
 
