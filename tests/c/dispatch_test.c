@@ -581,20 +581,20 @@ test_not_ahead(int64_t task, int is_pinned, int has_words, int most)
     free_world(world);
 }
 
-/* Two workers, of which one holds nine chunks: the first turns out to be long,
-   and the other worker finds nothing to do. */
+/* Two workers, of which the second holds nine chunks: the first of these turns
+   out to be long, and the other worker finds nothing to do. */
 static struct world *
 world_with_stuck_calls(struct job **calls)
 {
     struct world *world = world_with_words(2);
-    *calls = new_calls(world, 100, 10 * MICROSECOND);
-    run_until(world, 200 * MICROSECOND);
+    *calls = new_calls(world, 1000, 10 * MICROSECOND);
+    run_until(world, 2 * MILLISECOND);
     while ((*calls)->line.waiting.first != NULL)
         chunk_free(chunks_pop(&(*calls)->line.waiting));
-    CHECK(world->desks[0].count > 4);
-    while (world->desks[1].count > 0) {
-        CHECK(answer(world, 1, 1, 10 * MICROSECOND, 0) == TRANSPORT_OK);
-        CHECK(begin_oldest(world, 1));
+    CHECK(world->desks[1].count > 4);
+    while (world->desks[0].count > 0) {
+        CHECK(answer(world, 0, 1, 10 * MICROSECOND, 0) == TRANSPORT_OK);
+        CHECK(begin_oldest(world, 0));
     }
     take_all(world);
     return world;
@@ -606,30 +606,33 @@ test_stuck(void)
     struct job *calls;
     struct world *world = world_with_stuck_calls(&calls);
     struct dispatch *dispatch = world->dispatch;
-    int held = world->desks[0].count;
+    int held = world->desks[1].count;
     CHECK(dispatch_find_stuck(dispatch) == NULL);   /* not for so long */
     CHECK(dispatch_patience(dispatch) < SIGNAL_SECONDS / 10);
     stub_now += MILLISECOND;
     struct chunk *stuck = dispatch_find_stuck(dispatch);
-    CHECK(stuck == seats_oldest(dispatch->seats, 0)->next);
-    CHECK(dispatch_is_begun(dispatch, seats_oldest(dispatch->seats, 0)));
+    CHECK(stuck == seats_oldest(dispatch->seats, 1)->next);
+    CHECK(dispatch_is_begun(dispatch, seats_oldest(dispatch->seats, 1)));
     CHECK(!dispatch_is_begun(dispatch, stuck));
     CHECK(stuck->line->kind->take_back(stuck->line, stuck) == 1);
     CHECK(dispatch_find_stuck(dispatch) == NULL);   /* once is enough */
     hand_out(world);
-    CHECK(world->desks[1].held[0].first == stuck->header.first);
-    CHECK(world->desks[0].count == held);           /* nothing behind them */
-    CHECK(answer(world, 0, 1, MILLISECOND, 0) == TRANSPORT_OK);
-    while (world->desks[0].count > 0) {
+    CHECK(world->desks[0].held[0].first == stuck->header.first);
+    CHECK(!(world->desks[0].held[0].flags & FLAG_CLAIM));
+    CHECK(world->desks[1].count == held);           /* nothing behind them */
+    CHECK(answer(world, 1, 1, MILLISECOND, 0) == TRANSPORT_OK);
+    double learned = world->callable.pace.tasks;
+    while (world->desks[1].count > 0) {
         hand_out(world);
-        CHECK(world->desks[0].count == --held);
-        CHECK(!begin_oldest(world, 0));
-        CHECK(answer(world, 0, 0, 0, FLAG_BACK) == TRANSPORT_OK);
+        CHECK(world->desks[1].count == --held);
+        CHECK(!begin_oldest(world, 1));
+        CHECK(answer(world, 1, 0, 0, FLAG_BACK) == TRANSPORT_OK);
     }
-    CHECK(world->words[0] >> 32 == 0);              /* it may be sent anew */
+    CHECK(world->callable.pace.tasks == learned);
+    CHECK(world->words[1] >> 32 == 0);              /* it may be sent anew */
     take_all(world);
     hand_out(world);
-    CHECK(world->desks[0].count > 0);
+    CHECK(world->desks[1].count > 0);
     CHECK(run_until(world, SECOND) == 0 && dispatch->ahead == 0);
     free_world(world);
 }
@@ -643,7 +646,7 @@ test_begun(void)
     struct dispatch *dispatch = world->dispatch;
     stub_now += MILLISECOND;
     struct chunk *stuck = dispatch_find_stuck(dispatch);
-    CHECK(claim_begin(&world->words[0], (uint32_t)stuck->header.elapsed));
+    CHECK(claim_begin(&world->words[1], (uint32_t)stuck->header.elapsed));
     CHECK(!stuck->line->kind->take_back(stuck->line, stuck));
     CHECK(dispatch_find_stuck(dispatch) == stuck->next);
     world->mailbox.is_closed = 1;
@@ -655,6 +658,24 @@ test_begun(void)
     hand_out(world);                /* nobody is idle any more */
     CHECK(map->line.holders == 1);
     CHECK(dispatch_find_stuck(dispatch) == NULL);
+    free_world(world);
+}
+
+/* Nor what must run where it is, though it is behind others. */
+static void
+test_pinned(void)
+{
+    struct world *world = world_with_words(2);
+    struct transport_error error;
+    struct job *calls = new_calls(world, 2, MILLISECOND);
+    hand_out(world);
+    struct chunk *chunk = new_chunk(world, calls, 2, 1);
+    chunk->is_pinned = 1;
+    CHECK(dispatch_send(world->dispatch, chunk, 1, &error) == TRANSPORT_OK);
+    CHECK(world->desks[1].count == 2 && world->dispatch->ahead == 0);
+    CHECK(!(world->desks[1].held[1].flags & FLAG_CLAIM));
+    CHECK(dispatch_is_begun(world->dispatch, chunk));
+    CHECK(!dispatch_revoke(world->dispatch, chunk));
     free_world(world);
 }
 
@@ -1270,6 +1291,7 @@ main(int argc, char **argv)
     test_not_ahead(10 * MICROSECOND, 0, 0, 1);
     test_stuck();
     test_begun();
+    test_pinned();
     test_many_lines();
     test_long_beside_short();
     test_uncounted();
