@@ -4,14 +4,19 @@ import json
 import os
 import shlex
 import subprocess
+import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = ROOT / "tests" / "c" / "schedule_simulation.c"
-SOURCES = [PROGRAM, ROOT / "csrc" / "schedule.c", ROOT / "csrc" / "spans.c"]
+SOURCES = [PROGRAM, PROGRAM.with_name("crew_stub.c")]
+SOURCES += [
+    ROOT / "csrc" / f"{name}.c" for name in "dispatch claim seats schedule chunk".split()
+]
 FLAGS = ["-O2", "-std=c11", "-D_GNU_SOURCE", "-I", str(ROOT / "csrc")]
+FLAGS += ["-I", sysconfig.get_paths()["include"]]  # of Python.h; it calls nothing of it
 
 DISTRIBUTIONS = ["constant", "uniform", "lognormal", "pareto", "bimodal", "longest-last"]
 CHUNKSIZES = [1, 4, 16, 32, 64]  # beside the scheduler's own

@@ -4,6 +4,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ STRICT = [
     "-Werror",
 ]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+SANITIZE_THREADS = ["-fsanitize=thread"]
 
 
 def compiler():
@@ -34,6 +36,14 @@ def compiler():
     if shutil.which(command[0]) is None:
         pytest.skip("no C compiler")
     return command
+
+
+def python_include():
+    """The folder of Python.h; skips the test without one."""
+    folder = Path(sysconfig.get_paths()["include"])
+    if not (folder / "Python.h").exists():
+        pytest.skip("no Python.h")
+    return folder
 
 
 def run_command(command, seconds):
@@ -60,17 +70,17 @@ def compile_c(sources, output, *flags):
     return output
 
 
-def sanitize_flags(directory):
-    """Flags that turn ASan and UBSan on, where a program can run with them."""
+def sanitize_flags(directory, wanted=SANITIZE):
+    """Flags that turn sanitizers on, where a program can run with them."""
     probe = directory / "probe.c"
     probe.write_text("int main(void)\n{\n    return 0;\n}\n")
     program = directory / "probe"
-    command = compiler() + SANITIZE + [str(probe), "-o", str(program)]
+    command = compiler() + wanted + [str(probe), "-o", str(program)]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     if subprocess.call(command, **quiet) or subprocess.call([str(program)], **quiet):
         assert "CI" not in os.environ, "no sanitizers for C programs"
         return []
-    return SANITIZE
+    return wanted
 
 
 def run_c(sources, directory, *flags):

@@ -9,11 +9,10 @@ import importlib.util
 import re
 import shutil
 import subprocess
-import sysconfig
 from pathlib import Path
 
 import pytest
-from c_program import CSRC, ROOT, STRICT, compiler, run_command
+from c_program import CSRC, ROOT, STRICT, compiler, python_include, run_command
 
 TESTS = ROOT / "tests"
 
@@ -384,10 +383,8 @@ def test_mutable_list_is_current():
 
 @pytest.mark.parametrize("header", sorted(path.name for path in CSRC.glob("*.h")))
 def test_header_is_self_contained(header):
-    include = Path(sysconfig.get_paths()["include"])
-    if not (include / "Python.h").exists():
-        pytest.skip("no Python.h")
-    command = compiler() + STRICT + ["-I", str(include), "-fsyntax-only", "-x", "c"]
+    include = ["-I", str(python_include()), "-fsyntax-only", "-x", "c"]
+    command = compiler() + STRICT + include
     run_command([*command, str(CSRC / header)], 60)
 
 

@@ -1,20 +1,66 @@
 """The plain C parts of the engine, each alone: no MPI, no Python."""
 
-from c_program import CSRC, HERE, compile_c, run_c, run_command
+import pytest
+from c_program import (
+    CSRC,
+    HERE,
+    SANITIZE_THREADS,
+    compile_c,
+    python_include,
+    run_c,
+    run_command,
+    sanitize_flags,
+)
+
+# dispatch.c includes Python.h, but calls nothing that the stub does not have.
+DISPATCH = [HERE / "crew_stub.c"]
+DISPATCH += [CSRC / f"{n}.c" for n in "dispatch claim seats schedule chunk".split()]
 
 
 def test_schedule(tmp_path):
-    """Every order of joins, chunks, answers and limits on a small scale."""
-    sources = [HERE / "schedule_test.c", CSRC / "schedule.c", CSRC / "spans.c"]
+    """Every order of draws, gives, answers and limits on a small scale."""
+    output = run_c([HERE / "schedule_test.c", CSRC / "schedule.c"], tmp_path)
+    assert int(output.split()[0]) > 10**6, output
+
+
+def test_seats(tmp_path):
+    """Every order of what happens to workers and in queues, on a small scale."""
+    sources = [HERE / "seats_test.c", CSRC / "seats.c", CSRC / "chunk.c"]
     output = run_c(sources, tmp_path)
     assert int(output.split()[0]) > 10**6, output
 
 
+def test_helm(tmp_path):
+    """One thread at a time, those who wait first, and no wake-up is lost."""
+    run_c([HERE / "helm_test.c", CSRC / "helm.c"], tmp_path)
+
+
+def test_helm_has_no_races(tmp_path):
+    flags = sanitize_flags(tmp_path, SANITIZE_THREADS)
+    if not flags:
+        pytest.skip("no ThreadSanitizer")
+    sources = [HERE / "helm_test.c", CSRC / "helm.c"]
+    program = compile_c(sources, tmp_path / "program", *flags)
+    run_command([str(program), "10000"], 300)
+
+
+def test_dispatch(tmp_path):
+    """Jobs share workers fairly; limits, answers and messages are as they should be."""
+    run_c([HERE / "dispatch_test.c", *DISPATCH], tmp_path, "-I", str(python_include()))
+
+
+@pytest.mark.xfail(reason="a line that rests saves its share up", strict=True)
+def test_dispatch_gives_no_credit(tmp_path):
+    """A job that had nothing to do for long does not shut others out for as long."""
+    sources = [HERE / "dispatch_test.c", *DISPATCH]
+    program = compile_c(sources, tmp_path / "test", "-I", str(python_include()))
+    run_command([str(program), "credit"], 60)
+
+
 def simulate(tmp_path, *args):
     """The share of the ideal by distribution, mean duration and number of workers."""
-    sources = [HERE / "schedule_simulation.c", CSRC / "schedule.c"]
-    sources += [CSRC / "spans.c", "-lm"]
-    program = compile_c(sources, tmp_path / "simulation")
+    sources = [HERE / "schedule_simulation.c", *DISPATCH, "-lm"]
+    program = compile_c(sources, tmp_path / "simulation", "-I", str(python_include()))
     header, _, *rows = run_command([str(program), *args], 120).splitlines()
     workers = [int(count) for count in header.split("|")[3:-1]]
     shares = {}

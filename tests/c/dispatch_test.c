@@ -1124,6 +1124,21 @@ test_tree(int released, uint64_t tasks, int posts)
     free_world(world);
 }
 
+/* A single call's goes to its worker alone. */
+static void
+test_large_call(void)
+{
+    struct world *world = new_world(8);
+    parcel_free(world->callable.parcel);
+    world->callable.parcel = stub_parcel(1000001);
+    new_calls(world, 2, MILLISECOND);
+    hand_out(world);
+    CHECK(world->mailbox.posts == 4);
+    for (int i = 0; i < 8; i++)
+        CHECK(world->sent[VERB_CALLABLE][i] == (i < 2));
+    free_world(world);
+}
+
 /* To the idle in one message, if it is large and they can pass it on. */
 static void
 test_broadcast(size_t size, int released, int busy, int posts)
@@ -1275,6 +1290,7 @@ main(int argc, char **argv)
     test_tree(0, 8, 1);
     test_tree(0, 3, 1);
     test_tree(1, 8, 8);
+    test_large_call();
     test_broadcast(1000, 0, 1, 4);
     test_broadcast(1000001, 1, 1, 4);
     test_broadcast(1000001, 0, 1, 2);
