@@ -133,17 +133,34 @@ is_poorer(const struct line *line, const struct line *other)
     return line->served < other->served;
 }
 
+/* A line that had nothing to be given for a while does not make up for that:
+   it goes on as one that was served as little as any. */
+static void
+wake_line(const struct dispatch *dispatch, struct line *line)
+{
+    if (line->rests && line->served < dispatch->least_served)
+        line->served = dispatch->least_served;
+    line->rests = 0;
+}
+
 static struct line *
 find_poorest(struct dispatch *dispatch, int only_waiting)
 {
     struct line *poorest = NULL, *line = dispatch->lines;
+    uint64_t least = UINT64_MAX;
     for (int i = 0; line != NULL && i < LINES_SERVED; line = line->next) {
-        if (!has_some(dispatch, line, only_waiting))
+        if (!has_some(dispatch, line, only_waiting)) {
+            line->rests |= line->held == 0;
             continue;
+        }
         i++;
+        wake_line(dispatch, line);
+        least = line->served < least ? line->served : least;
         if (poorest == NULL || is_poorer(line, poorest))
             poorest = line;
     }
+    if (poorest != NULL)
+        dispatch->least_served = least;
     return poorest;
 }
 

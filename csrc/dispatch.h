@@ -60,6 +60,7 @@ struct line {
     int is_parted; /* from dispatch: it may lack a schedule */
     int is_iterated;         /* its results are taken one by one */
     uint64_t served; /* nanoseconds of workers' time */
+    int rests; /* it has nothing to be given, and no worker */
     /* what a worker is sent once before */
     uint64_t pool;
     struct parcel *initializer; /* NULL: none */
@@ -70,6 +71,7 @@ struct dispatch {
     struct crew *crew;
     struct seats *seats;
     struct line *lines; /* the first to come, first */
+    uint64_t least_served; /* of those that have something to be given */
     struct line *_Atomic orphans; /* of whom nobody wants anything any more,
                                        each with a share; needs the GIL, and
                                        no helm */

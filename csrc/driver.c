@@ -260,7 +260,13 @@ start(struct crew *crew)
 int
 driver_start(struct crew *crew)
 {
-    return crew->driver.started || crew->driver.stop ? 0 : start(crew);
+    if (crew->driver.stop) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "cannot schedule new futures, nor begin anything else "
+                        "in the background, after interpreter shutdown");
+        return -1;
+    }
+    return crew->driver.started ? 0 : start(crew);
 }
 
 void

@@ -29,6 +29,7 @@ lane_connect(struct lane *lane, struct segment *segment, int peer, int is_host)
     lane->listener =
         is_host ? segment_peer(segment, peer) : segment_host(segment);
     lane->peer = peer;
+    lane->word = segment_peer_word(segment, peer);
     lane->last = &lane->first;
 }
 

@@ -16,6 +16,7 @@ struct lane {
     struct segment *bells;          /* to be rung; NULL: nobody listens */
     struct sleeper *listener;       /* to be woken */
     int peer;                       /* whose pipes these are */
+    _Atomic uint64_t *word;         /* in no message; NULL: not yet */
     struct leaving *first, **last;  /* messages that wait for room */
     char *base;                     /* of the message that is read */
     size_t size, done;

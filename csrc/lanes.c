@@ -71,6 +71,14 @@ lanes_need_link(struct lanes *lanes, int source)
     return neighbour == NULL || !neighbour->is_in;
 }
 
+_Atomic uint64_t *
+lanes_word(struct lanes *lanes, int rank)
+{
+    const struct neighbour *neighbour = neighbour_of(lanes, rank);
+
+    return neighbour != NULL && !lanes->ended ? neighbour->lane.word : NULL;
+}
+
 /* The next lane, in turn, that may hold a message; NULL: none. */
 static struct neighbour *
 next_ready(struct lanes *lanes)
@@ -266,14 +274,14 @@ heed_invitation(struct neighbour *neighbour, struct wire_arrival *arrival)
     }
     neighbour->lanes->segment = segment_join(invitation);
     neighbour->joined = neighbour->lanes->segment != NULL;
-    if (greet(neighbour, &neighbour->joined, sizeof(neighbour->joined)) < 0) {
-        return TRANSPORT_FAILED;
-    }
     if (neighbour->joined) {
         lane_connect(&neighbour->lane, neighbour->lanes->segment,
                      invitation->peer, 0);
-        neighbour->is_out = 1;
     }
+    if (greet(neighbour, &neighbour->joined, sizeof(neighbour->joined)) < 0) {
+        return TRANSPORT_FAILED;
+    }
+    neighbour->is_out = neighbour->joined;
     return TRANSPORT_OK;
 }
 

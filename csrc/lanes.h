@@ -29,6 +29,10 @@ int lanes_look(struct lanes *lanes, int source, struct wire_arrival *arrival);
 /* As wire_sleep. */
 int lanes_sleep(struct lanes *lanes, double seconds, struct alarm *alarm);
 
+/* The word that is shared with rank; NULL: none, or not yet, or not any more,
+   from lanes_end on. */
+_Atomic uint64_t *lanes_word(struct lanes *lanes, int rank);
+
 /* A message with LANE_TAG has come over the link. */
 int lanes_heed(struct wire *wire, struct wire_arrival *arrival);
 /* Nothing is said of lanes any more: those that rank 0 did not open it never

@@ -371,6 +371,14 @@ mailbox_take(struct mailbox *mailbox, size_t index, void *base,
     return report(mailbox, inbox_take(&mailbox->inbox, index, base), error);
 }
 
+_Atomic uint64_t *
+mailbox_word(struct mailbox *mailbox, int rank)
+{
+    const struct wire *wire = mailbox->wire;
+
+    return rank >= 0 && rank < wire->ranks ? wire_word(wire, rank) : NULL;
+}
+
 /* ---- the end -----------------------------------------------------------
 
    Every rank says farewell once: rank 0 when it is done for good, another in
@@ -546,14 +554,15 @@ begin_end(struct mailbox *mailbox)
     }
 }
 
-/* Keeps the tokens, to be reaped. */
+/* Keeps the tokens, to be reaped.  It is closed before the wire is, with which
+   the shared word goes. */
 static void
 end(struct mailbox *mailbox)
 {
-    wire_close(mailbox->wire);
-    inbox_fini(&mailbox->inbox);
     mailbox->closed = 1;
     mailbox->ended = 1;
+    wire_close(mailbox->wire);
+    inbox_fini(&mailbox->inbox);
 }
 
 /* From mailbox on, the next one that is to end. */

@@ -34,6 +34,8 @@ void mailbox_interrupt(struct mailbox *mailbox);
 int mailbox_take(struct mailbox *mailbox, size_t index, void *base,
                  struct transport_error *error);
 
+_Atomic uint64_t *mailbox_word(struct mailbox *mailbox, int rank);
+
 int mailbox_close(struct mailbox *mailbox, struct transport_error *error);
 int mailbox_closed(const struct mailbox *mailbox);
 /* Of the mailboxes from first on. */

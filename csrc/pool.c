@@ -23,6 +23,7 @@
            def _call(self, func, args, kwargs, future, rank): ... # a Ticket
            def _share(self, key, value): ...
            def _unshare(self, key): ...           # False: later
+           def _end(self): ...     # nothing more begins in the background
            def _waiting(self): ...      # futures that no worker has begun
            def _abandon(self, exception, iterators): ... # only those
            def _join(self, timeout, workers): ... # True: all is over
@@ -792,6 +793,15 @@ pool_unshare(PyObject *self, PyObject *key)
 }
 
 static PyObject *
+pool_end(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    struct pool *pool = (struct pool *)self;
+    if (pool->number > 0)
+        driver_stop(pool->crew);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
 pool_waiting(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     struct pool *pool = (struct pool *)self;
@@ -891,6 +901,7 @@ static PyMethodDef pool_methods[] = {
     {"_call", (PyCFunction)(void (*)(void))pool_call, METH_FASTCALL, NULL},
     {"_share", pool_share, METH_VARARGS, NULL},
     {"_unshare", pool_unshare, METH_O, NULL},
+    {"_end", pool_end, METH_NOARGS, NULL},
     {"_waiting", pool_waiting, METH_NOARGS, NULL},
     {"_abandon", pool_abandon, METH_VARARGS, NULL},
     {"_join", pool_join, METH_VARARGS, NULL},

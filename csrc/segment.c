@@ -38,9 +38,12 @@ struct front {
     _Alignas(PIPE_LINE) _Atomic uint64_t bells[];
 };
 
+/* The word is in no pair of lines with anything: some processors fetch the
+   other one, too. */
 struct berth {
     struct pipe to_peer, from_peer;
     _Alignas(PIPE_LINE) struct sleeper peer;
+    _Alignas(2 * PIPE_LINE) _Atomic uint64_t word;
 };
 
 struct segment {
@@ -323,6 +326,12 @@ segment_pipe(const struct segment *segment, int peer, int to_peer)
     struct berth *berth = berth_of(segment, peer);
 
     return to_peer ? &berth->to_peer : &berth->from_peer;
+}
+
+_Atomic uint64_t *
+segment_peer_word(const struct segment *segment, int peer)
+{
+    return &berth_of(segment, peer)->word;
 }
 
 struct sleeper *

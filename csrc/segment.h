@@ -1,6 +1,6 @@
 /* segment.h -- memory that the ranks of one host share: between rank 0 and
-   every other rank a pipe each way, a bell for each that rank 0 hears, and
-   where each sleeps.
+   every other rank a pipe each way and a word, a bell for each that rank 0
+   hears, and where each sleeps.
 
    Rank 0 makes it, and invites the others, of whom some may be elsewhere: an
    invitation is bytes that can travel in a message.  A forked child has
@@ -41,6 +41,9 @@ void segment_close(struct segment *segment);
 
 struct pipe *
 segment_pipe(const struct segment *segment, int peer, int to_peer);
+
+/* Zero at first, and then whatever the two make of it. */
+_Atomic uint64_t *segment_peer_word(const struct segment *segment, int peer);
 
 /* The sleep of a peer, and of rank 0, which is always there. */
 struct sleeper *segment_peer(const struct segment *segment, int peer);

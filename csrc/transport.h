@@ -22,6 +22,7 @@
 #ifndef EZMPI_TRANSPORT_H
 #define EZMPI_TRANSPORT_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -145,6 +146,20 @@ struct transport {
        Blocks while the bytes come; a part that is there is copied. */
     int (*take)(struct mailbox *mailbox, size_t index, void *base,
                 struct transport_error *error);
+
+    /* A word in memory that rank 0 shares with another rank, for both to use
+       as they agree; zero at first.  Rank 0 asks for that rank's, that rank
+       for rank 0's: the same word.  NULL where they share no memory (another
+       host, EZMPI_SHARED_MEMORY=0, this system), and at first: then it comes
+       in some wait, and to rank 0 not before the other has it.  It stays that
+       pointer until close, or until the communicator is freed or MPI
+       finalized; after that it is NULL.
+       Any thread may use the word, whatever another does with the mailbox.
+       But while the communicator is freed, or MPI finalized, its memory goes:
+       no thread may be using it then, or use it later.  It is there as long as
+       closed says 0 to the thread that has the mailbox.  A forked child does
+       not have it, though this may still tell it where it was. */
+    _Atomic uint64_t *(*word)(struct mailbox *mailbox, int rank);
 
     /* A worker's own farewell, once rank 0's has come: nothing more is sent
        or received.  Later opens still find the mailbox. */

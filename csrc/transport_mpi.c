@@ -585,6 +585,7 @@ const struct transport ezmpi_transport = {
     .wait = mailbox_wait,
     .interrupt = mailbox_interrupt,
     .take = mailbox_take,
+    .word = mailbox_word,
     .close = mailbox_close,
     .closed = mailbox_closed,
     .set_ending = transport_set_ending,

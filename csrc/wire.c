@@ -179,6 +179,12 @@ wire_sleep(struct wire *wire, double seconds, struct alarm *alarm)
     return lanes_sleep(wire->lanes, seconds, alarm);
 }
 
+_Atomic uint64_t *
+wire_word(const struct wire *wire, int rank)
+{
+    return lanes_word(wire->lanes, rank);
+}
+
 void
 wire_end(struct wire *wire)
 {

@@ -76,6 +76,9 @@ int wire_test(struct wire *wire, struct wire_slot *request);
    alarm: ends it, too; NULL: none. */
 int wire_sleep(struct wire *wire, double seconds, struct alarm *alarm);
 
+/* As word in transport.h, of a rank that there is; NULL from wire_end on. */
+_Atomic uint64_t *wire_word(const struct wire *wire, int rank);
+
 /* No way changes any more.  What wire_send sends still goes. */
 void wire_end(struct wire *wire);
 /* Nothing may be on its way.  The struct stays, broken. */

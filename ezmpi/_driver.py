@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import threading
 
@@ -10,10 +9,11 @@ from . import _ezmpi
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, List
 
 _STOP_SECONDS = 5.0
-_process = os.getpid()  # a forked child has no such thread
+_process = os.getpid()  # a forked child has no such threads
+_threads: List[threading.Thread] = []
 
 
 def start(crew: Any, may_not_drive: bool) -> bool:
@@ -22,8 +22,8 @@ def start(crew: Any, may_not_drive: bool) -> bool:
         import warnings
 
         warnings.warn(
-            "MPI was initialised for one thread only: asynchronous work goes on only "
-            "while a thread waits for it; initialise MPI with MPI_THREAD_MULTIPLE",
+            "MPI was not initialised with MPI_THREAD_MULTIPLE: asynchronous work goes on "
+            "only while a thread waits for it",
             RuntimeWarning,
             stacklevel=3,
         )
@@ -31,18 +31,13 @@ def start(crew: Any, may_not_drive: bool) -> bool:
         target=_ezmpi.drive, args=(crew,), name="ezmpi-driver", daemon=True
     )
     thread.start()
-    atexit.register(_stop, crew, thread)
+    _threads.append(thread)
     return True
 
 
-def _stop(crew: Any, thread: threading.Thread) -> None:
-    from .pool import finish
-
+def join() -> None:
+    """Wait for the end of the threads, which were told to stop: before MPI ends."""
     if os.getpid() != _process:
         return
-
-    try:
-        finish()
-    finally:
-        _ezmpi.stop_driver(crew)
+    for thread in _threads:
         thread.join(_STOP_SECONDS)

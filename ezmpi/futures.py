@@ -431,6 +431,10 @@ class MPICommExecutor:
     """
 
     def __init__(self, comm: Any = None, root: int = 0, **kwargs: Any) -> None:
+        if hasattr(comm, "Is_inter") and comm.Is_inter():
+            raise ValueError("Expecting an intracommunicator")
+        if root > 0 and comm is None:
+            comm = _mpi.communicator(_mpi.WORLD)
         if root < 0 or (hasattr(comm, "Get_size") and root >= comm.Get_size()):
             raise ValueError("Expecting root in range(comm.size)")
         if root > 0 and not hasattr(comm, "Split"):

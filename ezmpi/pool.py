@@ -38,6 +38,8 @@ _INTERRUPTED_SECONDS = 2.0  # ... and when Ctrl-C ended it: somebody waits
 
 WINDOW = 1000  # tasks for each worker that imap draws ahead of what was taken
 
+_is_ending = False  # the process is
+
 # A pool that comes back to the process that made it is that pool again.
 _process_token = os.urandom(16).hex()
 _pools: "weakref.WeakValueDictionary[int, MPIPool]" = weakref.WeakValueDictionary()
@@ -157,6 +159,8 @@ class MPIPool(_ezmpi.MPIPool):
             transport, _mpi.handle(comm), use_dill, test_mode, initializer, initargs
         )
         _watch_exit()
+        if _is_ending:
+            self._end()
 
     def map(
         self,
@@ -1033,6 +1037,22 @@ class MPIPool(_ezmpi.MPIPool):
             _mpi.set_ending(_ENDING_SECONDS, _exit_code(exception))
         self.terminate()
 
+    def _is_masters(self) -> bool:
+        try:
+            return self.is_master()
+        except RuntimeError:  # its constructor failed
+            return False
+
+    def _finish(self) -> None:
+        """At exit: wait for what was begun, as concurrent.futures does.
+
+        But not for what might never end, nor after an exception.
+        """
+        if _uncaught() is not None:
+            self.terminate()
+        self._abandon(errors.TimeoutError("the script has ended"), True)
+        self._join(None, False)
+
     def __reduce__(self) -> Tuple[Any, ...]:
         return _find_pool, (_process_token, id(self), self.size)
 
@@ -1215,31 +1235,30 @@ def _refuse_spawned() -> None:
 
 @functools.lru_cache(maxsize=None)
 def _watch_exit() -> None:
-    atexit.register(_hurry_if_interrupted)
+    # At the first pool: what Python is given while it ends already is not called.
+    atexit.register(_at_exit)
 
 
-def _hurry_if_interrupted() -> None:
+def _at_exit() -> None:
+    global _is_ending
+    _is_ending = True
     if isinstance(_uncaught(), KeyboardInterrupt):
         _mpi.set_ending(_INTERRUPTED_SECONDS, 130)
+    pools = [pool for pool in list(_pools.values()) if pool._is_masters()]
+    try:
+        for pool in pools:
+            pool._finish()
+    finally:
+        for pool in pools:
+            pool._end()
+        driver = sys.modules.get("ezmpi._driver")
+        if driver is not None:
+            driver.join()
 
 
 def _uncaught() -> Optional[BaseException]:
     """The exception that ended the script, where Python leaves it."""
     return getattr(sys, "last_value", None)
-
-
-def finish() -> None:
-    """End what goes on in the background, at exit: wait for it, as concurrent.futures.
-
-    But not for what might never end, nor after an exception.
-    """
-    for pool in list(_pools.values()):
-        if pool.is_worker():
-            continue
-        if _uncaught() is not None:
-            pool.terminate()
-        pool._abandon(errors.TimeoutError("the script has ended"), True)
-        pool._join(None, False)
 
 
 def _exit_code(exception: BaseException) -> int:

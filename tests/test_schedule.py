@@ -49,7 +49,6 @@ def test_dispatch(tmp_path):
     run_c([HERE / "dispatch_test.c", *DISPATCH], tmp_path, "-I", str(python_include()))
 
 
-@pytest.mark.xfail(reason="a line that rests saves its share up", strict=True)
 def test_dispatch_gives_no_credit(tmp_path):
     """A job that had nothing to do for long does not shut others out for as long."""
     sources = [HERE / "dispatch_test.c", *DISPATCH]

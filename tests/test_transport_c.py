@@ -105,14 +105,14 @@ def test_mailbox(tmp_path):
 @pytest.mark.parametrize("ranks", [2, 4])
 @pytest.mark.parametrize(
     "scenario",
-    "echo discard multicast mistakes flood open_twice intercommunicator halves freed "
-    "farewell crossed closing finalized".split(),
+    "echo discard multicast mistakes flood words open_twice intercommunicator halves "
+    "freed farewell crossed closing finalized".split(),
 )
 def test_scenario(program, scenario, ranks):
     check(program, ranks, scenario)
 
 
-@pytest.mark.parametrize("scenario", "echo multicast flood freed crossed".split())
+@pytest.mark.parametrize("scenario", "echo multicast flood words freed crossed".split())
 def test_without_shared_memory(program, scenario):
     """As between hosts."""
     check(program, 4, scenario, EZMPI_SHARED_MEMORY="0")

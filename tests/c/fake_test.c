@@ -1,5 +1,6 @@
 /* fake_test.c -- the fake's interrupt keeps the contract of transport.h, and
-   counts for no second thread in the mailbox.  Prints nothing. */
+   counts for no second thread in the mailbox; so do its words.  Prints
+   nothing. */
 
 #define _POSIX_C_SOURCE 200809L
 
@@ -33,10 +34,36 @@ interrupt_later(void *unused)
     return unused;
 }
 
+static const struct transport_farewell farewell = {0, "", 0};
+
+/* Rank 0 shares one with each other rank, and nobody shares any else. */
+static void
+check_words(void)
+{
+    struct mailbox *ranks[3];
+    struct transport_error error;
+
+    for (int rank = 0; rank < 3; rank++) {
+        CHECK(transport->open(rank, &farewell, 1, &ranks[rank], &error)
+              == TRANSPORT_OK);
+        CHECK(transport->word(ranks[rank], rank) == NULL);
+        CHECK(transport->word(ranks[rank], -1) == NULL);
+        CHECK(transport->word(ranks[rank], 3) == NULL);
+    }
+    CHECK(transport->word(ranks[1], 2) == NULL);
+    for (int rank = 1; rank < 3; rank++) {
+        CHECK(*transport->word(ranks[rank], 0) == 0);
+        *transport->word(ranks[0], rank) = (uint64_t)rank;
+    }
+    CHECK(*transport->word(ranks[1], 0) == 1);
+    CHECK(*transport->word(ranks[2], 0) == 2);
+    CHECK(transport->close(ranks[2], &error) == TRANSPORT_OK);
+    CHECK(transport->word(ranks[2], 0) == NULL);
+}
+
 int
 main(void)
 {
-    static const struct transport_farewell farewell = {0, "", 0};
     struct transport_error error;
     time_t start = time(NULL);
     pthread_t other;
@@ -51,5 +78,6 @@ main(void)
     CHECK(wait_for(2) == TRANSPORT_NOTHING);
     CHECK(time(NULL) - start > 0);
     CHECK(transport->threads() == 1);
+    check_words();
     return 0;
 }

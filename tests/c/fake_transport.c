@@ -81,6 +81,7 @@ struct mailbox {
     size_t taken;               /* parts of it below this are settled */
     struct sent *waiting;       /* tokens of messages on their way */
     struct sent *ready;         /* tokens to be given back */
+    _Atomic uint64_t word;      /* shared with rank 0 */
 };
 
 struct job {
@@ -107,6 +108,7 @@ static struct {
         int verb;
         long number;            /* so many messages of that verb get lost */
     } loss;
+    int wordless;               /* as if no memory were shared */
     int violations;
 } fake = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -436,6 +438,28 @@ fake_take(struct mailbox *mailbox, size_t index, void *base,
     return leave(mailbox, TRANSPORT_OK);
 }
 
+/* Which rank's word it is that this one and that share; NULL: none. */
+static struct mailbox *
+sharer(struct mailbox *mailbox, int rank)
+{
+    if (rank < 0 || rank >= RANKS || (mailbox->rank == 0) == (rank == 0))
+        return NULL;
+    return mailbox->rank == 0 ? &mailbox->job->ranks[rank] : mailbox;
+}
+
+static _Atomic uint64_t *
+fake_word(struct mailbox *mailbox, int rank)
+{
+    struct transport_error error;
+    pthread_mutex_lock(&fake.lock);
+    struct mailbox *owner = sharer(mailbox, rank);
+    if (mailbox->in_call)
+        violate(&error, "word", "two threads in a mailbox");
+    int given = owner != NULL && !fake.wordless && !mailbox->closed;
+    pthread_mutex_unlock(&fake.lock);
+    return given ? &owner->word : NULL;
+}
+
 static int
 fake_close(struct mailbox *mailbox, struct transport_error *error)
 {
@@ -639,6 +663,14 @@ control_to_lose(void)
     return fake.loss.number;
 }
 
+static void
+control_share(int words)
+{
+    pthread_mutex_lock(&fake.lock);
+    fake.wordless = !words;
+    pthread_mutex_unlock(&fake.lock);
+}
+
 static int
 control_tripped(void)
 {
@@ -714,6 +746,7 @@ struct fake {
     size_t (*kept)(int32_t handle);
     void (*lose)(int verb, long number);
     long (*to_lose)(void); /* how many of them are still to be lost */
+    void (*share)(int words); /* 0: word gives none; 1, as at first: all */
 };
 
 extern const struct fake ezmpi_transport;
@@ -742,6 +775,7 @@ const struct fake ezmpi_transport = {
             .wait = fake_wait,
             .interrupt = fake_interrupt,
             .take = fake_take,
+            .word = fake_word,
             .close = fake_close,
             .closed = fake_closed,
             .set_ending = fake_set_ending,
@@ -757,4 +791,5 @@ const struct fake ezmpi_transport = {
     .kept = control_kept,
     .lose = control_lose,
     .to_lose = control_to_lose,
+    .share = control_share,
 };

@@ -3,7 +3,8 @@
    Each rank is a thread.  Rank 0 and all others send each other messages, some
    with a piece behind them, while lanes open; the link delays what it has.
    Each rank checks that what it gets from another comes in order.  Some ranks
-   are on another host; some runs end before the lanes are open. */
+   are on another host; some runs end before the lanes are open.  And there is
+   a word that rank 0 shares with each. */
 
 #include <pthread.h>
 #include <sched.h>
@@ -87,6 +88,9 @@ link_send(struct wire *wire, const void *base, size_t size, int rank, int tag,
         memcpy(mail->bytes, base, size);
     }
     request->room = NULL;
+    if (tag == LANE_TAG && wire->rank != 0) { /* before rank 0 hears it */
+        CHECK((wire_word(wire, 0) != NULL) == *(const int *)base);
+    }
     if (tag == LANE_TAG && rank == away && size > sizeof(int)) {
         memset(mail->bytes, 0, size); /* an invitation to nowhere */
     }
@@ -357,14 +361,49 @@ start(unsigned seed, int ends_after)
     }
 }
 
+/* What one side writes the other reads, where rank 0 has a word; is there
+   one? */
+static int
+share_word(int rank)
+{
+    _Atomic uint64_t *host = wire_word(&ranks[0].wire, rank);
+    _Atomic uint64_t *peer = wire_word(&ranks[rank].wire, 0);
+
+    if (host == NULL) {
+        return 0;
+    }
+    CHECK(peer != NULL && *host == 0 && *peer == 0);
+    *host = 10 * (uint64_t)rank;
+    CHECK(atomic_fetch_add(peer, 1) == 10 * (uint64_t)rank);
+    CHECK(*host == 10 * (uint64_t)rank + 1);
+    return 1;
+}
+
+static void
+check_words(int expected)
+{
+    int count = 0;
+
+    CHECK(wire_word(&ranks[0].wire, 0) == NULL);
+    for (int rank = 1; rank < all; rank++) {
+        CHECK(wire_word(&ranks[rank].wire, rank) == NULL);
+        count += share_word(rank);
+    }
+    CHECK(count == expected);
+}
+
 /* Returns how many lanes were open at the end. */
 static int
 finish(void)
 {
     int count = open_lanes();
 
+    check_words(ranks[0].ends_after < 0 ? count : 0);
     for (int i = 0; i < all; i++) {
+        wire_end(&ranks[i].wire);
+        CHECK(wire_word(&ranks[i].wire, i == 0) == NULL);
         wire_close(&ranks[i].wire);
+        CHECK(wire_word(&ranks[i].wire, i == 0) == NULL);
     }
     return count;
 }
@@ -456,6 +495,68 @@ run_both_ways(unsigned seed)
     }
     CHECK(finish() == 1);
     largest = LARGE;
+}
+
+/* The words that were seen last: by rank 0, and by the others. */
+struct seen {
+    _Atomic uint64_t *host[MOST_RANKS], *peer[MOST_RANKS];
+};
+
+/* None goes, none changes, and rank 0 has none that the other does not have.
+   Returns how many rank 0 has. */
+static int
+look_at_words(struct seen *seen)
+{
+    int count = 0;
+
+    for (int rank = 1; rank < all; rank++) {
+        _Atomic uint64_t *host = wire_word(&ranks[0].wire, rank);
+        _Atomic uint64_t *peer = wire_word(&ranks[rank].wire, 0);
+        CHECK(seen->host[rank] == NULL || seen->host[rank] == host);
+        CHECK(seen->peer[rank] == NULL || seen->peer[rank] == peer);
+        CHECK(host == NULL || peer != NULL);
+        CHECK(rank != away || peer == NULL);
+        seen->host[rank] = host;
+        seen->peer[rank] = peer;
+        count += host != NULL;
+    }
+    return count;
+}
+
+/* Has all been said of lanes? */
+static int
+is_settled(void)
+{
+    for (int i = 0; i < all; i++) {
+        if (!is_done(&ranks[i]) || ranks[i].first != NULL) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* None is there at first; they come while lanes open. */
+static void
+run_words(unsigned seed)
+{
+    struct seen seen = {{0}, {0}};
+
+    all = 5;
+    messages = 0;
+    away = 2;
+    start(seed, -1);
+    for (int i = 0; i < all; i++) {
+        CHECK(wire_open(&ranks[i].wire) == TRANSPORT_OK);
+        CHECK(look_at_words(&seen) == 0 && seen.peer[1] == NULL);
+    }
+    while (!is_settled()) {
+        for (int i = 0; i < all; i++) {
+            receive(&ranks[i]);
+            look_at_words(&seen);
+        }
+    }
+    CHECK(look_at_words(&seen) == all - 2);
+    CHECK(finish() == all - 2);
 }
 
 #define INTERRUPTS 1000
@@ -590,6 +691,9 @@ main(void)
     }
     for (unsigned seed = 1; seed <= 200; seed++) {
         run_brief(seed);
+    }
+    for (unsigned seed = 1; seed <= 20; seed++) {
+        run_words(seed);
     }
     run_turns(1);
     run_both_ways(1);

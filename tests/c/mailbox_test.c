@@ -6,6 +6,7 @@
    copied at once, as a small one may be.  The k-th call can be made to
    fail.  Where ranks wait for each other each has a thread. */
 
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -207,6 +208,15 @@ wire_sleep(struct wire *wire, double seconds, struct alarm *alarm)
     return 0;
 }
 
+static _Atomic uint64_t words[RANKS];
+
+_Atomic uint64_t *
+wire_word(const struct wire *wire, int rank)
+{
+    CHECK(rank >= 0 && rank < wire->ranks);
+    return &words[rank];
+}
+
 void
 wire_end(struct wire *wire)
 {
@@ -217,6 +227,7 @@ void
 wire_close(struct wire *wire)
 {
     CHECK(((struct memory_wire *)wire)->first == NULL);
+    CHECK(mailbox_closed(world.boxes[wire->rank])); /* its words go */
     wire_fail(wire, "close", "closed");
 }
 
@@ -321,6 +332,19 @@ test_messages(int eager)
         CHECK(mailbox_reap(world.boxes[0]) == bytes);
     }
     CHECK(mailbox_reap(world.boxes[0]) == NULL);
+}
+
+/* The wire is asked of ranks that there are. */
+static void
+test_words(void)
+{
+    make_world(3, 0);
+    CHECK(mailbox_word(world.boxes[0], 2) == &words[2]);
+    CHECK(mailbox_word(world.boxes[2], 0) == &words[0]);
+    CHECK(mailbox_word(world.boxes[0], -1) == NULL);
+    CHECK(mailbox_word(world.boxes[0], 3) == NULL);
+    CHECK(mailbox_word(world.boxes[0], INT_MIN) == NULL);
+    CHECK(mailbox_word(world.boxes[2], INT_MAX) == NULL);
 }
 
 /* Small parts are inside up to a limit for all of them together. */
@@ -898,6 +922,7 @@ main(void)
             test_multicast(eager, ranks);
         }
     }
+    test_words();
     test_wrong_multicast();
     test_malformed_notes();
     test_many_small_parts();

@@ -3,6 +3,7 @@
    mpiexec -n N transport_test SCENARIO; exit code 0 and an empty stderr mean
    that all went well.  Rank 0 is called the master, the others workers. */
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -471,6 +472,118 @@ flood(void)
     }
 }
 
+/* --- Words --- */
+
+#define STEPS 100000
+
+/* Only rank 0's environment counts. */
+static int
+shares_memory(void)
+{
+    const char *value = getenv("EZMPI_SHARED_MEMORY");
+
+    return value == NULL || strcmp(value, "0") != 0;
+}
+
+/* Waits until it is there; NULL: it does not come. */
+static _Atomic uint64_t *
+await_word(int other)
+{
+    struct transport_message message;
+    _Atomic uint64_t *word = transport->word(world, other);
+    double start = now(), patience = shares_memory() ? PATIENCE : 0.3;
+
+    while (word == NULL && now() - start < patience) {
+        CHECK(transport->wait(world, 0.01, &message, &error)
+              == TRANSPORT_NOTHING);
+        word = transport->word(world, other);
+    }
+    CHECK((word != NULL) == shares_memory());
+    return word;
+}
+
+/* Each side does this at the same time; the last is the other's to see. */
+static void
+count_up(_Atomic uint64_t *word)
+{
+    for (int i = 0; i < STEPS; i++) {
+        uint64_t seen = atomic_load(word);
+        while (!atomic_compare_exchange_weak(word, &seen, seen + 1)) {
+        }
+    }
+}
+
+static void
+check_no_words(void)
+{
+    for (int other = -1; other <= ranks; other++) {
+        CHECK(transport->word(world, other) == NULL);
+    }
+}
+
+/* Ranks that share none: wrong ones, or two of which neither is rank 0. */
+static void
+check_no_other_words(void)
+{
+    const int wrong[] = {INT_MIN, -1, rank, ranks, INT_MAX};
+
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        CHECK(transport->word(world, wrong[i]) == NULL);
+    }
+    for (int other = 1; rank != 0 && other < ranks; other++) {
+        CHECK(transport->word(world, other) == NULL);
+    }
+}
+
+static void meet(void);
+
+static void
+share_words(void)
+{
+    int first = rank == 0 ? 1 : 0, end = rank == 0 ? ranks : 1;
+
+    for (int other = first; other < end; other++) {
+        CHECK(*await_word(other) <= STEPS); /* the other may be ahead */
+    }
+    for (int other = first; other < end; other++) {
+        count_up(transport->word(world, other));
+    }
+    meet();
+    for (int other = first; other < end; other++) {
+        CHECK(*transport->word(world, other) == 2 * STEPS);
+    }
+    meet();
+    for (int to = 1; rank == 0 && to < ranks; to++) {
+        *transport->word(world, to) = (uint64_t)to;
+    }
+    meet();
+    for (int to = 1; rank == 0 && to < ranks; to++) {
+        CHECK(*transport->word(world, to) == (uint64_t)to);
+    }
+    CHECK(rank == 0 || *transport->word(world, 0) == (uint64_t)rank);
+}
+
+/* None is there before rank 0 has invited, and the other has answered; none
+   after the end. */
+static void
+words(void)
+{
+    check_no_words();
+    if (shares_memory()) {
+        share_words();
+    }
+    else {
+        await_word(!rank);
+    }
+    check_no_other_words();
+    meet();
+    echo_round();
+    meet();
+    CHECK((transport->word(world, !rank) != NULL) == shares_memory());
+    transport->leave();
+    check_no_words();
+}
+
 /* --- Mailboxes --- */
 
 static void
@@ -567,6 +680,7 @@ freed(void)
         }
         MPI_Comm_free(&comm);
         CHECK(transport->closed(mailbox));
+        CHECK(transport->word(mailbox, !transport->rank(mailbox)) == NULL);
         CHECK(transport->wait(mailbox, 1, &message, &error) < 0);
         CHECK(transport->send(mailbox, 1, 1, 0, NULL, 0, world, &error) < 0);
         reap_all(mailbox);
@@ -626,6 +740,7 @@ closing(void)
     CHECK(transport->close(world, &error) == TRANSPORT_OK);
     CHECK(transport->close(world, &error) == TRANSPORT_OK);
     CHECK(transport->closed(world));
+    check_no_words();
     CHECK(open_mailbox(TRANSPORT_WORLD) == world);
     start = now();
     CHECK(transport->wait(world, 5, &message, &error) == TRANSPORT_NOTHING);
@@ -963,6 +1078,7 @@ static const struct {
     {"mistakes", mistakes},
     {"huge", huge},
     {"flood", flood},
+    {"words", words},
     {"open_twice", open_twice},
     {"intercommunicator", intercommunicator},
     {"halves", halves},

@@ -52,7 +52,7 @@ with MPIPool() as pool:
 
     case("futures are told while nobody waits for them")
     seen = []
-    future = pool.submit(square, 3)
+    future = pool.submit(nap, 0.1)
     future.add_done_callback(lambda f: seen.append(threading.current_thread()))
     wait_for(lambda: seen)
     assert seen[0] is not threading.main_thread()

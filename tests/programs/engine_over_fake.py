@@ -49,6 +49,7 @@ class Fake(ctypes.Structure):
         ("kept", ctypes.CFUNCTYPE(c_size_t, c_int32)),
         ("lose", ctypes.CFUNCTYPE(None, c_int, c_long)),
         ("to_lose", ctypes.CFUNCTYPE(c_long)),
+        ("share", ctypes.CFUNCTYPE(None, c_int)),
     ]
 
     @classmethod
