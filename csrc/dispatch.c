@@ -119,10 +119,9 @@ has_waiting(struct dispatch *dispatch, struct line *line)
 }
 
 static int
-has_some(struct dispatch *dispatch, struct line *line, int only_waiting)
+has_some(struct dispatch *dispatch, struct line *line)
 {
-    return has_waiting(dispatch, line)
-           || (!only_waiting && line->kind->can_draw(line));
+    return has_waiting(dispatch, line) || line->kind->can_draw(line);
 }
 
 static int
@@ -144,12 +143,12 @@ wake_line(const struct dispatch *dispatch, struct line *line)
 }
 
 static struct line *
-find_poorest(struct dispatch *dispatch, int only_waiting)
+find_poorest(struct dispatch *dispatch)
 {
     struct line *poorest = NULL, *line = dispatch->lines;
     uint64_t least = UINT64_MAX;
     for (int i = 0; line != NULL && i < LINES_SERVED; line = line->next) {
-        if (!has_some(dispatch, line, only_waiting)) {
+        if (!has_some(dispatch, line)) {
             line->rests |= line->held == 0;
             continue;
         }
@@ -212,9 +211,9 @@ has_room(const struct dispatch *dispatch, const struct line *line)
 }
 
 struct line *
-dispatch_next(struct dispatch *dispatch, int only_waiting, int *worker)
+dispatch_next(struct dispatch *dispatch, int *worker)
 {
-    struct line *poorest = find_poorest(dispatch, only_waiting);
+    struct line *poorest = find_poorest(dispatch);
     if (poorest == NULL)
         return NULL;
     *worker = seats_idle(dispatch->seats);
@@ -223,7 +222,7 @@ dispatch_next(struct dispatch *dispatch, int only_waiting, int *worker)
     struct line *line = dispatch->lines;
     for (int i = 0; line != NULL && i < LINES_SERVED; line = line->next, i++) {
         if (has_room(dispatch, line) && may_keep(line, poorest)
-            && has_some(dispatch, line, only_waiting)) {
+            && has_some(dispatch, line)) {
             *worker = line->last_answered;
             return line;
         }
@@ -452,7 +451,8 @@ dispatch_feed(struct dispatch *dispatch, struct transport_error *error)
     int worker, status = TRANSPORT_OK;
     struct line *line;
     while (status == TRANSPORT_OK
-           && (line = dispatch_next(dispatch, 1, &worker)) != NULL)
+           && (line = dispatch_next(dispatch, &worker)) != NULL
+           && line->waiting.first != NULL)
         status = dispatch_give(dispatch, line, worker, error);
     return status;
 }

@@ -92,10 +92,8 @@ void dispatch_join(struct dispatch *dispatch, struct line *line);
 void dispatch_part(struct dispatch *dispatch, struct line *line);
 
 /* The line whose turn it is, and the worker to get its first waiting chunk,
-   which where none waits is to be drawn first; but with only_waiting it is a
-   line where one does.  NULL: none now. */
-struct line *
-dispatch_next(struct dispatch *dispatch, int only_waiting, int *worker);
+   which where none waits is to be drawn first.  NULL: none now. */
+struct line *dispatch_next(struct dispatch *dispatch, int *worker);
 /* Gives the worker the line's first waiting chunk. */
 int dispatch_give(struct dispatch *dispatch, struct line *line, int worker,
                   struct transport_error *error);
@@ -114,7 +112,8 @@ dispatch_is_begun(const struct dispatch *dispatch, const struct chunk *chunk);
 /* Takes the chunk back, with all that its worker was sent behind it, unless it
    was begun: they will not be run.  1; the caller moves them. */
 int dispatch_revoke(struct dispatch *dispatch, const struct chunk *chunk);
-/* Gives all that waits and can be given. */
+/* Gives what waits and can be given, until it is the turn of a line of which a
+   chunk is to be drawn: others do not get its share meanwhile. */
 int dispatch_feed(struct dispatch *dispatch, struct transport_error *error);
 
 /* To all workers: along a tree to those that are idle, if it is large. */

@@ -122,7 +122,7 @@ static int
 is_short_of_chunks(const struct shift *shift)
 {
     int worker;
-    const struct line *line = dispatch_next(shift->crew->dispatch, 0, &worker);
+    const struct line *line = dispatch_next(shift->crew->dispatch, &worker);
     return line != NULL && line->waiting.first == NULL;
 }
 

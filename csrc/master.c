@@ -143,7 +143,7 @@ master_hand_out(struct crew *crew)
     int worker, status = 0;
     do {
         while (status == 0
-               && (line = dispatch_next(crew->dispatch, 0, &worker)) != NULL) {
+               && (line = dispatch_next(crew->dispatch, &worker)) != NULL) {
             if (line->waiting.first == NULL)
                 status = line->kind->draw(line);
             else if (dispatch_give(crew->dispatch, line, worker, &error)

@@ -49,14 +49,6 @@ def test_dispatch(tmp_path):
     run_c([HERE / "dispatch_test.c", *DISPATCH], tmp_path, "-I", str(python_include()))
 
 
-@pytest.mark.xfail(reason="dispatch_feed passes over what is to be drawn", strict=True)
-def test_dispatch_feeds_fairly(tmp_path):
-    """Calls that wait do not get all workers of a map whose tasks are to be drawn."""
-    sources = [HERE / "dispatch_test.c", *DISPATCH]
-    program = compile_c(sources, tmp_path / "test", "-I", str(python_include()))
-    run_command([str(program), "fed-first"], 60)
-
-
 def simulate(tmp_path, *args):
     """The share of the ideal by distribution, mean duration and number of workers."""
     sources = [HERE / "schedule_simulation.c", *DISPATCH, "-lm"]

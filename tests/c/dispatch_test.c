@@ -329,7 +329,7 @@ hand_out(struct world *world)
     struct transport_error error;
     struct line *line;
     int worker;
-    while ((line = dispatch_next(world->dispatch, 0, &worker)) != NULL) {
+    while ((line = dispatch_next(world->dispatch, &worker)) != NULL) {
         if (line->waiting.first == NULL)
             draw_chunk(world, job_of(line));
         else
@@ -1296,12 +1296,9 @@ test_fairness(void)
 }
 
 int
-main(int argc, char **argv)
+main(void)
 {
-    if (argc > 1 && strcmp(argv[1], "fed-first") == 0) {
-        test_calls_fed_first();     /* not so yet */
-        return 0;
-    }
+    test_calls_fed_first();
     test_credit();
     test_fairness();
     test_ahead();

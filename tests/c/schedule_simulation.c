@@ -331,7 +331,7 @@ hand_out(struct machine *machine)
     struct transport_error error;
     struct line *line;
     int worker;
-    while ((line = dispatch_next(machine->dispatch, 0, &worker)) != NULL) {
+    while ((line = dispatch_next(machine->dispatch, &worker)) != NULL) {
         if (line->waiting.first == NULL)
             draw(line);
         else if (dispatch_give(machine->dispatch, line, worker, &error)
