@@ -66,6 +66,8 @@ load_failure(struct calls *calls, struct reader *reader, uint32_t flags)
         return NULL;
     PyObject *exception = errors_restore(account, 0, flags & FLAG_BROKEN);
     Py_DECREF(account);
+    if (exception != NULL && flags & FLAG_BROKEN)
+        initializer_failed(calls->line.initializer, exception);
     return exception;
 }
 
@@ -263,7 +265,6 @@ calls_new(struct crew *crew, const struct calls_plan *plan)
     line_init(&calls->line, &single);
     calls->line.pool = plan->pool_number;
     calls->line.initializer = plan->initializer;
-    calls->line.initialized = plan->initialized;
     calls->shares = 1;
     calls->crew = crew;
     calls->codec = plan->codec;

@@ -17,8 +17,7 @@ struct calls_plan {
     PyObject *pool;                 /* borrowed; kept while calls are out */
     struct codec *codec;
     uint64_t pool_number;
-    struct parcel *initializer;     /* NULL: none */
-    unsigned char *initialized;     /* [workers] */
+    struct initializer *initializer;    /* NULL: none */
     uint32_t flags;                 /* FLAG_DILL */
 };
 

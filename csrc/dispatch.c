@@ -329,14 +329,14 @@ static int
 supply_initializer(struct dispatch *dispatch, const struct chunk *chunk,
                    int worker, struct transport_error *error)
 {
-    const struct line *line = chunk->line;
+    struct initializer *initializer = chunk->line->initializer;
     struct header header = callable_header(chunk);
     int rank = worker + 1;
-    if (line->initializer == NULL || line->initialized[worker])
+    if (initializer == NULL || initializer->sent[worker])
         return TRANSPORT_OK;
     int status = crew_post(dispatch->crew, &rank, 1, VERB_INITIALIZE, &header,
-                           line->initializer, error);
-    line->initialized[worker] = status == TRANSPORT_OK;
+                           initializer->parcel, error);
+    initializer->sent[worker] = status == TRANSPORT_OK;
     return status;
 }
 

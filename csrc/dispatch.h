@@ -13,6 +13,7 @@
 
 #include "chunk.h"
 #include "crew.h"
+#include "initializer.h"
 #include "schedule.h"
 #include "seats.h"
 
@@ -63,8 +64,7 @@ struct line {
     int rests; /* it has nothing to be given, and no worker */
     /* what a worker is sent once before */
     uint64_t pool;
-    struct parcel *initializer; /* NULL: none */
-    unsigned char *initialized; /* [workers]: has been sent it */
+    struct initializer *initializer; /* NULL: none */
 };
 
 struct dispatch {

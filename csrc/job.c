@@ -548,6 +548,8 @@ take_failure(struct job *job, struct reader *reader,
     PyObject *exception =
         errors_restore(account, index, reply->flags & FLAG_BROKEN);
     Py_DECREF(account);
+    if (exception != NULL && reply->flags & FLAG_BROKEN)
+        initializer_failed(job->line.initializer, exception);
     return exception == NULL
                ? settle_raised(job, index, "making the failure of")
                : settle(job, index, exception);
@@ -815,7 +817,6 @@ init(struct job *job, struct crew *crew, const struct job_request *request)
     job->line.pool = request->pool_number;
     job->line.is_iterated = (request->flags & FLAG_EACH) != 0;
     job->line.initializer = request->initializer;
-    job->line.initialized = request->initialized;
     job->users = 2;
     job->crew = crew;
     job->codec = request->codec;

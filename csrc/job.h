@@ -24,8 +24,7 @@ struct job_request {
     uint64_t window;                /* tasks drawn and not taken; 0: any */
     uint64_t pool_number;
     struct codec *codec;
-    struct parcel *initializer;     /* NULL: none */
-    unsigned char *initialized;     /* [workers]: has been sent it */
+    struct initializer *initializer;    /* NULL: none */
     uint32_t flags;                 /* FLAG_DILL, FLAG_STAR, FLAG_EACH */
 };
 

@@ -41,6 +41,7 @@
 #include "crew.h"
 #include "driver.h"
 #include "errors.h"
+#include "initializer.h"
 #include "iterator.h"
 #include "job.h"
 #include "master.h"
@@ -56,8 +57,7 @@ struct pool {
     struct crew *crew;          /* NULL until __init__ got it */
     struct codec *codec;
     uint64_t number;            /* on its crew, from 1 */
-    struct parcel *initializer;
-    unsigned char *initialized; /* by worker: was sent the initializer */
+    struct initializer *initializer;    /* NULL: none */
     struct calls *calls;        /* NULL until the first */
     PyObject *iterator_type;    /* NULL until the first */
     unsigned long thread;       /* the one that made the pool */
@@ -78,34 +78,17 @@ refuse(const char *why)
 /* ---- making and ending ------------------------------------------------ */
 
 static int
-dump_initializer(struct pool *pool, PyObject *initializer, PyObject *initargs)
-{
-    PyObject *pair = NULL, *arguments = PySequence_Tuple(initargs);
-    int status = -1;
-    pool->initialized = PyMem_Calloc((size_t)pool->crew->workers + 1, 1);
-    pool->initializer = parcel_new();
-    if (arguments == NULL || pool->initializer == NULL
-        || pool->initialized == NULL)
-        goto done;
-    pair = PyTuple_Pack(2, initializer, arguments);
-    if (pair != NULL
-        && codec_dump(pool->codec, pool->initializer, pair, 1) == 0)
-        status = codec_keep(pool->codec);
-done:
-    Py_XDECREF(pair);
-    Py_XDECREF(arguments);
-    return status;
-}
-
-static int
 init_master(struct pool *pool, PyObject *initializer, PyObject *initargs)
 {
     pool->codec = codec_new(pool->use_dill, pool->crew->record);
     if (pool->codec == NULL)
         return -1;
-    if (initializer != Py_None
-        && dump_initializer(pool, initializer, initargs) < 0)
-        return -1;
+    if (initializer != Py_None) {
+        pool->initializer = initializer_new(pool->codec, pool->crew->workers,
+                                            initializer, initargs);
+        if (pool->initializer == NULL)
+            return -1;
+    }
     if (master_init(pool->crew) < 0
         || (pool->crew->ticket_type == NULL
             && !(pool->crew->ticket_type = ticket_new_type())))
@@ -171,9 +154,10 @@ init_worker(struct pool *pool)
 }
 
 static int
-check_arguments(PyObject *initializer)
+check_arguments(PyObject *initializer, PyObject *initargs)
 {
-    if (initializer == Py_None || PyCallable_Check(initializer))
+    if (initializer == Py_None
+        || (PyCallable_Check(initializer) && initargs != NULL))
         return 0;
     PyErr_Format(PyExc_TypeError,
                  "initializer must be callable or None, not "
@@ -216,7 +200,7 @@ pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
                                      &capsule, &handle, &pool->use_dill,
                                      &pool->test_mode, &initializer,
                                      &PyTuple_Type, &initargs)
-        || check_arguments(initializer) < 0)
+        || check_arguments(initializer, initargs) < 0)
         return -1;
     const struct transport *transport =
         PyCapsule_GetPointer(capsule, TRANSPORT_CAPSULE);
@@ -433,8 +417,7 @@ pool_dealloc(PyObject *self)
     calls_free(pool->calls);
     Py_XDECREF(pool->iterator_type);
     codec_free(pool->codec);
-    parcel_free(pool->initializer);
-    PyMem_Free(pool->initialized);
+    initializer_free(pool->initializer);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -457,7 +440,7 @@ check_usable(const struct pool *pool)
         return refuse("a pool was used in another thread than the one that "
                       "made it, and MPI was initialised for one thread only; "
                       "initialise it with MPI_THREAD_MULTIPLE");
-    return 0;
+    return initializer_check(pool->initializer);
 }
 
 /* None: the scheduler chooses (0). */
@@ -524,7 +507,6 @@ new_request(struct pool *pool)
         .pool_number = pool->number,
         .codec = pool->codec,
         .initializer = pool->initializer,
-        .initialized = pool->initialized,
         .flags = pool->use_dill ? FLAG_DILL : 0,
     };
 }
@@ -689,7 +671,6 @@ open_calls(struct pool *pool)
         .codec = pool->codec,
         .pool_number = pool->number,
         .initializer = pool->initializer,
-        .initialized = pool->initialized,
         .flags = pool->use_dill ? FLAG_DILL : 0,
     };
     if (pool->calls == NULL)
@@ -939,6 +920,14 @@ pool_get_closed(PyObject *self, void *Py_UNUSED(closure))
     return PyBool_FromLong(((struct pool *)self)->closed);
 }
 
+static PyObject *
+pool_get_broken(PyObject *self, void *Py_UNUSED(closure))
+{
+    const struct initializer *initializer = ((struct pool *)self)->initializer;
+    return PyBool_FromLong(initializer != NULL
+                           && initializer->failure != NULL);
+}
+
 static PyGetSetDef pool_getset[] = {
     {"rank", pool_get_rank, NULL, "This process's rank; 0 is the master.",
      NULL},
@@ -947,6 +936,7 @@ static PyGetSetDef pool_getset[] = {
      NULL},
     {"closed", pool_get_closed, NULL, "True after close, and on workers.",
      NULL},
+    {"_broken", pool_get_broken, NULL, "Did the initializer fail?", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

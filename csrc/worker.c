@@ -329,7 +329,7 @@ find_obstacle(const struct worker *worker, struct chunk *chunk)
     const struct header *header = &chunk->header;
     const struct initialized *one = initialized_of(worker, header->pool);
     if (one != NULL && one->account != NULL) {
-        chunk->broken = FLAG_BROKEN;
+        chunk->broken = one->parcel == NULL ? FLAG_BROKEN : 0;
         return one->account;
     }
     return worker->unbound_job == header->job ? worker->unbound : NULL;

@@ -117,14 +117,15 @@ class MPIPoolExecutor(Executor):
         Returns
         -------
         int
-            The communicator's processes, but for rank 0; 0 after `shutdown`.
+            The communicator's processes, but for rank 0; 0 after `shutdown`, and
+            when `initializer` has failed.
 
         Examples
         --------
         >>> executor.num_workers == pool.size
         True
         """
-        return 0 if self._pool.closed else int(self._pool.size)
+        return 0 if self._pool.closed or self._pool._broken else int(self._pool.size)
 
     @property
     def _max_workers(self) -> int:  # where concurrent.futures keeps it

@@ -67,20 +67,21 @@ ARROWS = {
     "crew": "callable codec errors future helm protocol transport",
     "worker": "claim crew errors forked",
     "results": "compat",
-    "dispatch": "chunk claim crew schedule seats",
+    "initializer": "codec",
+    "dispatch": "chunk claim crew initializer schedule seats",
     "call": "crew dispatch errors ticket",
     "job": "crew dispatch errors future results rows",
     "master": "crew dispatch errors job",
     "driver": "crew dispatch errors master",
     "ticket": "crew dispatch job master",
     "iterator": "crew errors job master",
-    "pool": "call codec compat crew driver errors iterator job master ticket worker",
+    "pool": "call codec compat crew driver errors initializer iterator job master ticket worker",
     "module": "compat driver errors pool transport",
 }
 # Who may see what, through other headers or not.
 SEES_MPI = {"transport_mpi"}
 SEES_PYTHON = {"array", "call", "callable", "codec", "compat", "crew", "dispatch"}
-SEES_PYTHON |= {"driver", "errors", "future", "iterator", "job", "master", "module"}
+SEES_PYTHON |= {"driver", "errors", "future", "initializer", "iterator", "job", "master", "module"}
 SEES_PYTHON |= {"parcel", "plain", "pool", "results", "rows", "snapshot", "ticket"}
 SEES_PYTHON |= {"worker"}
 PYTHON_HEADERS = {"Python.h", "structmember.h"}

@@ -106,9 +106,25 @@ for name, function, text in (
         check_works(other)
         grown = [len(a) - len(b) for a, b in zip(states(other), before)]
         assert all(number in (0, 1) for number in grown), grown
-    error = raised(pool.map, square, [1])
-    assert type(error) is BrokenPoolError or pool.size > 1
+    begin = time.perf_counter()  # nothing more begins, whichever worker were free
+    for method, *rest in ((pool.map, [1]), (pool.submit, 1), (pool.imap, [1])):
+        again = raised(method, square, *rest)
+        assert type(again) is BrokenPoolError and again is not error
+        assert str(again) == str(error)
+        assert function.__name__ in str(again.__cause__), told(again)
+    assert time.perf_counter() - begin < 0.1
     pool.close()
+
+case("one that raises, and calls that wait")
+with MPIPool(initializer=fails) as pool:
+    futures = [pool.submit(square, 1)]
+    try:
+        while True:
+            futures.append(pool.submit(square, 1))
+            time.sleep(0.001)
+    except BrokenPoolError:
+        pass
+    assert all(type(future.exception()) is BrokenPoolError for future in futures)
 
 case("one that cannot be sent, or is none")
 generator = (x for x in ())
