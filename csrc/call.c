@@ -131,6 +131,13 @@ draw(struct line *line)
     return 0;
 }
 
+static int
+cut(struct line *line)
+{
+    (void)line;
+    return 0;
+}
+
 /* A ticket of the line's in this queue, from the chunk on. */
 static struct ticket *
 find_ticket(const struct calls *calls, const struct chunk *chunk)
@@ -248,8 +255,8 @@ take_back(struct line *line, struct chunk *chunk)
 }
 
 static const struct line_kind single = {
-    can_draw,  draw,      take, fail_line,     is_stalled,
-    is_inside, take_back, lose, chunk_is_gone,
+    can_draw,   draw,      cut,       take, fail_line,
+    is_stalled, is_inside, take_back, lose, chunk_is_gone,
 };
 
 /* ---- the beginning ---------------------------------------------------- */

@@ -230,6 +230,18 @@ dispatch_next(struct dispatch *dispatch, int *worker)
     return NULL;
 }
 
+/* One that came back, or was drawn long ago, may be too large: what was
+   learned since, and how little is left, make chunks smaller. */
+int
+line_is_ready(const struct line *line)
+{
+    const struct chunk *chunk = line->waiting.first;
+    if (chunk == NULL || line->schedule == NULL)
+        return chunk != NULL;
+    return chunk->header.count < 2
+           || chunk->header.count < 2 * schedule_size(line->schedule);
+}
+
 /* ---- giving ----------------------------------------------------------- */
 
 static struct header
@@ -452,7 +464,7 @@ dispatch_feed(struct dispatch *dispatch, struct transport_error *error)
     struct line *line;
     while (status == TRANSPORT_OK
            && (line = dispatch_next(dispatch, &worker)) != NULL
-           && line->waiting.first != NULL)
+           && line_is_ready(line))
         status = dispatch_give(dispatch, line, worker, error);
     return status;
 }

@@ -26,6 +26,9 @@ struct line_kind {
     /* Draws one, if that can be: it waits then.  Needs the GIL; -1: exception
        set, which is not the job's own. */
     int (*draw)(struct line *line);
+    /* Cuts the first chunk that waits to what one should have by now.  Needs
+       the GIL; -1: as draw. */
+    int (*cut)(struct line *line);
     /* Takes in what a chunk's answer says, and frees the chunk.  Needs the
        GIL; -1: as draw. */
     int (*take)(struct line *line, struct chunk *chunk);
@@ -91,9 +94,11 @@ void line_init(struct line *line, const struct line_kind *kind);
 void dispatch_join(struct dispatch *dispatch, struct line *line);
 void dispatch_part(struct dispatch *dispatch, struct line *line);
 
-/* The line whose turn it is, and the worker to get its first waiting chunk,
-   which where none waits is to be drawn first.  NULL: none now. */
+/* The line whose turn it is, and the worker to get its first waiting chunk.
+   NULL: none now. */
 struct line *dispatch_next(struct dispatch *dispatch, int *worker);
+/* Can that chunk be given as it is?  Else it is to be cut first, or drawn. */
+int line_is_ready(const struct line *line);
 /* Gives the worker the line's first waiting chunk. */
 int dispatch_give(struct dispatch *dispatch, struct line *line, int worker,
                   struct transport_error *error);
@@ -113,7 +118,7 @@ dispatch_is_begun(const struct dispatch *dispatch, const struct chunk *chunk);
    was begun: they will not be run.  1; the caller moves them. */
 int dispatch_revoke(struct dispatch *dispatch, const struct chunk *chunk);
 /* Gives what waits and can be given, until it is the turn of a line of which a
-   chunk is to be drawn: others do not get its share meanwhile. */
+   chunk is to be drawn or cut: others do not get its share meanwhile. */
 int dispatch_feed(struct dispatch *dispatch, struct transport_error *error);
 
 /* To all workers: along a tree to those that are idle, if it is large. */

@@ -117,13 +117,13 @@ answers_can_wait(const struct shift *shift)
     return fmax(1e-9 * (double)(until - crew_clock()), 0);
 }
 
-/* Is a worker idle, or about to be, for whom a task must be drawn? */
+/* Is a worker idle, or about to be, for whom a chunk must be drawn or cut? */
 static int
 is_short_of_chunks(const struct shift *shift)
 {
     int worker;
     const struct line *line = dispatch_next(shift->crew->dispatch, &worker);
-    return line != NULL && line->waiting.first == NULL;
+    return line != NULL && !line_is_ready(line);
 }
 
 /* Works without the GIL until it is needed. */

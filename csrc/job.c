@@ -604,21 +604,19 @@ cut_piece(struct job *job, struct reader *reader, uint64_t first,
     return NULL;
 }
 
-/* What of the chunk was not begun waits again, in pieces as long as a chunk
-   would be now. */
+/* The chunk's tasks from first upwards wait, in pieces as long as a chunk
+   should be now. */
 static int
-wait_again(struct job *job, const struct chunk *chunk)
+wait_in_pieces(struct job *job, const struct chunk *chunk, uint64_t first)
 {
     struct reader reader = {.parcel = chunk->tasks};
     const struct header *header = &chunk->header;
-    uint64_t first = header->first + chunk->reply.count;
     uint64_t end = header->first + header->count;
     uint64_t limited_to = schedule_limited_to(job->line.schedule);
     for (uint64_t i = header->first; !job->rows && i < first; i++) {
         if (codec_skip(&reader) < 0)
             return -1;
     }
-    schedule_return(job->line.schedule, first, end - first);
     while (first < end && first < limited_to) {
         uint64_t size = schedule_size(job->line.schedule);
         uint64_t count = size < end - first ? size : end - first;
@@ -631,6 +629,28 @@ wait_again(struct job *job, const struct chunk *chunk)
         first += count;
     }
     return 0;
+}
+
+/* What of the chunk was not begun. */
+static int
+wait_again(struct job *job, const struct chunk *chunk)
+{
+    uint64_t first = chunk->header.first + chunk->reply.count;
+    schedule_return(job->line.schedule, first,
+                    chunk->header.count - chunk->reply.count);
+    return wait_in_pieces(job, chunk, first);
+}
+
+static int
+cut(struct line *line)
+{
+    struct job *job = job_of(line);
+    struct chunk *chunk = chunks_pop(&line->waiting);
+    int status = wait_in_pieces(job, chunk, chunk->header.first);
+    if (status < 0)
+        status = fail_as_raised(job);
+    chunk_free(chunk);
+    return status;
 }
 
 static int
@@ -717,8 +737,8 @@ take_back(struct line *line, struct chunk *chunk)
 }
 
 static const struct line_kind bulk = {
-    can_draw,  draw,      take, fail_line,     is_stalled,
-    is_inside, take_back, lose, chunk_is_gone,
+    can_draw,   draw,      cut,       take, fail_line,
+    is_stalled, is_inside, take_back, lose, chunk_is_gone,
 };
 
 /* ---- the beginning ---------------------------------------------------- */

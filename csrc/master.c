@@ -146,6 +146,8 @@ master_hand_out(struct crew *crew)
                && (line = dispatch_next(crew->dispatch, &worker)) != NULL) {
             if (line->waiting.first == NULL)
                 status = line->kind->draw(line);
+            else if (!line_is_ready(line))
+                status = line->kind->cut(line);
             else if (dispatch_give(crew->dispatch, line, worker, &error)
                      != TRANSPORT_OK)
                 master_fail(crew, &error);

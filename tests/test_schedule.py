@@ -73,6 +73,9 @@ def test_simulation(tmp_path):
         assert shares["constant", mean, 4096] > 0.99
         # After many short tasks one more long one may have to be waited for.
         assert shares["cheap-first", mean, 256] > 0.9
+    # What came back is cut again when it is given: by then tasks are known to be long.
+    assert shares["cheap-first", "1 ms", 16] > 0.88
+    assert shares["cheap-first", "10 ms", 256] > 0.88
 
 
 def test_protocol(tmp_path):

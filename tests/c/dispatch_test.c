@@ -167,6 +167,22 @@ draw(struct line *line)
     return -1;                      /* done by hand_out */
 }
 
+/* As in job.c, but in two. */
+static int
+cut(struct line *line)
+{
+    struct chunk *chunk = line->waiting.first;
+    struct chunk *rest = chunk_new(line, chunk->callable);
+    rest->header = chunk->header;
+    rest->header.count = chunk->header.count / 2;
+    rest->header.first += chunk->header.count - rest->header.count;
+    chunk->header.count -= rest->header.count;
+    rest->tasks = stub_parcel(rest->header.count);
+    job_of(line)->chunks++;
+    chunks_insert(&line->waiting, rest);
+    return 0;
+}
+
 static void
 fail(struct line *line, PyObject *exception)
 {
@@ -218,6 +234,7 @@ chunk_is_gone(struct line *line)
 static const struct line_kind kind = {
     .can_draw = can_draw,
     .draw = draw,
+    .cut = cut,
     .take = take,
     .fail = fail,
     .is_stalled = is_stalled,
@@ -332,6 +349,8 @@ hand_out(struct world *world)
     while ((line = dispatch_next(world->dispatch, &worker)) != NULL) {
         if (line->waiting.first == NULL)
             draw_chunk(world, job_of(line));
+        else if (!line_is_ready(line))
+            line->kind->cut(line);
         else
             CHECK(dispatch_give(world->dispatch, line, worker, &error)
                   == TRANSPORT_OK);
@@ -924,6 +943,28 @@ test_limit_beside_sent(void)
     free_world(world);
 }
 
+/* What came back is too large when tasks are known to be long: it is cut before
+   it is given, which takes the GIL. */
+static void
+test_oversized(void)
+{
+    struct world *world = new_world(2);
+    struct transport_error error;
+    struct schedule_job plan = {2, 0, UNKNOWN, {0, 0}};
+    struct job *job = new_job(world, &plan, MILLISECOND);
+    CHECK(!line_is_ready(&job->line));      /* nothing waits */
+    schedule_draw(job->line.schedule, 8);
+    chunks_append(&job->line.waiting, new_chunk(world, job, 0, 8));
+    CHECK(!line_is_ready(&job->line));
+    CHECK(dispatch_feed(world->dispatch, &error) == TRANSPORT_OK);
+    CHECK(job->line.waiting.count == 1 && job->line.held == 0);
+    hand_out(world);
+    CHECK(job->line.held == 2 && world->sent[VERB_TASKS][0] == 1);
+    for (int i = 0; i < 2; i++)
+        CHECK(seats_oldest(world->dispatch->seats, i)->header.count == 1);
+    free_world(world);
+}
+
 /* What it takes to know the answers is kept of chunks that are of no use. */
 static void
 test_strip(void)
@@ -934,7 +975,8 @@ test_strip(void)
     struct job *one = new_job(world, &plan, 1000);
     schedule_draw(one->line.schedule, 3);
     chunks_append(&one->line.waiting, new_chunk(world, one, 0, 3));
-    CHECK(dispatch_feed(world->dispatch, &error) == TRANSPORT_OK);
+    CHECK(dispatch_give(world->dispatch, &one->line, 0, &error)
+          == TRANSPORT_OK);
     struct job *other = new_map(world, 2, MILLISECOND);
     hand_out(world);
     int parcels = stub_parcels(), owners = (int)world->callable.owners;
@@ -1097,14 +1139,14 @@ test_supply(void)
     struct world *world = new_world(2);
     struct transport_error error;
     struct job *job = new_map(world, 1, MILLISECOND);
-    unsigned char initialized[2] = {0, 1};
-    job->line.initializer = stub_parcel(1);
-    job->line.initialized = initialized;
+    unsigned char sent[2] = {0, 1};
+    struct initializer initializer = {stub_parcel(1), sent, NULL};
+    job->line.initializer = &initializer;
     run_until(world, 100 * MILLISECOND);
     for (int i = 0; i < 2; i++) {
         CHECK(world->sent[VERB_CALLABLE][i] == 1);
         CHECK(world->sent[VERB_TASKS][i] > 90);
-        CHECK(world->sent[VERB_INITIALIZE][i] == (i == 0) && initialized[i]);
+        CHECK(world->sent[VERB_INITIALIZE][i] == (i == 0) && sent[i]);
     }
     struct letter need = {
         .source = 2, .verb = VERB_NEED, .header = {.callable = 6}};
@@ -1114,7 +1156,7 @@ test_supply(void)
     CHECK(dispatch_accept(world->dispatch, &need, &error) == TRANSPORT_OK);
     CHECK(world->sent[VERB_CALLABLE][0] == 1);
     CHECK(world->sent[VERB_CALLABLE][1] == 2);
-    parcel_free(job->line.initializer);
+    parcel_free(initializer.parcel);
     free_world(world);
 }
 
@@ -1126,12 +1168,14 @@ test_kept_tasks(void)
     struct schedule_job plan = {2, 0, UNKNOWN, {1000, 1}};
     struct job *job = new_job(world, &plan, 1000);
     struct transport_error error;
-    for (uint64_t count = 1; count <= 2; count++) {
+    for (int i = 0; i < 2; i++) {
+        uint64_t count = (uint64_t)i + 1;
         uint64_t first = schedule_drawn(job->line.schedule);
         schedule_draw(job->line.schedule, count);
         chunks_append(&job->line.waiting, new_chunk(world, job, first, count));
+        CHECK(dispatch_give(world->dispatch, &job->line, i, &error)
+              == TRANSPORT_OK);
     }
-    CHECK(dispatch_feed(world->dispatch, &error) == TRANSPORT_OK);
     for (int i = 0; i < 2; i++) {
         const struct header *header = &world->desks[i].held[0];
         CHECK(header->elapsed > 0);
@@ -1229,22 +1273,22 @@ test_failed_post(int after)
     struct world *world = new_world(2);
     struct transport_error error = {0};
     struct job *calls = new_calls(world, 2, MILLISECOND);
-    unsigned char initialized[2] = {0, 0};
-    calls->line.initializer = stub_parcel(1);
-    calls->line.initialized = initialized;
+    unsigned char sent[2] = {0, 0}, others_sent[2] = {0, 0};
+    struct initializer initializer = {stub_parcel(1), sent, NULL};
+    struct initializer others = {initializer.parcel, others_sent, NULL};
+    calls->line.initializer = &initializer;
     CHECK(dispatch_feed(world->dispatch, &error) == TRANSPORT_OK);
     calls = new_calls(world, 1, MILLISECOND);
     world->mailbox.fails_after = world->mailbox.posts + after;
-    calls->line.initializer = world->jobs->next->line.initializer;
-    calls->line.initialized = (unsigned char[]){0, 0};
+    calls->line.initializer = &others;
     world->callable.number++;
     CHECK(answer(world, 1, 1, MILLISECOND, 0) == TRANSPORT_OK);
     CHECK(dispatch_feed(world->dispatch, &error) == TRANSPORT_FAILED);
     CHECK(calls->line.waiting.first != NULL && calls->line.holders == 0);
     CHECK(!calls->line.waiting.first->is_given);
-    CHECK(calls->line.initialized[1] == (after == 2));
+    CHECK(others_sent[1] == (after == 2));
     CHECK(seats_idle(world->dispatch->seats) == 1);
-    parcel_free(calls->line.initializer);
+    parcel_free(initializer.parcel);
     free_world(world);
 }
 
@@ -1319,6 +1363,7 @@ main(void)
     test_limit_above();
     test_limit_of_one();
     test_limit_beside_sent();
+    test_oversized();
     test_strip();
     test_limit_before_return();
     test_refusals();

@@ -298,18 +298,33 @@ draw(struct line *line)
     return 0;
 }
 
-/* What came back waits again, as in job.c. */
+static void
+wait_in_pieces(struct line *line, uint64_t first, uint64_t left)
+{
+    for (uint64_t count; left > 0; first += count, left -= count) {
+        uint64_t size = schedule_size(line->schedule);
+        count = left < size ? left : size;
+        add_chunk(machine_of(line), first, count);
+    }
+}
+
+/* What came back waits again, and is cut again, as in job.c. */
 static int
 take(struct line *line, struct chunk *chunk)
 {
     uint64_t first = chunk->header.first + chunk->reply.count;
     uint64_t left = chunk->header.count - chunk->reply.count;
     schedule_return(line->schedule, first, left);
-    for (uint64_t count; left > 0; first += count, left -= count) {
-        uint64_t size = schedule_size(line->schedule);
-        count = left < size ? left : size;
-        add_chunk(machine_of(line), first, count);
-    }
+    wait_in_pieces(line, first, left);
+    chunk_free(chunk);
+    return 0;
+}
+
+static int
+cut(struct line *line)
+{
+    struct chunk *chunk = chunks_pop(&line->waiting);
+    wait_in_pieces(line, chunk->header.first, chunk->header.count);
     chunk_free(chunk);
     return 0;
 }
@@ -334,6 +349,8 @@ hand_out(struct machine *machine)
     while ((line = dispatch_next(machine->dispatch, &worker)) != NULL) {
         if (line->waiting.first == NULL)
             draw(line);
+        else if (!line_is_ready(line))
+            cut(line);
         else if (dispatch_give(machine->dispatch, line, worker, &error)
                  != TRANSPORT_OK)
             abort();
