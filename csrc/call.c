@@ -64,7 +64,8 @@ load_failure(struct calls *calls, struct reader *reader, uint32_t flags)
     PyObject *account = codec_load(calls->codec, reader);
     if (account == NULL)
         return NULL;
-    PyObject *exception = errors_restore(account, 0, flags & FLAG_BROKEN);
+    PyObject *exception =
+        errors_restore(account, ERRORS_SINGLE_CALL, flags & FLAG_BROKEN);
     Py_DECREF(account);
     if (exception != NULL && flags & FLAG_BROKEN)
         initializer_failed(calls->line.initializer, exception);
@@ -87,7 +88,7 @@ load_answer(struct calls *calls, const struct chunk *chunk, int *is_failure,
     *is_failure = 1;
     *urgent = !PyErr_ExceptionMatches(PyExc_Exception);
     value = PyErr_GetRaisedException();
-    if (errors_note(value, "unpickling the result of", 0) < 0)
+    if (errors_note(value, "unpickling the result of", ERRORS_SINGLE_CALL) < 0)
         PyErr_Clear();
     return value;
 }

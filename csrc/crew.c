@@ -148,7 +148,8 @@ crew_check_here(struct crew *crew)
         why = "a pool was used in a forked child: MPI belongs to the process "
               "that made the pool";
     else if (helm_is_mine(&crew->helm))
-        why = "a pool was used by what pickles or unpickles an object for it";
+        why = "a pool was used by what pickles, unpickles or ends an object "
+              "for it";
     if (why != NULL)
         PyErr_SetString(PyExc_RuntimeError, why);
     return why == NULL ? 0 : -1;

@@ -16,6 +16,9 @@ int errors_raise(const char *name, const char *format, ...);
    (TransportError, naming the call); returns -1. */
 int errors_raise_transport(const struct transport_error *error);
 
+/* In place of a task's number: there is but one, of a single call. */
+#define ERRORS_SINGLE_CALL UINT64_MAX
+
 /* A worker's account of the exception that is set, which it clears: what
    errors_restore needs, as a tuple that can always be pickled.  what stands
    before the task's number in "Raised by task 3": "unpickling task".  NULL: an

@@ -1,10 +1,12 @@
 /* helm.h -- who drives: at most one thread of the process at a time.
 
    Whoever has the helm of a crew may use its mailbox and change what is known
-   of its jobs.  It is left while code of the user's runs that may take long or
-   use the pool, and soon when another thread wants it, whose waiting for
-   messages interrupts (master.h).  The GIL is another matter: the helm is
-   waited for with the GIL free, and the GIL is waited for at the helm.
+   of its jobs.  It is left while the user's iterators and callbacks run, which
+   may take long or use the pool, and soon when another thread wants it, whose
+   waiting for messages interrupts (master.h).  What else of the user's runs at
+   the helm, pickling and the end of objects, cannot use a pool (RuntimeError).
+   The GIL is another matter: the helm is waited for with the GIL free, and the
+   GIL is waited for at the helm.
 
    Plain C: threads, no Python. */
 

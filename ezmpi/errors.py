@@ -25,6 +25,8 @@ __all__ = [
     "TransportError",
 ]
 
+_SINGLE_CALL = (1 << 64) - 1  # in place of a task's number, see csrc/errors.h
+
 
 class TransportError(ImportError):
     """No MPI can be used, or MPI reported an error.
@@ -268,6 +270,13 @@ def _load(pickled: Optional[bytes]) -> Optional[BaseException]:
     return exception if isinstance(exception, BaseException) else None
 
 
+def _place(what: str, task: int) -> str:
+    """What went wrong, which ends in "task", with the task's number."""
+    if task == _SINGLE_CALL:
+        return what[: -len("task")] + "the call"
+    return f"{what} {task}"
+
+
 def _restore(account: _Account, task: int, broken: bool) -> BaseException:
     """The exception to raise in the master for a worker's account."""
     pickled, is_exit, text, remote_traceback, what, where = account
@@ -278,7 +287,7 @@ def _restore(account: _Account, task: int, broken: bool) -> BaseException:
         exception = BrokenPoolError(f"the initializer failed on {where}: {text}")
     elif exception is None:
         exception = TaskExit() if is_exit else RemoteError(text)
-    note = f"Raised by {what} {task}, {where}."
+    note = f"Raised by {_place(what, task)}, {where}."
     exception.__cause__ = RemoteTraceback(f'\n"""\n{remote_traceback}"""\n{note}')
     _add_note(exception, note)
     return exception
@@ -286,7 +295,8 @@ def _restore(account: _Account, task: int, broken: bool) -> BaseException:
 
 def _note(exception: BaseException, what: str, task: int) -> None:
     """Say of an exception raised in the master which task it belongs to."""
-    note = f"Raised by {what} task {task}, rank 0 on {os.uname().nodename}."
+    place = _place(f"{what} task", task)
+    note = f"Raised by {place}, rank 0 on {os.uname().nodename}."
     if not _add_note(exception, note) and exception.__cause__ is None:
         exception.__cause__ = RemoteTraceback(note)
 

@@ -75,13 +75,23 @@ ARROWS = {
     "driver": "crew dispatch errors master",
     "ticket": "crew dispatch job master",
     "iterator": "crew errors job master",
-    "pool": "call codec compat crew driver errors initializer iterator job master ticket worker",
+    "pool": "call codec compat crew driver errors initializer iterator job master ticket"
+    " worker",
     "module": "compat driver errors pool transport",
 }
 # Who may see what, through other headers or not.
 SEES_MPI = {"transport_mpi"}
 SEES_PYTHON = {"array", "call", "callable", "codec", "compat", "crew", "dispatch"}
-SEES_PYTHON |= {"driver", "errors", "future", "initializer", "iterator", "job", "master", "module"}
+SEES_PYTHON |= {
+    "driver",
+    "errors",
+    "future",
+    "initializer",
+    "iterator",
+    "job",
+    "master",
+    "module",
+}
 SEES_PYTHON |= {"parcel", "plain", "pool", "results", "rows", "snapshot", "ticket"}
 SEES_PYTHON |= {"worker"}
 PYTHON_HEADERS = {"Python.h", "structmember.h"}

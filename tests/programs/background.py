@@ -5,7 +5,7 @@ import os
 import threading
 import time
 
-from cases import case, check_works, square
+from cases import case, check_works, raised, square, told
 
 from ezmpi import MPIPool
 
@@ -13,6 +13,10 @@ from ezmpi import MPIPool
 def nap(seconds):
     time.sleep(seconds)
     return seconds
+
+
+def generate():
+    yield
 
 
 def compute(seconds):
@@ -56,6 +60,16 @@ with MPIPool() as pool:
     future.add_done_callback(lambda f: seen.append(threading.current_thread()))
     wait_for(lambda: seen)
     assert seen[0] is not threading.main_thread()
+
+    case("where a call failed")
+    for error in (
+        pool.submit(square, "x").exception(),
+        raised(pool.apply, square, ["x"]),
+    ):
+        assert type(error) is TypeError
+        assert "Raised by the call, rank " in told(error), told(error)
+    error = pool.submit(generate).exception()
+    assert "pickling the result of the call, rank " in told(error), told(error)
 
     case("a call goes to a free worker at once, whatever the others do")
     blocking = [pool.submit(nap, 0.6) for _ in range(pool.size - 1)]
