@@ -17,7 +17,7 @@
 #include "errors.h"
 #include "master.h"
 
-#define MOVE_EVERY 16           /* results, so that workers get more */
+#define MOVE_EVERY 64           /* results, so that workers get more */
 
 struct iterator {
     PyObject_HEAD
@@ -94,7 +94,7 @@ static int
 move_on(struct iterator *iterator)
 {
     struct crew *crew = iterator->crew;
-    if (iterator->job != NULL && job_was_full(iterator->job))
+    if (iterator->job != NULL && job_has_room_again(iterator->job))
         crew->transport->interrupt(crew->mailbox);
     else if (++iterator->taken % MOVE_EVERY != 0)
         return 0;

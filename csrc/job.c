@@ -31,6 +31,7 @@ struct job {
     uint64_t failed; /* lowest failed task; UINT64_MAX: none */
     uint64_t number;
     uint64_t window; /* tasks drawn and not taken; 0: any */
+    _Atomic uint64_t draws_at; /* so many results taken; 0: it need not wait */
     uint32_t flags; /* of its chunks */
     int copy; /* tasks' buffers may change when the next
                                        task is drawn */
@@ -43,7 +44,7 @@ struct job {
     unsigned long caller; /* thread that calls back now, or 0 */
     int is_counted; /* it is known how many tasks there are */
     int is_over;
-    int is_left;                    /* before its end */
+    int is_left; /* before its end */
 };
 
 static struct job *
@@ -311,7 +312,7 @@ next_task(struct job *job)
     PyObject *task = PyIter_Next(iterator);
     crew_take_helm(job->crew);
     Py_DECREF(iterator);
-    if (job->is_over)   /* left meanwhile: nobody wants the task */
+    if (job->is_over) /* left meanwhile: nobody wants the task */
         Py_CLEAR(task);
     return task;
 }
@@ -421,6 +422,24 @@ window_left(const struct job *job)
     return drawn < end ? end - drawn : 0;
 }
 
+/* Has the window room for a chunk?  Else a chunk would be drawn for every few
+   results that are taken.  Whoever takes them looks at draws_at after that, so
+   it is written before they are looked at again. */
+static int
+has_window(struct job *job)
+{
+    if (job->window == 0)
+        return 1;
+    uint64_t size = schedule_size(job->line.schedule), share = job->window / 4;
+    uint64_t room = size < share ? size : share ? share : 1;
+    uint64_t end = schedule_drawn(job->line.schedule) + room;
+    atomic_store(&job->draws_at, end > job->window ? end - job->window : 0);
+    if (window_left(job) < room)
+        return 0;
+    atomic_store(&job->draws_at, 0);
+    return 1;
+}
+
 static int
 fill(struct job *job, struct chunk *chunk)
 {
@@ -481,7 +500,7 @@ can_draw(struct line *line)
 {
     struct job *job = job_of(line);
     if (job->drawer != 0 || !schedule_is_open(line->schedule)
-        || window_left(job) == 0)
+        || !has_window(job))
         return 0;
     if (job->is_calm || is_owner(job))
         return 1;
@@ -717,7 +736,7 @@ is_stalled(struct line *line)
     struct job *job = job_of(line);
     if (job->is_counted)
         job->window = 0;
-    return window_left(job) == 0 && line->held == 0 && line->untaken == 0
+    return !has_window(job) && line->held == 0 && line->untaken == 0
            && line->waiting.first == NULL;
 }
 
@@ -897,11 +916,12 @@ job_is_left(const struct job *job)
 }
 
 int
-job_was_full(const struct job *job)
+job_has_room_again(struct job *job)
 {
-    return job->window > 0 && !job->is_over
-           && schedule_drawn(job->line.schedule)
-                  >= results_taken(job->results) - 1 + job->window;
+    uint64_t draws_at = atomic_load(&job->draws_at);
+    if (draws_at == 0 || results_taken(job->results) < draws_at)
+        return 0;
+    return atomic_compare_exchange_strong(&job->draws_at, &draws_at, 0);
 }
 
 struct results *

@@ -37,9 +37,9 @@ int job_is_over(const struct job *job);
 /* Does it wait for the thread that runs it, which alone may go on? */
 int job_wants_owner(const struct job *job);
 struct results *job_results(const struct job *job);
-/* Had so many results to be taken, before the last was, that nothing was
-   drawn? */
-int job_was_full(const struct job *job);
+/* Have results been taken, for want of which nothing was drawn?  Says so
+   once. */
+int job_has_room_again(struct job *job);
 /* Was it left before its end? */
 int job_is_left(const struct job *job);
 /* What failed, borrowed, or NULL. */

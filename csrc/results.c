@@ -129,12 +129,12 @@ results_take(struct results *results, int *is_failure)
         return NULL;
     *is_failure = item->is_failure;
     item->value = NULL;
-    atomic_store_explicit(&results->taken, number + 1, memory_order_relaxed);
+    atomic_store(&results->taken, number + 1);
     return value;
 }
 
 uint64_t
 results_taken(const struct results *results)
 {
-    return atomic_load_explicit(&results->taken, memory_order_relaxed);
+    return atomic_load(&results->taken);
 }
