@@ -272,18 +272,24 @@ load_pickle(struct codec *codec, struct reader *reader)
     return object;
 }
 
+/* What began there could not be loaded. */
+static void
+pass_over(struct reader *reader, size_t start, int tag)
+{
+    PyObject *exception = PyErr_GetRaisedException();
+    reader->offset = start;
+    plain_skip(reader, tag);
+    PyErr_SetRaisedException(exception);
+}
+
 static PyObject *
 load_plain(struct codec *codec, struct reader *reader, int tag)
 {
     size_t start = reader->offset;
     PyObject *object = plain_load(codec->arrays, reader, tag);
-    if (object != NULL)
-        return object;
-    PyObject *exception = PyErr_GetRaisedException();
-    reader->offset = start;
-    plain_skip(reader, tag);
-    PyErr_SetRaisedException(exception);
-    return NULL;
+    if (object == NULL)
+        pass_over(reader, start, tag);
+    return object;
 }
 
 PyObject *
@@ -299,6 +305,23 @@ codec_load(struct codec *codec, struct reader *reader)
     if (*tag != TAG_ROWS)
         return load_plain(codec, reader, *tag);
     return rows_load(codec->arrays, reader) < 0 ? NULL : rows_next(reader);
+}
+
+Py_ssize_t
+codec_load_items(struct codec *codec, struct reader *reader, PyObject **items,
+                 Py_ssize_t room)
+{
+    size_t start = reader->offset;
+    if (reader->block != NULL || reader_peek(reader) != TAG_TUPLE)
+        return CODEC_OTHER;
+    reader->offset++;
+    Py_ssize_t count = plain_load_items(codec->arrays, reader, items, room);
+    if (count == -1)
+        pass_over(reader, start + 1, TAG_TUPLE);
+    if (count != PLAIN_OTHERS)
+        return count;
+    reader->offset = start;
+    return CODEC_OTHER;
 }
 
 int

@@ -46,6 +46,12 @@ int codec_bind(PyObject *bindings);
 /* The next item, a new reference; NULL: exception set, and the reader
    stands behind the item all the same unless the parcel is malformed. */
 PyObject *codec_load(struct codec *codec, struct reader *reader);
+/* The next item's own items, where it is a tuple that needed no pickle and has
+   at most room of them: new references.  How many; -1: as codec_load;
+   CODEC_OTHER: it is another, and still the next. */
+#define CODEC_OTHER (-2)
+Py_ssize_t codec_load_items(struct codec *codec, struct reader *reader,
+                            PyObject **items, Py_ssize_t room);
 /* Is the next item a failure's account?  Then it can be loaded. */
 int codec_is_failure(struct reader *reader);
 /* Nothing more will be read. */

@@ -191,6 +191,33 @@ load_items(struct arrays *arrays, struct reader *reader, int tag)
     return items;
 }
 
+Py_ssize_t
+plain_load_items(struct arrays *arrays, struct reader *reader,
+                 PyObject **items, Py_ssize_t room)
+{
+    size_t start = reader->offset;
+    const unsigned char *bytes = reader_take(reader, sizeof(uint32_t));
+    uint32_t count, i;
+    if (bytes == NULL)
+        return -1;
+    memcpy(&count, bytes, sizeof count);
+    if (count > (size_t)room) {
+        reader->offset = start;
+        return PLAIN_OTHERS;
+    }
+    for (i = 0; i < count; i++) {
+        const unsigned char *tag = reader_take(reader, 1);
+        items[i] = tag ? plain_load(arrays, reader, *tag) : NULL;
+        if (items[i] == NULL)
+            break;
+    }
+    if (i == count)
+        return count;
+    while (i > 0)
+        Py_DECREF(items[--i]);
+    return -1;
+}
+
 /* The length and that many bytes. */
 static const char *
 take_short(struct reader *reader, uint32_t *length)

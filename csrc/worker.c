@@ -18,6 +18,7 @@
 
 #define QUICK_SECONDS 50e-6     /* a wait not worth two system calls */
 #define RELEASE_SECONDS 0.5     /* for answers to leave before a wait ends */
+#define ITEMS 8                 /* arguments of a call without a tuple */
 #define POLL_NANOSECONDS 200000 /* between looks at the mailbox in a chunk */
 
 /* What was made of a parcel that came: an object, or the account of why it
@@ -582,6 +583,17 @@ give_back_others(struct worker *worker)
     }
 }
 
+/* Calls with the task's items, without a tuple of them.  Steals them. */
+static PyObject *
+apply_items(const struct chunk *chunk, PyObject **items, Py_ssize_t count)
+{
+    PyObject *result =
+        PyObject_Vectorcall(chunk->callable.value, items, (size_t)count, NULL);
+    while (count > 0)
+        Py_DECREF(items[--count]);
+    return result;
+}
+
 static PyObject *
 apply(const struct chunk *chunk, PyObject *task)
 {
@@ -600,13 +612,34 @@ apply(const struct chunk *chunk, PyObject *task)
     return result;
 }
 
-/* The account of a task that the master could not pickle.  Steals it. */
+/* The account of a task that the master could not pickle; NULL: exception set.
+   Steals it. */
 static int
 pass_on(struct codec *codec, struct parcel *results, PyObject *account)
 {
-    int status = codec_dump_failure(codec, results, account);
-    Py_DECREF(account);
+    int status = account ? codec_dump_failure(codec, results, account) : -1;
+    Py_XDECREF(account);
     return status;
+}
+
+/* Loads one task and calls it. */
+static PyObject *
+load_and_apply(struct codec *codec, struct chunk *chunk, struct reader *reader)
+{
+    PyObject *items[ITEMS];
+    Py_ssize_t count = CODEC_OTHER;
+    chunk->doing = "unpickling task";
+    if (chunk->header.flags & FLAG_STAR)
+        count = codec_load_items(codec, reader, items, ITEMS);
+    PyObject *task = count == CODEC_OTHER ? codec_load(codec, reader) : NULL;
+    if (task == NULL && count < 0)
+        return NULL;
+    chunk->doing = "task";
+    if (count >= 0)
+        return apply_items(chunk, items, count);
+    PyObject *result = apply(chunk, task);
+    Py_DECREF(task);
+    return result;
 }
 
 /* Calls one task; its result is dumped at once, as it was when returned.
@@ -615,17 +648,9 @@ static int
 call(struct codec *codec, struct chunk *chunk, struct reader *reader,
      struct parcel *results, int last)
 {
-    chunk->doing = "unpickling task";
-    int is_failure =
-        chunk->header.flags & FLAG_EACH && codec_is_failure(reader);
-    PyObject *task = codec_load(codec, reader);
-    if (task == NULL)
-        return -1;
-    if (is_failure)
-        return pass_on(codec, results, task);
-    chunk->doing = "task";
-    PyObject *result = apply(chunk, task);
-    Py_DECREF(task);
+    if (chunk->header.flags & FLAG_EACH && codec_is_failure(reader))
+        return pass_on(codec, results, codec_load(codec, reader));
+    PyObject *result = load_and_apply(codec, chunk, reader);
     if (result == NULL)
         return -1;
     chunk->doing = "pickling the result of task";
