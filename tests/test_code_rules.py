@@ -53,6 +53,7 @@ ARROWS = {
     "chunk": "protocol",
     "seats": "chunk",
     "forked": "",
+    "sigint": "compat",
     "errors": "compat transport",
     "pages": "",
     "parcel": "compat pages transport",  # for struct transport_part, a byte range
@@ -65,7 +66,7 @@ ARROWS = {
     "callable": "parcel protocol schedule snapshot",
     "future": "compat",
     "crew": "callable codec errors future helm protocol transport",
-    "worker": "claim crew errors forked",
+    "worker": "claim crew errors forked sigint",
     "results": "compat",
     "dispatch": "chunk claim crew schedule seats",
     "call": "crew dispatch errors ticket",
@@ -82,7 +83,7 @@ SEES_MPI = {"transport_mpi"}
 SEES_PYTHON = {"array", "call", "callable", "codec", "compat", "crew", "dispatch"}
 SEES_PYTHON |= {"driver", "errors", "future", "iterator", "job", "master", "module"}
 SEES_PYTHON |= {"parcel", "plain", "pool", "results", "rows", "snapshot", "ticket"}
-SEES_PYTHON |= {"worker"}
+SEES_PYTHON |= {"sigint", "worker"}
 PYTHON_HEADERS = {"Python.h", "structmember.h"}
 
 # Variables that may change, and why.
