@@ -34,3 +34,27 @@ sigint_look(void)
     PyErr_Clear();
     return 0;
 }
+
+int
+sigint_expect(double seconds)
+{
+    PyObject *module = PyImport_ImportModule("ezmpi._sigint");
+    PyObject *done = NULL;
+    if (module != NULL)
+        done = PyObject_CallMethod(module, "expect", "d", seconds);
+    Py_XDECREF(module);
+    Py_XDECREF(done);
+    if (done != NULL)
+        return 0;
+    /* The user's handler may be in force before it has returned. */
+    if (!PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
+        return -1;
+    PyErr_Clear();
+    return 0;
+}
+
+int
+sigint_expect_no_more(void)
+{
+    return sigint_expect(0);
+}

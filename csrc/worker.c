@@ -18,6 +18,7 @@
 #define QUICK_SECONDS 50e-6     /* a wait not worth two system calls */
 #define RELEASE_SECONDS 0.5     /* for answers to leave before a wait ends */
 #define POLL_NANOSECONDS 200000 /* between looks at the mailbox in a chunk */
+#define LATE_SECONDS 1.0        /* from the master's Ctrl-C to the same */
 
 /* What was made of a parcel that came: an object, or the account of why it
    could not be made. */
@@ -68,6 +69,7 @@ struct worker {
     struct codec *codecs[2]; /* without and with dill; made when needed */
     uint64_t failed_job; /* the last one that failed here: its tasks ... */
     uint64_t failed_end; /* ... from this one on are dropped */
+    int64_t late_until; /* Ctrl-C here is the master's; 0: it is not */
     int64_t polled; /* when messages were looked for last */
     int64_t looked; /* when that was thought of, by the coarse clock */
     struct forked here;
@@ -467,6 +469,14 @@ drop_from(struct worker *worker, uint64_t job, uint64_t first)
     }
 }
 
+/* The master had a Ctrl-C, and has begun nothing since. */
+static int
+expect_late(struct worker *worker)
+{
+    worker->late_until = crew_clock() + (int64_t)(1e9 * LATE_SECONDS);
+    return sigint_expect(LATE_SECONDS);
+}
+
 /* What runs none of the user's code, but for what unpickling does. */
 static int
 open_own(struct crew *crew, struct worker *worker, const struct letter *letter)
@@ -485,6 +495,8 @@ open_own(struct crew *crew, struct worker *worker, const struct letter *letter)
         return share(worker, letter, "hold");
     case VERB_UNSHARE:
         return share(worker, letter, "drop");
+    case VERB_INTERRUPTED:
+        return expect_late(worker);
     case VERB_RELEASE:
         worker->releases++;
         return 0;
@@ -750,6 +762,19 @@ fill_answer(struct crew *crew, struct worker *worker, struct chunk *chunk,
     return add_failure(crew, worker, chunk, results, 0);
 }
 
+/* Too late for that of the master's: Ctrl-C is the user's again. */
+static int
+expect_no_more(struct worker *worker)
+{
+    struct sigaction users;
+    worker->late_until = 0;
+    if (begin_own(&users) < 0)
+        return -1;
+    int status = sigint_expect_no_more();
+    sigint_heed(&users);
+    return status;
+}
+
 /* Unless the master has taken it back meanwhile. */
 static void
 claim(const struct crew *crew, struct chunk *chunk)
@@ -775,6 +800,9 @@ work(struct crew *crew, struct worker *worker)
                             .callable = chunk->header.callable,
                             .flags = chunk->header.flags & FLAG_NO_RESULTS};
     chunk->began = crew_clock();
+    if (worker->late_until != 0 && chunk->began > worker->late_until
+        && expect_no_more(worker) < 0)
+        goto done;
     claim(crew, chunk);
     if (fill_answer(crew, worker, chunk, results, &answer) < 0)
         goto done;
@@ -845,6 +873,13 @@ say_farewell(struct crew *crew, struct worker *worker)
     return status == TRANSPORT_OK ? 0 : errors_raise_transport(&error);
 }
 
+/* The user's own code goes on. */
+static int
+leave(struct worker *worker)
+{
+    return worker->late_until != 0 ? expect_no_more(worker) : 0;
+}
+
 int
 worker_serve(struct crew *crew, int one_wait)
 {
@@ -854,7 +889,7 @@ worker_serve(struct crew *crew, int one_wait)
     while (!worker->ended) {
         if (one_wait && worker->releases > 0 && worker->first == NULL) {
             worker->releases--;
-            return crew_flush(crew, RELEASE_SECONDS) < 0 ? -1 : 0;
+            return crew_flush(crew, RELEASE_SECONDS) < 0 ? -1 : leave(worker);
         }
         if (step(crew, worker) < 0)
             return -1;
