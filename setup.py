@@ -20,7 +20,7 @@ from build_backend import mpi_compilers  # noqa: E402
 
 ENGINE = "module pool iterator ticket driver master job call worker dispatch seats claim"
 ENGINE += " schedule chunk helm crew callable initializer future results codec plain"
-ENGINE += " rows array parcel snapshot pages errors forked protocol"
+ENGINE += " rows array parcel snapshot pages errors sigint forked protocol"
 TRANSPORT = "transport_mpi mailbox inbox outbox relay tree frame wire lanes lane"
 TRANSPORT += " segment pipe alarm sleeper patience"
 

@@ -40,7 +40,7 @@ errors_raise_transport(const struct transport_error *error)
                         error->call ? error->call : "transport", error->text);
 }
 
-/* Ctrl-C may come while the account is made: that is one more try. */
+/* A signal's handler may raise meanwhile: that is one more try. */
 #define ACCOUNT_TRIES 3
 
 PyObject *

@@ -270,13 +270,29 @@ get_helm(struct crew *crew, const struct master_wait *wait, int has_watched)
     return 1;
 }
 
-int
-master_wait(struct crew *crew, const struct master_wait *wait)
+/* One Ctrl-C, at the terminal or the launcher, goes to every rank, but not at
+   once: a worker may get it in a task of what is begun next, which the user
+   did not interrupt.  So workers are told before that is. */
+static void
+tell_interrupted(struct crew *crew)
+{
+    struct header header = {0};
+    if (!PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)
+        || crew->transport->closed(crew->mailbox))
+        return;
+    PyObject *raised = PyErr_GetRaisedException();
+    crew_take_helm(crew);
+    if (crew_broadcast(crew, VERB_INTERRUPTED, &header, NULL) < 0)
+        PyErr_Clear();
+    crew_leave_helm(crew);
+    PyErr_SetRaisedException(raised);
+}
+
+static int
+wait_for(struct crew *crew, const struct master_wait *wait)
 {
     int64_t deadline = deadline_of(wait->seconds);
     int status = 0, has_watched = 0;
-    if (crew_check_here(crew) < 0)
-        return -1;
     while (status == 0 && !wait->is_over(wait->of)) {
         if (PyErr_CheckSignals() < 0)
             return -1;
@@ -294,6 +310,17 @@ master_wait(struct crew *crew, const struct master_wait *wait)
             break;
     }
     return status < 0 ? -1 : wait->is_over(wait->of);
+}
+
+int
+master_wait(struct crew *crew, const struct master_wait *wait)
+{
+    if (crew_check_here(crew) < 0)
+        return -1;
+    int status = wait_for(crew, wait);
+    if (status < 0)
+        tell_interrupted(crew);
+    return status;
 }
 
 int
@@ -413,7 +440,11 @@ begin(struct crew *crew, const struct job_request *request)
 {
     crew->transport->set_ending(ENDING_SECONDS, 1);
     crew_take_helm(crew);
-    return job_begin(crew, request);
+    struct job *job = job_begin(crew, request);
+    crew_leave_helm(crew);
+    if (job == NULL)
+        tell_interrupted(crew);
+    return job;
 }
 
 static PyObject *
@@ -430,7 +461,6 @@ PyObject *
 master_map(struct crew *crew, const struct job_request *request)
 {
     struct job *job = begin(crew, request);
-    crew_leave_helm(crew);
     if (job == NULL)
         return NULL;
     struct master_wait wait = {job, job, is_over, wants_owner, go_on, -1};
@@ -451,7 +481,6 @@ master_begin(struct crew *crew, const struct job_request *request)
 {
     struct job *job = begin(crew, request);
     crew->driver.driven = 0;    /* it need not be waited for longer */
-    crew_leave_helm(crew);
     helm_notify(&crew->helm, crew);
     return job;
 }

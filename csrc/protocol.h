@@ -33,6 +33,7 @@ enum verb {
     VERB_FORGET, /* pool: it is closed, drop what it used; 0: all are */
     VERB_SHARE, /* key, object: kept, for all that runs here, until ... */
     VERB_UNSHARE, /* key, None: ... it is dropped */
+    VERB_INTERRUPTED, /* the master had a Ctrl-C, which may come here late */
     VERB_RELEASE, /* one credit: one wait of a test_mode worker ends */
     /* worker to master */
     VERB_ANSWER, /* job, first, count done, elapsed: the results; with

@@ -10,16 +10,16 @@
 #define PY_SSIZE_T_CLEAN
 #include "worker.h"
 
-#include <signal.h>
-
 #include "claim.h"
 #include "errors.h"
 #include "forked.h"
+#include "sigint.h"
 
 #define QUICK_SECONDS 50e-6     /* a wait not worth two system calls */
 #define RELEASE_SECONDS 0.5     /* for answers to leave before a wait ends */
 #define ITEMS 8                 /* arguments of a call without a tuple */
 #define POLL_NANOSECONDS 200000 /* between looks at the mailbox in a chunk */
+#define LATE_SECONDS 1.0        /* from the master's Ctrl-C to the same */
 
 /* What was made of a parcel that came: an object, or the account of why it
    could not be made. */
@@ -70,6 +70,7 @@ struct worker {
     struct codec *codecs[2]; /* without and with dill; made when needed */
     uint64_t failed_job; /* the last one that failed here: its tasks ... */
     uint64_t failed_end; /* ... from this one on are dropped */
+    int64_t late_until; /* Ctrl-C here is the master's; 0: it is not */
     int64_t polled; /* when messages were looked for last */
     int64_t looked; /* when that was thought of, by the coarse clock */
     struct forked here;
@@ -163,12 +164,27 @@ worker_of(struct crew *crew)
     return crew->worker;
 }
 
+/* Ctrl-C is ignored in what is the worker's own, until sigint_heed.  What came
+   before it ended nothing. */
+static int
+begin_own(struct sigaction *users)
+{
+    *users = sigint_ignore();
+    if (sigint_look() == 0)
+        return 0;
+    sigint_heed(users);
+    return -1;
+}
+
 static struct codec *
 codec_for(struct worker *worker, uint32_t flags)
 {
     struct codec **codec = &worker->codecs[(flags & FLAG_DILL) != 0];
-    if (*codec == NULL)
+    struct sigaction users;
+    if (*codec == NULL && begin_own(&users) == 0) {
         *codec = codec_new((flags & FLAG_DILL) != 0, NULL);
+        sigint_heed(&users);
+    }
     return *codec;
 }
 
@@ -200,6 +216,23 @@ load_one(struct worker *worker, const struct parcel *parcel, uint32_t flags)
     return object;
 }
 
+/* errors_account, without Ctrl-C: it imports modules, which would be left half
+   done.  Another signal's exception that comes yet takes the place of the one
+   that is set. */
+static PyObject *
+make_account(const struct crew *crew, const char *what)
+{
+    struct sigaction users = sigint_ignore();
+    PyObject *raised = PyErr_GetRaisedException();
+    if (sigint_look() == 0)
+        PyErr_SetRaisedException(raised);
+    else
+        Py_DECREF(raised);
+    PyObject *account = errors_account(crew->rank, what);
+    sigint_heed(&users);
+    return account;
+}
+
 /* ---- messages --------------------------------------------------------- */
 
 static int
@@ -212,7 +245,7 @@ load_callable(struct crew *crew, struct worker *worker, struct slot *slot)
     slot->parcel = NULL;
     if (slot->outcome.value == NULL)
         slot->outcome.account =
-            errors_account(crew->rank, "unpickling the callable of task");
+            make_account(crew, "unpickling the callable of task");
     return PyErr_Occurred() ? -1 : 0;
 }
 
@@ -253,7 +286,7 @@ bind(struct crew *crew, struct worker *worker, const struct letter *letter)
     PyObject *bindings =
         load_one(worker, letter->parcel, letter->header.flags);
     if (bindings == NULL || codec_bind(bindings) < 0)
-        account = errors_account(crew->rank, "binding names for task");
+        account = make_account(crew, "binding names for task");
     Py_XDECREF(bindings);
     if (PyErr_Occurred())
         return -1;
@@ -288,8 +321,7 @@ run_initializer(struct crew *crew, struct worker *worker,
     Py_CLEAR(one->account);
     if (call_initializer(worker, one) < 0) {
         interrupted = PyErr_ExceptionMatches(PyExc_KeyboardInterrupt);
-        one->account =
-            errors_account(crew->rank, "the initializer, before task");
+        one->account = make_account(crew, "the initializer, before task");
     }
     if (!interrupted) {
         parcel_free(one->parcel);
@@ -359,8 +391,7 @@ equip(struct crew *crew, struct worker *worker, struct chunk *chunk)
     chunk->account = Py_XNewRef(find_obstacle(worker, chunk));
     if (chunk->account == NULL && chunk->parcel == NULL) {
         PyErr_NoMemory();
-        if ((chunk->account = errors_account(crew->rank, "receiving task"))
-            == NULL)
+        if ((chunk->account = make_account(crew, "receiving task")) == NULL)
             return -1;
     }
     if (!is_held(slot, header))
@@ -370,19 +401,6 @@ equip(struct crew *crew, struct worker *worker, struct chunk *chunk)
     if (chunk->account == NULL && load_callable(crew, worker, slot) < 0)
         return -1;
     chunk->callable = outcome_keep(&slot->outcome);
-    return 0;
-}
-
-/* Runs pending signal handlers.  Ctrl-C at the terminal reaches every rank,
-   but it is the master that decides: outside a task it means nothing. */
-static int
-look_for_signals(void)
-{
-    if (PyErr_CheckSignals() == 0)
-        return 0;
-    if (!PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
-        return -1;
-    PyErr_Clear();
     return 0;
 }
 
@@ -452,23 +470,24 @@ drop_from(struct worker *worker, uint64_t job, uint64_t first)
     }
 }
 
+/* The master had a Ctrl-C, and has begun nothing since. */
 static int
-open_letter(struct crew *crew, struct worker *worker, struct letter *letter)
+expect_late(struct worker *worker)
+{
+    worker->late_until = crew_clock() + (int64_t)(1e9 * LATE_SECONDS);
+    return sigint_expect(LATE_SECONDS);
+}
+
+/* What runs none of the user's code, but for what unpickling does. */
+static int
+open_own(struct crew *crew, struct worker *worker, const struct letter *letter)
 {
     switch (letter->verb) {
-    case VERB_TASKS:
-        return queue(crew, worker, letter);
-    case VERB_CALLABLE:
-        return hold(crew, worker, letter);
     case VERB_BIND:
         return bind(crew, worker, letter);
-    case VERB_INITIALIZE:
-        return initialize(crew, worker, letter);
     case VERB_ABANDON:
         drop_from(worker, letter->header.job, letter->header.first);
-        /* The Ctrl-C that ended the job may be pending here, too: it must not
-           end a task of the next one. */
-        return look_for_signals();
+        return 0;
     case VERB_FORGET:
         forget_initialized(worker, letter->header.pool);
         forget_callables(worker, letter->header.pool);
@@ -477,18 +496,41 @@ open_letter(struct crew *crew, struct worker *worker, struct letter *letter)
         return share(worker, letter, "hold");
     case VERB_UNSHARE:
         return share(worker, letter, "drop");
+    case VERB_INTERRUPTED:
+        return expect_late(worker);
     case VERB_RELEASE:
         worker->releases++;
         return 0;
     case VERB_FAREWELL:
         worker->ended = 1;
-        return look_for_signals();
+        return 0;
     default:
         return errors_raise("TransportError",
                             "rank %d sent verb %d, which a "
                             "worker does not know",
                             letter->source, letter->verb);
     }
+}
+
+static int
+open_letter(struct crew *crew, struct worker *worker, struct letter *letter)
+{
+    struct sigaction users;
+    switch (letter->verb) {
+    case VERB_TASKS:
+        return queue(crew, worker, letter);
+    case VERB_CALLABLE:
+        return hold(crew, worker, letter);
+    case VERB_INITIALIZE:
+        return initialize(crew, worker, letter);
+    }
+    /* After VERB_ABANDON no Ctrl-C that ended the job may be pending: it must
+       not end a task of the next one. */
+    if (begin_own(&users) < 0)
+        return -1;
+    int status = open_own(crew, worker, letter);
+    sigint_heed(&users);
+    return status;
 }
 
 /* 1: a message was read, 0: none came in time. */
@@ -515,12 +557,11 @@ receive_patiently(struct crew *crew, struct worker *worker)
 {
     int came = receive(crew, worker, QUICK_SECONDS);
     while (came == 0) {
-        if (look_for_signals() < 0)
+        if (sigint_look() < 0)
             return -1;
-        struct sigaction users, ignore = {.sa_handler = SIG_IGN};
-        sigaction(SIGINT, &ignore, &users);
+        struct sigaction users = sigint_ignore();
         came = crew_wait(crew, SIGNAL_SECONDS);
-        sigaction(SIGINT, &users, NULL);
+        sigint_heed(&users);
         if (came < 0)
             return -1;
         came = receive(crew, worker, 0);
@@ -661,17 +702,27 @@ call(struct codec *codec, struct chunk *chunk, struct reader *reader,
     return status;
 }
 
-/* A task raised, and its job goes on. */
+/* Adds what is told of a chunk that cannot run, or of a task that raised.  It
+   needs no dill, whose code a Ctrl-C could interrupt. */
+static int
+add_account(struct worker *worker, struct parcel *results, PyObject *account,
+            int as_result)
+{
+    struct codec *codec = account ? codec_for(worker, 0) : NULL;
+    if (codec == NULL)
+        return -1;
+    return as_result ? codec_dump_failure(codec, results, account)
+                     : codec_dump(codec, results, account, 0);
+}
+
+/* A task raised: makes the account and adds it. */
 static int
 add_failure(struct crew *crew, struct worker *worker, struct chunk *chunk,
-            struct parcel *results)
+            struct parcel *results, int as_result)
 {
     end_if_forked(worker);
-    PyObject *account = errors_account(crew->rank, chunk->doing);
-    struct codec *codec = account ? codec_for(worker, 0) : NULL;
-    int status = -1;
-    if (account != NULL && codec != NULL)
-        status = codec_dump_failure(codec, results, account);
+    PyObject *account = make_account(crew, chunk->doing);
+    int status = add_account(worker, results, account, as_result);
     Py_XDECREF(account);
     return status;
 }
@@ -692,7 +743,7 @@ run_tasks(struct crew *crew, struct worker *worker, struct chunk *chunk,
         status =
             call(codec, chunk, &reader, results, *done + 1 == header->count);
         if (status < 0 && header->flags & FLAG_EACH)
-            *fatal = status = add_failure(crew, worker, chunk, results);
+            *fatal = status = add_failure(crew, worker, chunk, results, 1);
         if (status < 0 || ++*done == header->count)
             break;
         status = look_around(crew, worker, chunk);
@@ -712,18 +763,7 @@ drop_above(struct worker *worker, const struct header *header, uint64_t failed)
     drop_from(worker, header->job, failed + 1);
 }
 
-/* Makes the answer of a chunk that cannot run, or whose task raised: the
-   account becomes the parcel's last item.  It needs no dill, whose code a
-   Ctrl-C could interrupt. */
-static int
-add_account(struct worker *worker, struct parcel *results, PyObject *account)
-{
-    struct codec *codec = codec_for(worker, 0);
-    if (account == NULL || codec == NULL)
-        return -1;
-    return codec_dump(codec, results, account, 0);
-}
-
+/* The account of a failure is the parcel's last item. */
 static int
 fill_answer(struct crew *crew, struct worker *worker, struct chunk *chunk,
             struct parcel *results, struct header *answer)
@@ -735,18 +775,28 @@ fill_answer(struct crew *crew, struct worker *worker, struct chunk *chunk,
         return 0;
     if (account != NULL) {
         answer->flags |= FLAG_FAILED | chunk->broken;
-        return add_account(worker, results, account);
+        return add_account(worker, results, account, 0);
     }
     if (run_tasks(crew, worker, chunk, results, &answer->count, &fatal) == 0)
         return 0;
     end_if_forked(worker);
     if (fatal)
         return -1;
-    account = errors_account(crew->rank, chunk->doing);
     answer->flags |= FLAG_FAILED;
     drop_above(worker, &chunk->header, answer->first + answer->count);
-    int status = add_account(worker, results, account);
-    Py_XDECREF(account);
+    return add_failure(crew, worker, chunk, results, 0);
+}
+
+/* Too late for that of the master's: Ctrl-C is the user's again. */
+static int
+expect_no_more(struct worker *worker)
+{
+    struct sigaction users;
+    worker->late_until = 0;
+    if (begin_own(&users) < 0)
+        return -1;
+    int status = sigint_expect_no_more();
+    sigint_heed(&users);
     return status;
 }
 
@@ -775,6 +825,9 @@ work(struct crew *crew, struct worker *worker)
                             .callable = chunk->header.callable,
                             .flags = chunk->header.flags & FLAG_NO_RESULTS};
     chunk->began = crew_clock();
+    if (worker->late_until != 0 && chunk->began > worker->late_until
+        && expect_no_more(worker) < 0)
+        goto done;
     claim(crew, chunk);
     if (fill_answer(crew, worker, chunk, results, &answer) < 0)
         goto done;
@@ -823,7 +876,7 @@ step(struct crew *crew, struct worker *worker)
     int pending;
     while ((pending = crew_flush(crew, SIGNAL_SECONDS)) > 0
            && !is_dropped(worker, worker->first)) {
-        if (look_for_signals() < 0 || poll(crew, worker, crew_clock()) < 0)
+        if (sigint_look() < 0 || poll(crew, worker, crew_clock()) < 0)
             return -1;
     }
     return pending < 0 || poll(crew, worker, crew_clock()) < 0
@@ -845,6 +898,13 @@ say_farewell(struct crew *crew, struct worker *worker)
     return status == TRANSPORT_OK ? 0 : errors_raise_transport(&error);
 }
 
+/* The user's own code goes on. */
+static int
+leave(struct worker *worker)
+{
+    return worker->late_until != 0 ? expect_no_more(worker) : 0;
+}
+
 int
 worker_serve(struct crew *crew, int one_wait)
 {
@@ -854,7 +914,7 @@ worker_serve(struct crew *crew, int one_wait)
     while (!worker->ended) {
         if (one_wait && worker->releases > 0 && worker->first == NULL) {
             worker->releases--;
-            return crew_flush(crew, RELEASE_SECONDS) < 0 ? -1 : 0;
+            return crew_flush(crew, RELEASE_SECONDS) < 0 ? -1 : leave(worker);
         }
         if (step(crew, worker) < 0)
             return -1;

@@ -233,14 +233,6 @@ def _pickled(exception: BaseException) -> Optional[bytes]:
 
 def _account(exception: BaseException, rank: int, what: str) -> _Account:
     """What a worker tells of an exception; can always be pickled."""
-    while True:
-        try:
-            return _describe(exception, rank, what)
-        except KeyboardInterrupt:  # comes to the master, too, who raises it
-            continue
-
-
-def _describe(exception: BaseException, rank: int, what: str) -> _Account:
     is_exit = isinstance(exception, SystemExit)
     if is_exit:
         exception_to_send: BaseException = TaskExit(exception.code)  # type: ignore

@@ -121,6 +121,17 @@ def test_in_a_worker(ranks):
     check("interrupt_worker.py", ranks)
 
 
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_a_worker_gets_it_late(ranks):
+    """In the next map, which the user did not interrupt."""
+    check("interrupt_late.py", ranks)
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_while_the_account_of_a_failure_is_made(ranks):
+    check("interrupt_failing.py", ranks)
+
+
 def test_while_waiting_for_a_rank_that_does_not_come():
     pytest.importorskip("mpi4py", reason="needs mpi4py")
     with start("absent.py", 3) as job:

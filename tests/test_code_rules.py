@@ -53,6 +53,7 @@ ARROWS = {
     "chunk": "protocol",
     "seats": "chunk",
     "forked": "",
+    "sigint": "compat",
     "errors": "compat transport",
     "pages": "",
     "parcel": "compat pages transport",  # for struct transport_part, a byte range
@@ -65,7 +66,7 @@ ARROWS = {
     "callable": "parcel protocol schedule snapshot",
     "future": "compat",
     "crew": "callable codec errors future helm protocol transport",
-    "worker": "claim crew errors forked",
+    "worker": "claim crew errors forked sigint",
     "results": "compat",
     "initializer": "codec",
     "dispatch": "chunk claim crew initializer schedule seats",
@@ -93,7 +94,7 @@ SEES_PYTHON |= {
     "module",
 }
 SEES_PYTHON |= {"parcel", "plain", "pool", "results", "rows", "snapshot", "ticket"}
-SEES_PYTHON |= {"worker"}
+SEES_PYTHON |= {"sigint", "worker"}
 PYTHON_HEADERS = {"Python.h", "structmember.h"}
 
 # Variables that may change, and why.

@@ -109,6 +109,8 @@ def starmap_unpacks_anything(pool):
     equal(pool.starmap(arguments, rows), expected)
     equal(pool.starmap_async(arguments, iter(rows)).get(), expected)
     equal(pool.starmap(arguments, [(), ()]), [((), {})] * 2)
+    rows = [tuple(range(n)) for n in range(20)]
+    equal(pool.starmap(arguments, rows), [(row, {}) for row in rows])
     equal(type(raised(pool.starmap, arguments, [5])), TypeError)
     equal(type(raised(pool.starmap, square, [(1, 2)])), TypeError)
     works(pool)

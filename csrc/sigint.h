@@ -1,0 +1,30 @@
+/* sigint.h -- Ctrl-C on a worker: the master decides what it means.
+
+   The user's handler is in force around the user's code only.  And one Ctrl-C
+   is one: it may come to a worker later than to the master, and must not end a
+   task of what the master has begun meanwhile.
+
+   All of this needs the GIL. */
+
+#ifndef EZMPI_SIGINT_H
+#define EZMPI_SIGINT_H
+
+#include <signal.h>
+
+/* SIGINT is ignored from here on; what was done with it before is returned, to
+   be put back by sigint_heed, unless a handler was set meanwhile. */
+struct sigaction sigint_ignore(void);
+void sigint_heed(const struct sigaction *users);
+
+/* Runs pending signal handlers, of all signals.  -1: exception set, of a
+   handler; but a KeyboardInterrupt is dropped, for no task runs. */
+int sigint_look(void);
+
+/* The master's Ctrl-C may still be on its way here: what comes in so many
+   seconds is dropped, also where the user's handler is in force.  Not in
+   others than Python's main thread, which gets none.  -1: exception set. */
+int sigint_expect(double seconds);
+/* That is over. */
+int sigint_expect_no_more(void);
+
+#endif
