@@ -187,6 +187,8 @@ def callbacks(pool, number):
     future.add_done_callback(lambda done: told.append(done.result()))  # no cycle
     for result in results:
         result.wait()
+    for failed in (results[1], results[3]):
+        assert type(raised(failed.get)) is Failure
     future.result()
     assert len(told) >= len(results)
 
