@@ -74,7 +74,7 @@ def test_whose_turn_it_is(how):
     check("turns.py", 3, how)
 
 
-@pytest.mark.parametrize("how", "no_memory interrupted alarmed late".split())
+@pytest.mark.parametrize("how", "no_memory interrupted alarmed late freed".split())
 def test_nothing_is_lost(how):
     check("lost.py", 3, how)
 

@@ -1,10 +1,12 @@
-"""lost.py HOW -- answers and interruptions that come where they could get lost."""
+"""lost.py HOW -- answers, interruptions and memory, where they could get lost."""
 
+import gc
 import resource
 import signal
 import sys
 import threading
 import time
+import weakref
 
 from cases import case, check_works, raised, square
 
@@ -132,6 +134,42 @@ def late():
         spin(2e-4)
     assert keep.result() == 2.5
     check_works(pool)
+
+
+class Canary:
+    """One that can be seen to go."""
+
+
+def freed():
+    """What raised holds its caller's frame, and that what raised; but not for ever."""
+
+    def use(begin, wait):
+        canary = Canary()
+        begun = begin()
+        assert raised(wait, begun) is not None
+        return weakref.ref(canary)
+
+    def terminated():
+        pool = MPIPool()
+        results = pool.imap(nap, [0.2] * 10)
+        pool.terminate()
+        return results
+
+    pool = MPIPool()
+    failing = (1 // 0 for _ in range(1))
+    for name, begin, wait in (
+        ("apply_async", lambda: pool.apply_async(fails_at_0, (0,)), lambda r: r.get()),
+        ("submit", lambda: pool.submit(fails_at_0, 0), lambda f: f.result()),
+        ("map_async", lambda: pool.map_async(fails_at_0, [0]), lambda r: r.get()),
+        ("imap", lambda: pool.imap(fails_at_0, [0]), next),
+        ("a failing iterable", lambda: pool.imap(square, failing), next),
+        ("terminate", terminated, list),
+    ):
+        case(name)
+        canary = use(begin, wait)
+        check_works(pool)  # who drives lets go of what was dropped meanwhile
+        gc.collect()
+        assert canary() is None
 
 
 globals()[sys.argv[1]]()
