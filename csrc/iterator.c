@@ -14,6 +14,8 @@
 #define PY_SSIZE_T_CLEAN
 #include "iterator.h"
 
+#include <unistd.h>
+
 #include "errors.h"
 #include "master.h"
 
@@ -115,15 +117,19 @@ end(struct iterator *iterator)
 }
 
 /* While results are taken from here nobody may be driving; or who does waits
-   for room to draw more. */
+   for room to draw more.  In a forked child they are taken as far as they have
+   come. */
 static int
 move_on(struct iterator *iterator)
 {
     struct crew *crew = iterator->crew;
-    if (iterator->job != NULL && job_was_full(iterator->job))
-        crew->transport->interrupt(crew->mailbox);
-    else if (++iterator->taken % MOVE_EVERY != 0)
+    int was_full = iterator->job != NULL && job_was_full(iterator->job);
+    if (!was_full && ++iterator->taken % MOVE_EVERY != 0)
         return 0;
+    if (getpid() != crew->pid)
+        return 0;
+    if (was_full)
+        crew->transport->interrupt(crew->mailbox);
     return master_touch(crew);
 }
 

@@ -129,7 +129,7 @@ def forked():
         assert [next(results) for _ in range(5)] == [0.002] * 5
         child = os.fork()
         if child == 0:
-            text = str(raised(next, results))
+            text = str(raised(list, results))  # what has come may be taken
             del results  # the last reference
             os._exit(0 if "forked" in text else 1)
         assert os.waitpid(child, 0)[1] == 0
@@ -144,6 +144,15 @@ def forked():
         sys.exit(0)
     assert os.waitpid(child, 0)[1] == 0
     assert future.result() == 0.3
+    case("a child that takes what has come, as much as that may be")
+    results = pool.imap(square, range(500))
+    time.sleep(0.3)
+    child = os.fork()
+    if child == 0:
+        taken = list(itertools.islice(results, 100))
+        os._exit(0 if taken == [x * x for x in range(100)] else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert list(results) == [x * x for x in range(500)]
     check_works(pool)
 
 
