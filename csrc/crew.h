@@ -69,6 +69,7 @@ struct crew {
     struct callables callables;
     PyObject *record;               /* MainRecord of the workers' __main__ */
     struct futures *futures;        /* to be told by the driver's thread */
+    struct errand *errands;         /* master.c's own; needs the GIL alone */
     PyObject *ticket_type;          /* ticket.c's */
     struct dispatch *dispatch;      /* dispatch.c's own */
     struct crew_driver driver;

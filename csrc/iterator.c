@@ -14,6 +14,8 @@
 #define PY_SSIZE_T_CLEAN
 #include "iterator.h"
 
+#include <unistd.h>
+
 #include "errors.h"
 #include "master.h"
 
@@ -25,6 +27,8 @@ struct iterator {
     struct job *job;            /* NULL: at its end */
     PyObject *next;             /* the result that was waited for, or NULL */
     int is_failure;             /* it is an exception */
+    PyObject *left;             /* the exception that each next raises, since
+                                   the job was left, or NULL */
     unsigned taken;
 };
 
@@ -42,13 +46,35 @@ iterator_dealloc(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     struct iterator *iterator = (struct iterator *)self;
+    PyObject_GC_UnTrack(self);
     PyObject *raised = PyErr_GetRaisedException();
     drop_job(iterator);
     if (raised != NULL)
         PyErr_SetRaisedException(raised);
     Py_XDECREF(iterator->next);
+    Py_XDECREF(iterator->left);
     type->tp_free(self);
     Py_DECREF(type);
+}
+
+/* The traceback of what it raises may hold it. */
+static int
+iterator_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    struct iterator *iterator = (struct iterator *)self;
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(iterator->next);
+    Py_VISIT(iterator->left);
+    return 0;
+}
+
+static int
+iterator_clear(PyObject *self)
+{
+    struct iterator *iterator = (struct iterator *)self;
+    Py_CLEAR(iterator->next);
+    Py_CLEAR(iterator->left);
+    return 0;
 }
 
 /* ---- waiting ---------------------------------------------------------- */
@@ -80,24 +106,30 @@ static PyObject *
 end(struct iterator *iterator)
 {
     struct job *job = iterator->job;
-    PyObject *failure = job ? job_failure(job) : NULL;
+    PyObject *failure = job != NULL ? job_failure(job) : iterator->left;
+    Py_XINCREF(failure);
+    if (failure != NULL && job != NULL && job_is_left(job))
+        iterator->left = Py_NewRef(failure);
+    drop_job(iterator);
     if (failure != NULL)
-        PyErr_SetRaisedException(Py_NewRef(failure));
-    if (failure == NULL || !job_is_left(job))
-        drop_job(iterator);
+        PyErr_SetRaisedException(failure);
     return NULL;
 }
 
 /* While results are taken from here nobody may be driving; or who does waits
-   for room to draw more. */
+   for room to draw more.  In a forked child they are taken as far as they have
+   come. */
 static int
 move_on(struct iterator *iterator)
 {
     struct crew *crew = iterator->crew;
-    if (iterator->job != NULL && job_has_room_again(iterator->job))
-        crew->transport->interrupt(crew->mailbox);
-    else if (++iterator->taken % MOVE_EVERY != 0)
+    int has_room = iterator->job != NULL && job_has_room_again(iterator->job);
+    if (!has_room && ++iterator->taken % MOVE_EVERY != 0)
         return 0;
+    if (getpid() != crew->pid)
+        return 0;
+    if (has_room)
+        crew->transport->interrupt(crew->mailbox);
     return master_touch(crew);
 }
 
@@ -176,7 +208,7 @@ iterator_close(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     struct iterator *iterator = (struct iterator *)self;
     drop_job(iterator);
-    Py_CLEAR(iterator->next);
+    iterator_clear(self);
     Py_RETURN_NONE;
 }
 
@@ -192,6 +224,8 @@ static PyMethodDef iterator_methods[] = {
 static PyType_Slot iterator_slots[] = {
     {Py_tp_doc, "The results of a job, one by one."},
     {Py_tp_dealloc, iterator_dealloc},
+    {Py_tp_traverse, iterator_traverse},
+    {Py_tp_clear, iterator_clear},
     {Py_tp_iter, PyObject_SelfIter},
     {Py_tp_iternext, iterator_iternext},
     {Py_tp_methods, iterator_methods},
@@ -201,7 +235,7 @@ static PyType_Slot iterator_slots[] = {
 static PyType_Spec iterator_spec = {
     .name = "ezmpi._ezmpi.ResultIterator",
     .basicsize = sizeof(struct iterator),
-    .flags = Py_TPFLAGS_DEFAULT,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .slots = iterator_slots,
 };
 

@@ -175,6 +175,9 @@ tell_receiver(struct job *job, PyObject *value, int is_failure)
         return;
     crew_settle(job->crew, receiver, value, is_failure);
     Py_DECREF(receiver);
+    /* Its traceback may come to hold the receiver, whose ticket holds the job:
+       a cycle that the garbage collector cannot see. */
+    Py_CLEAR(job->failure);
 }
 
 /* Whoever is told may use the pool at once. */

@@ -103,6 +103,38 @@ receive(struct crew *crew, double seconds)
         master_fail(crew, &error);
 }
 
+/* What workers are to be told by whoever is at the helm next. */
+struct errand {
+    struct errand *next;
+    enum verb verb;
+    struct parcel *parcel;
+};
+
+static int
+broadcast_parcel(struct crew *crew, enum verb verb, uint32_t flags,
+                 struct parcel *parcel)
+{
+    struct transport_error error = {0};
+    struct header header = {.flags = flags};
+    int status =
+        dispatch_broadcast(crew->dispatch, verb, &header, parcel, &error);
+    crew_tidy(crew);
+    return status == TRANSPORT_OK ? 0 : errors_raise_transport(&error);
+}
+
+static void
+run_errands(struct crew *crew)
+{
+    struct errand *errand;
+    while ((errand = crew->errands) != NULL) {
+        crew->errands = errand->next;
+        if (broadcast_parcel(crew, errand->verb, 0, errand->parcel) < 0)
+            master_fail(crew, NULL);
+        parcel_free(errand->parcel);
+        PyMem_RawFree(errand);
+    }
+}
+
 static void
 drop_orphans(struct crew *crew)
 {
@@ -120,6 +152,7 @@ master_take_answers(struct crew *crew)
     struct chunk *chunk;
     int status = 0;
     drop_orphans(crew);
+    run_errands(crew);
     while (status == 0
            && (chunk = chunks_pop(&crew->dispatch->answered)) != NULL)
         status = chunk->line->kind->take(chunk->line, chunk);
@@ -363,18 +396,6 @@ dump_pair(struct codec *codec, PyObject *key, PyObject *value)
     return NULL;
 }
 
-static int
-broadcast_parcel(struct crew *crew, enum verb verb, uint32_t flags,
-                 struct parcel *parcel)
-{
-    struct transport_error error = {0};
-    struct header header = {.flags = flags};
-    int status =
-        dispatch_broadcast(crew->dispatch, verb, &header, parcel, &error);
-    crew_tidy(crew);
-    return status == TRANSPORT_OK ? 0 : errors_raise_transport(&error);
-}
-
 int
 master_broadcast(struct crew *crew, struct codec *codec, enum verb verb,
                  uint32_t flags, PyObject *key, PyObject *value)
@@ -386,6 +407,28 @@ master_broadcast(struct crew *crew, struct codec *codec, enum verb verb,
         status = broadcast_parcel(crew, verb, flags, parcel);
     parcel_free(parcel);
     return status;
+}
+
+/* The key needs no pickle, and so nothing that the helm guards. */
+int
+master_unshare(struct crew *crew, struct codec *codec, PyObject *key)
+{
+    struct errand *errand = PyMem_RawMalloc(sizeof *errand);
+    struct parcel *parcel = dump_pair(codec, key, Py_None);
+    if (errand == NULL || parcel == NULL) {
+        PyMem_RawFree(errand);
+        parcel_free(parcel);
+        return PyErr_Occurred() ? -1 : (PyErr_NoMemory(), -1);
+    }
+    *errand = (struct errand){crew->errands, VERB_UNSHARE, parcel};
+    crew->errands = errand;
+    if (!helm_try(&crew->helm)) {
+        crew->transport->interrupt(crew->mailbox);
+        return 0;
+    }
+    run_errands(crew);
+    crew_leave_helm(crew);
+    return 0;
 }
 
 int

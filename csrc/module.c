@@ -148,6 +148,16 @@ drive(PyObject *Py_UNUSED(module), PyObject *capsule)
 }
 
 static PyObject *
+stop_driving(PyObject *Py_UNUSED(module), PyObject *capsule)
+{
+    struct crew *crew = PyCapsule_GetPointer(capsule, DRIVER_CAPSULE);
+    if (crew == NULL)
+        return NULL;
+    driver_stop(crew);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
 describe_transport(PyObject *Py_UNUSED(module), PyObject *capsule)
 {
     const struct transport *transport =
@@ -172,6 +182,7 @@ PyDoc_STRVAR(
     "When the process ends, workers get so many seconds to end; then the job\n"
     "is aborted with that code.  The next map sets it back.");
 PyDoc_STRVAR(drive_doc, "drive(crew)\n\nWhat the driver's thread runs.");
+PyDoc_STRVAR(stop_driving_doc, "stop_driving(crew)\n\nHas it end, for good.");
 PyDoc_STRVAR(
     describe_doc,
     "describe_transport(transport)\n\n"
@@ -182,6 +193,7 @@ static PyMethodDef module_methods[] = {
     {"start_transport", start_transport, METH_O, start_doc},
     {"set_ending", set_ending, METH_VARARGS, ending_doc},
     {"drive", drive, METH_O, drive_doc},
+    {"stop_driving", stop_driving, METH_O, stop_driving_doc},
     {"describe_transport", describe_transport, METH_O, describe_doc},
     {NULL, NULL, 0, NULL},
 };

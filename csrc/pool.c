@@ -22,7 +22,7 @@
                         window): ...              # a ResultIterator
            def _call(self, func, args, kwargs, future, rank): ... # a Ticket
            def _share(self, key, value): ...
-           def _unshare(self, key): ...           # False: later
+           def _unshare(self, key): ...
            def _end(self): ...     # nothing more begins in the background
            def _waiting(self): ...      # futures that no worker has begun
            def _abandon(self, exception, iterators): ... # only those
@@ -764,13 +764,10 @@ pool_unshare(PyObject *self, PyObject *key)
     if (check_made(pool) < 0)
         return NULL;
     if (is_mpi_gone(pool->crew))
-        Py_RETURN_TRUE;
-    if (!helm_try(&pool->crew->helm))
-        Py_RETURN_FALSE;        /* from a finalizer: it must not wait */
-    PyObject *done = broadcast(pool, VERB_UNSHARE, key, Py_None);
-    crew_leave_helm(pool->crew);
-    Py_XDECREF(done);
-    return done == NULL ? NULL : Py_NewRef(Py_True);
+        Py_RETURN_NONE;
+    return master_unshare(pool->crew, pool->codec, key) < 0
+               ? NULL
+               : Py_NewRef(Py_None);
 }
 
 static PyObject *

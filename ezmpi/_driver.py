@@ -9,11 +9,11 @@ from . import _ezmpi
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
-    from typing import Any, List
+    from typing import Any, List, Tuple
 
 _STOP_SECONDS = 5.0
 _process = os.getpid()  # a forked child has no such threads
-_threads: List[threading.Thread] = []
+_threads: List[Tuple[threading.Thread, Any]] = []  # with their crews
 
 
 def start(crew: Any, may_not_drive: bool) -> bool:
@@ -31,13 +31,15 @@ def start(crew: Any, may_not_drive: bool) -> bool:
         target=_ezmpi.drive, args=(crew,), name="ezmpi-driver", daemon=True
     )
     thread.start()
-    _threads.append(thread)
+    _threads.append((thread, crew))
     return True
 
 
 def join() -> None:
-    """Wait for the end of the threads, which were told to stop: before MPI ends."""
+    """Stop the threads, whose pools may have gone, and wait: before MPI ends."""
     if os.getpid() != _process:
         return
-    for thread in _threads:
+    for _, crew in _threads:
+        _ezmpi.stop_driving(crew)
+    for thread, _ in _threads:
         thread.join(_STOP_SECONDS)

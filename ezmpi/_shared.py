@@ -97,20 +97,8 @@ def share(pool: MPIPool, token: str, value: Any) -> Shared:
     shared = Shared((token, next(_numbers)), value)
     pool._share(shared._key, value)
     _shared[shared._key] = shared
-    weakref.finalize(shared, _let_go, pool, shared._key).atexit = False
+    weakref.finalize(shared, pool._unshare, shared._key).atexit = False
     return shared
-
-
-_late: "list[Tuple[MPIPool, _Key]]" = []  # handles that went while the pool was busy
-
-
-def _let_go(pool: MPIPool, key: _Key) -> None:
-    _late.append((pool, key))
-    while _late:
-        pool, key = _late.pop()
-        if not pool._unshare(key):
-            _late.append((pool, key))
-            break
 
 
 def _find(key: _Key) -> Shared:

@@ -19,6 +19,10 @@ ENVIRONMENT = {
         ("failures", 5000),
         ("pools", 5000),
         ("waits", 5000),
+        ("submits", 1500),
+        ("iterations", 1500),
+        ("callbacks", 1500),
+        ("shares", 1500),
     ],
 )
 def test_nothing_is_left_behind(what, count):

@@ -48,6 +48,13 @@ def exit_at_once():
     os._exit(5)
 
 
+def dropped():
+    """No pool is left, but what it began in the background."""
+    global pool
+    print("done", pool.apply(nap, (9,)), flush=True)
+    del pool
+
+
 def thread():
     results = lambda: print("sum", sum(pool.map(nap, range(20))), flush=True)  # noqa: E731
     threading.Thread(target=results).start()

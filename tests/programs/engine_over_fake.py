@@ -21,7 +21,8 @@ import time
 import tracemalloc
 from ctypes import c_char_p, c_int, c_int32, c_long, c_size_t, c_uint32
 
-from ezmpi import _ezmpi
+from ezmpi import _driver, _ezmpi, _shared
+from ezmpi._future import CallbackFuture, PoolFuture
 from ezmpi.errors import BrokenPoolError, PoolClosedError, TaskExit, TransportError
 
 LARGE = 300000  # bytes; more than travels with the header
@@ -109,8 +110,10 @@ class Job:
             self.scenario.function(self, pool)
         except BaseException:
             self.fake.die(self.handles[0])
+            end_driver(pool)
             raise
         self.attempt(pool.close)
+        end_driver(pool)
         self.fake.finalize(self.handles[0])
 
     def run(self):
@@ -148,6 +151,53 @@ class Job:
             return
         if got is not self:
             raise Wrong(f"{got!r:.200}, not {kinds}")
+
+    # What goes on in the background, as ezmpi/pool.py begins it.
+
+    def call(self, pool, function, *args, rank=None, **kwargs):
+        future = PoolFuture()
+        future._ticket = self.attempt(pool._call, function, args, kwargs, future, rank)
+        return future
+
+    def begin(self, pool, function, tasks, *callbacks, chunksize=None):
+        future = CallbackFuture(*callbacks) if callbacks else PoolFuture()
+        future._ticket = self.attempt(
+            pool._begin, function, tasks, future, False, chunksize
+        )
+        return future
+
+    def iterate(self, pool, function, tasks, *, unordered=False, chunksize=1, window=4):
+        """What is left where it cannot be begun has nothing to give."""
+        results = self.attempt(
+            pool._iterate, function, tasks, False, unordered, chunksize, window
+        )
+        return FailedIterator() if results is self else results
+
+    def ends(self, future):
+        """What `gives` and `raises` are to call."""
+        if future._ticket is not self:
+            return future.result(PATIENCE / 2)
+        raise TransportError("it was not begun")
+
+
+class FailedIterator:
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        raise TransportError("it was not begun")
+
+    def close(self):
+        pass
+
+
+def end_driver(pool):
+    """As at exit."""
+    pool._end()
+    _driver.join()
+    if any(thread.is_alive() for thread, _ in _driver._threads):
+        raise Wrong("the driver's thread does not end")
+    _driver._threads.clear()
 
 
 # ---- what tasks do ----------------------------------------------------------
@@ -256,18 +306,19 @@ def fail():
 
 
 class Scenario:
-    def __init__(self, function, waits=0, **options):
+    def __init__(self, function, waits=0, words=1, **options):
         self.function = function
         self.waits = waits  # after the constructor's
+        self.words = words  # that master and workers share, or 0
         self.options = options
 
 
 SCENARIOS = {}
 
 
-def scenario(waits=0, **options):
+def scenario(**options):
     def enlist(function):
-        SCENARIOS[function.__name__] = Scenario(function, waits, **options)
+        SCENARIOS[function.__name__] = Scenario(function, **options)
         return function
 
     return enlist
@@ -280,6 +331,17 @@ def plain(job, pool):
     job.gives([], pool.map, double, [])
     job.gives([0, 2], pool.map, double, (i for i in range(2)))
     job.gives(None, pool.map, double, range(5), return_results=False)
+
+
+def nap(seconds):
+    if seconds:
+        time.sleep(seconds)
+    return seconds
+
+
+def held(key):
+    """What was shared; not an exception, whose first text has Python load modules."""
+    return _shared._held.get(key, (None, False))[0]
 
 
 def doze(x):
@@ -465,6 +527,131 @@ def late_names(job, pool):
         job.gives(expected, pool.map, globals()[f"late{number}"], range(3))
 
 
+@scenario()
+def calls(job, pool):
+    futures = [job.call(pool, double, number) for number in range(4)]
+    failed = job.call(pool, fail_from_three, FIRST_BAD)
+    large = job.call(pool, grow, Block(bytes(LARGE)))
+    named = job.call(pool, double, number=4)
+    unpicklable = job.call(pool, echo, generator(0))
+    job.gives(Block(bytes(LARGE) + b"more"), job.ends, large)
+    job.gives([0, 2, 4, 6], lambda: [job.ends(future) for future in futures])
+    job.raises(ValueError, job.ends, failed)
+    job.gives(8, job.ends, named)
+    job.raises(TypeError, job.ends, unpicklable)
+
+
+@scenario()
+def cancelled(job, pool):
+    """What is not begun is taken back, or waits."""
+    learn(job, pool)
+    futures = [job.call(pool, nap, 0.005) for _ in range(6)]
+    taken = {future for future in reversed(futures[2:5]) if future.cancel()}
+    for future in futures:
+        if future not in taken:
+            job.gives(0.005, job.ends, future)
+        elif not future.cancelled():
+            raise Wrong("a call was cancelled, and was not")
+    if not taken and not job.failures and job.scenario.words:
+        raise Wrong("none was cancelled")
+
+
+@scenario(words=0)
+def without_words(job, pool):
+    """None can be taken back."""
+    cancelled(job, pool)
+
+
+@scenario()
+def stuck(job, pool):
+    """What waits behind a call that turns out to be long is moved."""
+    learn(job, pool)
+    naps = [0, 0.02, *[0] * 4]
+    futures = [job.call(pool, nap, seconds) for seconds in naps]
+    for seconds, future in zip(naps, futures):
+        job.gives(seconds, job.ends, future)
+
+
+def learn(job, pool):
+    """Calls are short: from now on some are sent ahead."""
+    for future in [job.call(pool, echo, 0) for _ in range(4)]:
+        job.gives(0, job.ends, future)
+
+
+@scenario()
+def iterators(job, pool):
+    """To the end; failing at one place; as they come."""
+    job.gives([0, 2, 4], list, job.iterate(pool, double, range(3)))
+    blocks = [Block(bytes(LARGE)) for _ in range(3)]
+    job.gives(blocks, list, job.iterate(pool, echo, iter(blocks), chunksize=2))
+    came = job.iterate(pool, double, (i for i in range(3)), unordered=True)
+    job.gives([0, 2, 4], sorted, came)
+    results = job.iterate(pool, fail_from_three, range(4), chunksize=2)
+    for number in range(FIRST_BAD):
+        job.gives(number, next, results)
+    job.raises(ValueError, next, results)
+    job.raises(StopIteration, next, results)
+
+
+@scenario()
+def dropped(job, pool):
+    """Iterators half way, of tasks without end; one before its first result."""
+    for unordered in (False, True):
+        tasks = itertools.count()
+        results = job.iterate(pool, double, tasks, unordered=unordered)
+        if not unordered:
+            job.gives(0, next, results)
+        results.close()
+    del results
+    job.iterate(pool, echo, [Block(bytes(LARGE)) for _ in range(3)])
+    job.gives([2], pool.map, double, [1])
+
+
+@scenario()
+def background(job, pool):
+    """Maps, with callbacks and without, side by side."""
+    told = []
+    ways = told.append, told.append
+    doubled = job.begin(pool, double, (i for i in range(6)), *ways, chunksize=2)
+    failed = job.begin(pool, fail_from_three, range(8), *ways)
+    silent = job.begin(pool, echo, [Block(bytes(LARGE)) for _ in range(3)])
+    job.gives([0, 2, 4, 6, 8, 10], job.ends, doubled)
+    job.raises(ValueError, job.ends, failed)
+    job.gives([Block(bytes(LARGE))] * 3, job.ends, silent)
+    if not job.failures and len(told) < len(ways):
+        raise Wrong(told)
+
+
+@scenario()
+def abandoned(job, pool):
+    """As terminate does."""
+    futures = [job.call(pool, nap, 0.005) for _ in range(6)]
+    futures.append(job.begin(pool, nap, [0.005] * 6, chunksize=1))
+    results = job.iterate(pool, nap, itertools.repeat(0.005))
+    job.attempt(pool._abandon, KeyError("it has ended"), False)
+    for future in futures:
+        job.raises(KeyError, job.ends, future)
+    job.raises(KeyError, next, results)
+
+
+@scenario()
+def everywhere(job, pool):
+    """Calls for one worker each, and what all are sent."""
+    for number, value in enumerate([[1, 2], Block(bytes(2 * LARGE))]):
+        key = "everywhere", number
+        if job.attempt(pool._share, key, value) is job:
+            continue
+        ranks = range(1, 1 + job.workers)
+        futures = [job.call(pool, held, key, rank=rank) for rank in ranks]
+        for future in futures:
+            job.gives(value, job.ends, future)
+        job.attempt(pool._unshare, key)
+        for future in [job.call(pool, echo, 0, rank=rank) for rank in ranks]:
+            job.gives(0, job.ends, future)
+        if key in _shared._held and not job.failures:
+            raise Wrong("what was shared is still held")
+
+
 # Where no job is left before all its answers have come. Otherwise the last
 # ones may still be on their way when the master ends.
 ANSWERED = {"plain", "large", "callables", "initializer", "pools", "waits"}
@@ -501,8 +688,10 @@ class Runner:
         gc.collect()
         before = tracemalloc.get_traced_memory()[0]
         self.fake.plan(rank, call, number, lasting)
+        self.fake.share(self.scenario.words)
         job = Job(self.fake, self.transport, self.scenario)
         job.run()
+        _shared._held.clear()  # which the workers share, since they are threads
         if self.fake.violations():
             raise Wrong("the engine broke the transport's contract")
         gc.collect()

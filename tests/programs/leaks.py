@@ -5,10 +5,12 @@ the garbage collector knows, and the references of the objects that were used.
 """
 
 import gc
+import itertools
 import os
 import pickle
 import sys
 import time
+from concurrent.futures import wait
 
 import dill  # noqa: F401  a worker's first closure would, and it may come late
 from cases import case, raised, resident, square
@@ -131,6 +133,89 @@ def failures(pool, number):
 def failing_iterator():
     yield 1
     raise Failure("no more")
+
+
+def submits(pool, number):
+    """Calls: those that return, that fail, that are cancelled, that nobody asks."""
+    futures = [pool.submit(echo, task) for task in TASKS]
+    assert futures[-1].result() == TASKS[-1]
+    for x in (2, 12, 22, 32):
+        assert raised(pool.submit(fails, x).result) is not None
+    assert raised(pool.submit(echo, Unpicklable()).result) is not None
+    assert pool.submit(keyword, x=[number]).result() == [number]
+    pool.submit(echo, number)
+    futures = [pool.submit(time.sleep, 0.0005) for _ in range(5 * pool.size)]
+    for future in futures[::-1]:
+        future.cancel()
+    wait(futures)
+
+
+def keyword(*, x):
+    return x
+
+
+def iterations(pool, number):
+    """To the end, dropped half way, closed, failing, unordered, before the first."""
+    assert len(list(pool.imap(echo, TASKS))) == len(TASKS)
+    assert sum(pool.imap_unordered(square, iter(range(5)), chunksize=2)) == 30
+    results = pool.imap(echo, iter(TASKS * 3), chunksize=1)
+    next(results), next(results)
+    del results
+    results = pool.imap_unordered(echo, itertools.count())
+    next(results)
+    results.close()
+    pool.imap(echo, TASKS)
+    results = pool.imap(fails, range(5))
+    assert [next(results), next(results)] == [0, 1]
+    assert type(raised(next, results)) is Failure
+    assert list(results) == [3, 4]
+    assert type(raised(list, pool.imap(echo, failing_iterator()))) is Failure
+    raised(list, pool.imap(echo, [1, Unpicklable(), 2]))
+
+
+def callbacks(pool, number):
+    """Of calls and maps that go on in the background."""
+    told = []
+    results = [
+        pool.apply_async(echo, (TASKS[2],), {}, told.append, told.append),
+        pool.apply_async(fails, (2,), {}, told.append, told.append),
+        pool.map_async(echo, TASKS, 2, told.append, told.append),
+        pool.map_async(fails, range(5), 1, told.append, told.append),
+        pool.starmap_async(pow, [(2, number % 3)], None, told.append),
+    ]
+    future = pool.submit(echo, TASKS)
+    future.add_done_callback(lambda done: told.append(done.result()))  # no cycle
+    for result in results:
+        result.wait()
+    for failed in (results[1], results[3]):
+        assert type(raised(failed.get)) is Failure
+    future.result()
+    assert len(told) >= len(results)
+    if number % 20 == 0:
+        gc.collect()  # tracebacks hold what they are the failure of, in circles
+
+
+def shares(pool, number):
+    """Handles: used, not used, of what cannot be sent or made."""
+    small, large = pool.share([number]), pool.share(bytearray(200_000))
+    assert pool.map(value_of, [small, small]) == [[number]] * 2
+    assert pool.submit(len_of, large).result() == 200_000
+    assert raised(pool.share, Unpicklable()) is not None
+    broken = pool.share(CannotBeMade())
+    assert raised(pool.map, value_of, [broken]) is not None
+
+
+class CannotBeMade:
+    def __reduce__(self):
+        return fails, (2,)
+
+
+def value_of(handle):
+    return handle.value
+
+
+def len_of(handle):
+    return len(handle.value)
 
 
 def pools(pool, number):

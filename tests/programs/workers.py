@@ -1,5 +1,6 @@
 """What concerns all workers: run_everywhere, share, threads_per_worker."""
 
+import functools
 import gc
 import os
 import sys
@@ -30,6 +31,10 @@ def fail_on(rank):
 def remember(number):
     global started
     started = number
+
+
+def pid(ballast):
+    return os.getpid()
 
 
 def held():
@@ -64,6 +69,15 @@ with MPIPool() as pool:
     assert pool.run_everywhere(os.getpid) == pids
     busy.get()
 
+    case("run_everywhere with a large callable, while a worker is busy")
+    large = functools.partial(pid, bytes(3 << 20))
+    busy = pool.submit(time.sleep, 1.0)
+    for _ in range(2 * pool.size - 2):
+        assert pool.apply(large if pool.size > 2 else os.getpid) in pids
+    assert pool.run_everywhere(large) == pids
+    assert pool.run_everywhere(os.getpid) == pids
+    busy.result()
+
     case("run_everywhere that fails")
     assert type(raised(pool.run_everywhere, fail_to_load)) is LookupError
     pool.run_everywhere(remember, 7)
@@ -96,6 +110,14 @@ with MPIPool() as pool:
     assert pool.run_everywhere(held) == [2] * pool.size  # table, broken
     table = broken = None
     gc.collect()
+    assert pool.run_everywhere(held) == [0] * pool.size
+
+    case("share: freed with its handle while the pool is busy")
+    table = pool.share([1])
+    busy = pool.map_async(time.sleep, [0.05] * 10 * pool.size)
+    time.sleep(0.1)  # the driver's thread drives
+    del table
+    busy.get()
     assert pool.run_everywhere(held) == [0] * pool.size
 
     case("threads_per_worker")
