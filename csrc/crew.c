@@ -128,6 +128,7 @@ crew_take_helm(struct crew *crew)
 void
 crew_leave_helm(struct crew *crew)
 {
+    crew->turns++;
     helm_leave(&crew->helm);
 }
 

@@ -70,6 +70,8 @@ struct crew {
     PyObject *record;               /* MainRecord of the workers' __main__ */
     struct futures *futures;        /* to be told by the driver's thread */
     struct errand *errands;         /* master.c's own; needs the GIL alone */
+    int64_t looked;                 /* for signals: crew_coarse_clock */
+    uint64_t turns;                 /* the helm was left so often */
     PyObject *ticket_type;          /* ticket.c's */
     struct dispatch *dispatch;      /* dispatch.c's own */
     struct crew_driver driver;

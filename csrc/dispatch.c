@@ -76,13 +76,12 @@ dispatch_part(struct dispatch *dispatch, struct line *line)
 struct chunk *
 chunk_new(struct line *line, struct callable *callable)
 {
-    struct chunk *chunk = PyMem_RawCalloc(1, sizeof *chunk);
+    struct chunk *chunk = PyMem_RawMalloc(sizeof *chunk);
     if (chunk == NULL) {
         PyErr_NoMemory();
         return NULL;
     }
-    chunk->line = line;
-    chunk->callable = callable_keep(callable);
+    *chunk = (struct chunk){.line = line, .callable = callable_keep(callable)};
     return chunk;
 }
 
@@ -222,7 +221,7 @@ dispatch_next(struct dispatch *dispatch, int *worker)
     struct line *line = dispatch->lines;
     for (int i = 0; line != NULL && i < LINES_SERVED; line = line->next, i++) {
         if (has_room(dispatch, line) && may_keep(line, poorest)
-            && has_some(dispatch, line)) {
+            && (line == poorest || has_some(dispatch, line))) {
             *worker = line->last_answered;
             return line;
         }

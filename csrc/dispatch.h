@@ -23,8 +23,9 @@ struct line;
 struct line_kind {
     /* Could a chunk be drawn now, by this thread? */
     int (*can_draw)(struct line *line);
-    /* Draws one, if that can be: it waits then.  Needs the GIL; -1: exception
-       set, which is not the job's own. */
+    /* Draws one, if that can be.  Needs the GIL.  1: it waits, and nothing
+       else has changed, for the helm was not left; -1: exception set, which
+       is not the job's own. */
     int (*draw)(struct line *line);
     /* Cuts the first chunk that waits to what one should have by now.  Needs
        the GIL; -1: as draw. */

@@ -67,7 +67,7 @@ draw_ahead(const struct shift *shift)
     int64_t began = crew_clock();
     struct line *line = shift->crew->dispatch->lines;
     int status = 0;
-    while (line != NULL && status == 0) {
+    while (line != NULL && status >= 0) {
         if (crew_clock() - began > DRAWING
             || !is_short_of_tasks(shift, line)) {
             line = line->next;

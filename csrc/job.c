@@ -482,13 +482,16 @@ draw(struct line *line)
 {
     struct job *job = job_of(line);
     struct chunk *chunk = new_chunk(job);
+    uint64_t turns = job->crew->turns;
     int status = chunk == NULL ? -1 : 0;
     job->users++;
     if (status == 0)
         status = fill(job, chunk);
     if (status < 0)
         status = fail_as_raised(job);
-    if (chunk != NULL && !put_drawn(job, chunk))
+    if (chunk != NULL && put_drawn(job, chunk))
+        status = status == 0 && job->crew->turns == turns;
+    else if (chunk != NULL)
         chunk_free(chunk);
     if (!schedule_is_open(line->schedule))
         need_driver(job, 0);

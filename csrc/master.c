@@ -168,23 +168,32 @@ relieve(struct crew *crew)
     return stuck != NULL && stuck->line->kind->take_back(stuck->line, stuck);
 }
 
+/* Makes ready what the worker is to get, and gives it. */
+static int
+hand_over(struct crew *crew, struct line *line, int worker)
+{
+    struct transport_error error = {0};
+    int status = 1;
+    if (line->waiting.first == NULL)
+        status = line->kind->draw(line);
+    else if (!line_is_ready(line))
+        status = line->kind->cut(line);
+    if (status <= 0)
+        return status;      /* whose turn it is is to be looked for again */
+    if (dispatch_give(crew->dispatch, line, worker, &error) != TRANSPORT_OK)
+        master_fail(crew, &error);
+    return 0;
+}
+
 int
 master_hand_out(struct crew *crew)
 {
-    struct transport_error error = {0};
     struct line *line;
     int worker, status = 0;
     do {
         while (status == 0
-               && (line = dispatch_next(crew->dispatch, &worker)) != NULL) {
-            if (line->waiting.first == NULL)
-                status = line->kind->draw(line);
-            else if (!line_is_ready(line))
-                status = line->kind->cut(line);
-            else if (dispatch_give(crew->dispatch, line, worker, &error)
-                     != TRANSPORT_OK)
-                master_fail(crew, &error);
-        }
+               && (line = dispatch_next(crew->dispatch, &worker)) != NULL)
+            status = hand_over(crew, line, worker);
     } while (status == 0 && relieve(crew));
     crew_tidy(crew);
     return status;
@@ -225,6 +234,17 @@ time_left(int64_t deadline)
     return fmin(1e-9 * (double)(deadline - crew_clock()), SIGNAL_SECONDS);
 }
 
+/* Again only when some milliseconds have passed. */
+static int
+look_for_signals(struct crew *crew)
+{
+    int64_t now = crew_coarse_clock();
+    if (now == crew->looked)
+        return 0;
+    crew->looked = now;
+    return crew_check_signals(crew);
+}
+
 /* At the helm: 1: it is over; 0: another thread wants the helm, or it is too
    late. */
 static int
@@ -236,7 +256,7 @@ drive(struct crew *crew, const struct master_wait *wait, int64_t deadline)
             return -1;
         if (wait->is_over(wait->of))
             break;
-        if (master_hand_out(crew) < 0 || crew_check_signals(crew) < 0)
+        if (master_hand_out(crew) < 0 || look_for_signals(crew) < 0)
             return -1;
         double seconds = time_left(deadline);
         if (wait->is_over(wait->of))

@@ -28,12 +28,12 @@ struct parcel {
 struct parcel *
 parcel_new(void)
 {
-    struct parcel *parcel = PyMem_RawCalloc(1, sizeof *parcel);
+    struct parcel *parcel = PyMem_RawMalloc(sizeof *parcel);
     if (parcel == NULL) {
         PyErr_NoMemory();
         return NULL;
     }
-    parcel->owners = 1;
+    *parcel = (struct parcel){.owners = 1};
     return parcel;
 }
 
@@ -261,18 +261,17 @@ failed:
 struct parcel *
 parcel_of(const void *stream, size_t size)
 {
-    struct parcel *parcel = PyMem_RawCalloc(1, sizeof *parcel);
-    if (parcel == NULL)
-        return NULL;
-    parcel->owners = 1;
-    parcel->stream = PyMem_RawMalloc(size + 1);
-    if (parcel->stream == NULL) {
+    struct parcel *parcel = PyMem_RawMalloc(sizeof *parcel);
+    unsigned char *copy = PyMem_RawMalloc(size + 1);
+    if (parcel == NULL || copy == NULL) {
         PyMem_RawFree(parcel);
+        PyMem_RawFree(copy);
         return NULL;
     }
     if (size > 0)
-        memcpy(parcel->stream, stream, size);
-    parcel->size = parcel->capacity = size;
+        memcpy(copy, stream, size);
+    *parcel = (struct parcel){
+        .owners = 1, .stream = copy, .size = size, .capacity = size};
     return parcel;
 }
 

@@ -25,7 +25,7 @@
            def _unshare(self, key): ...
            def _end(self): ...     # nothing more begins in the background
            def _waiting(self): ...      # futures that no worker has begun
-           def _abandon(self, exception, iterators): ... # only those
+           def _abandon(self, why, iterators): ...       # only those
            def _join(self, timeout, workers): ... # True: all is over
 
    ezmpi/pool.py adds what needs no speed.  Must not know the messages. */
@@ -793,24 +793,38 @@ pool_waiting(PyObject *self, PyObject *Py_UNUSED(ignored))
     return futures;
 }
 
+/* The exception is made before the helm is taken, for that imports modules;
+   and only if it is needed, for that takes long. */
+static int
+abandon(struct pool *pool, const char *why, int iterators)
+{
+    struct crew *crew = pool->crew;
+    if (!has_unfinished(pool))
+        return 0;
+    errors_raise("TimeoutError", "%s", why);
+    PyObject *exception = PyErr_GetRaisedException();
+    crew_take_helm(crew);
+    master_abandon(crew, pool->number, iterators, exception);
+    crew_leave_helm(crew);
+    Py_DECREF(exception);
+    return future_raise(crew->futures);
+}
+
 static PyObject *
 pool_abandon(PyObject *self, PyObject *args)
 {
     struct pool *pool = (struct pool *)self;
-    PyObject *exception;
+    const char *why;
     int iterators;
     if (check_made(pool) < 0
-        || !PyArg_ParseTuple(args, "Op:_abandon", &exception, &iterators))
+        || !PyArg_ParseTuple(args, "sp:_abandon", &why, &iterators))
         return NULL;
     if (pool->number == 0 || is_mpi_gone(pool->crew))
         Py_RETURN_NONE;
     if (crew_check_here(pool->crew) < 0)
         return NULL;
     pool->is_terminated |= !iterators;
-    crew_take_helm(pool->crew);
-    master_abandon(pool->crew, pool->number, iterators, exception);
-    crew_leave_helm(pool->crew);
-    return future_raise(pool->crew->futures) < 0 ? NULL : Py_NewRef(Py_None);
+    return abandon(pool, why, iterators) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyObject *

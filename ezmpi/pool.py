@@ -653,8 +653,7 @@ class MPIPool(_ezmpi.MPIPool):
             return
         for future in self._waiting():
             future.cancel()
-        late = "the pool was terminated before the result came"
-        self._abandon(errors.TimeoutError(late), False)
+        self._abandon("the pool was terminated before the result came", False)
         self.close()
 
     # --- concurrent.futures.Executor ---
@@ -1050,7 +1049,7 @@ class MPIPool(_ezmpi.MPIPool):
         """
         if _uncaught() is not None:
             self.terminate()
-        self._abandon(errors.TimeoutError("the script has ended"), True)
+        self._abandon("the script has ended", True)
         self._join(None, False)
 
     def __reduce__(self) -> Tuple[Any, ...]:

@@ -21,7 +21,7 @@ import time
 import tracemalloc
 from ctypes import c_char_p, c_int, c_int32, c_long, c_size_t, c_uint32
 
-from ezmpi import _driver, _ezmpi, _shared
+from ezmpi import _driver, _ezmpi, _shared, errors
 from ezmpi._future import CallbackFuture, PoolFuture
 from ezmpi.errors import BrokenPoolError, PoolClosedError, TaskExit, TransportError
 
@@ -628,10 +628,10 @@ def abandoned(job, pool):
     futures = [job.call(pool, nap, 0.005) for _ in range(6)]
     futures.append(job.begin(pool, nap, [0.005] * 6, chunksize=1))
     results = job.iterate(pool, nap, itertools.repeat(0.005))
-    job.attempt(pool._abandon, KeyError("it has ended"), False)
+    job.attempt(pool._abandon, "it has ended", False)
     for future in futures:
-        job.raises(KeyError, job.ends, future)
-    job.raises(KeyError, next, results)
+        job.raises(errors.TimeoutError, job.ends, future)
+    job.raises(errors.TimeoutError, next, results)
 
 
 @scenario()

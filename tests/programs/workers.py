@@ -116,7 +116,7 @@ with MPIPool() as pool:
     table = pool.share([1])
     busy = pool.map_async(time.sleep, [0.05] * 10 * pool.size)
     time.sleep(0.1)  # the driver's thread drives
-    del table
+    table = None
     busy.get()
     assert pool.run_everywhere(held) == [0] * pool.size
 
