@@ -233,6 +233,19 @@ parcel_parts(const struct parcel *parcel, struct transport_part *parts)
                                                parcel->buffers[i].size};
 }
 
+/* Writable and uninitialised: what is loaded owns this memory.  In two steps:
+   where memory is short, PyByteArray_FromStringAndSize deallocates an object
+   whose count of exports it has not set. */
+static PyObject *
+new_bytearray(size_t size)
+{
+    PyObject *bytearray = PyByteArray_FromStringAndSize(NULL, 0);
+    if (bytearray != NULL
+        && PyByteArray_Resize(bytearray, (Py_ssize_t)size) < 0)
+        Py_CLEAR(bytearray);
+    return bytearray;
+}
+
 struct parcel *
 parcel_for(const struct transport_part *parts, size_t count)
 {
@@ -243,9 +256,7 @@ parcel_for(const struct transport_part *parts, size_t count)
         || (count > 1 && grow_buffers(parcel, count - 1) < 0))
         goto failed;
     for (size_t i = 1; i < count; i++) {
-        /* writable and uninitialised: what is loaded owns this memory */
-        PyObject *owner =
-            PyByteArray_FromStringAndSize(NULL, (Py_ssize_t)parts[i].size);
+        PyObject *owner = new_bytearray(parts[i].size);
         if (owner == NULL)
             goto failed;
         pages_enlarge(PyByteArray_AS_STRING(owner), parts[i].size);
