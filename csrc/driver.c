@@ -139,6 +139,7 @@ work(struct shift *shift)
         double seconds = answers_can_wait(shift);
         if (is_to_leave(shift->crew) || seconds <= 0
             || is_short_of_chunks(shift) || dispatch->orphans != NULL
+            || shift->crew->errands != NULL
             || dispatch_find_stuck(dispatch) != NULL)
             break;
         status = dispatch_receive(dispatch, seconds, &shift->error);
@@ -226,14 +227,14 @@ driver_run(struct crew *crew)
     if (helm_watch_begin(&crew->helm, &watch, crew, 0) < 0)
         return;
     while (!crew->driver.stop && !crew->transport->closed(crew->mailbox)) {
-        futures_call(crew->futures);
+        futures_call(crew->futures, 0);
         leave_gil(&shift);
         stand_by(&shift, &watch);
         take_gil(&shift);
     }
     crew->driver.started = 0;
     helm_watch_end(&crew->helm, &watch);
-    futures_call(crew->futures);
+    futures_call(crew->futures, 0);
 }
 
 /* ---- its life --------------------------------------------------------- */

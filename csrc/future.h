@@ -21,8 +21,9 @@ int future_settle(struct futures *futures, PyObject *future, PyObject *value,
 /* An exception of a signal's handler that came while one was told: -1, and it
    is set; 0: there is none. */
 int future_raise(struct futures *futures);
-/* Tells those that are left to the driver's thread. */
-void futures_call(struct futures *futures);
+/* Tells those that are left to the driver's thread; in which what their
+   callbacks raise is no signal's. */
+void futures_call(struct futures *futures, int gets_signals);
 /* Are there such?  Needs no GIL. */
 int futures_are_left(const struct futures *futures);
 

@@ -66,7 +66,7 @@ mailbox_new(struct wire *wire, int32_t handle,
     mailbox->farewell = *farewell;
     mailbox->farewell.bytes = malloc(farewell->size + 1);
     mailbox->ending_seconds = ENDING_SECONDS;
-    mailbox->ending_code = 1;
+    mailbox->ending_code = TRANSPORT_OWN_CODE;
     if (mailbox->heard_from == NULL || mailbox->farewell.bytes == NULL) {
         mailbox_free(mailbox);
         return NULL;
@@ -445,6 +445,12 @@ mailbox_set_ending(struct mailbox *first, double seconds, int code)
     }
 }
 
+int
+mailbox_ending_code(const struct mailbox *first)
+{
+    return first != NULL ? first->ending_code : TRANSPORT_OWN_CODE;
+}
+
 /* "ranks 2, 3, 5, 8 and 500 more": those whose farewell has not come. */
 static void
 name_missing(const struct mailbox *mailbox, char *text, size_t size)
@@ -467,7 +473,7 @@ name_missing(const struct mailbox *mailbox, char *text, size_t size)
     }
 }
 
-static _Noreturn void
+static void
 abort_late(const struct mailbox *mailbox)
 {
     char names[128];
@@ -478,7 +484,9 @@ abort_late(const struct mailbox *mailbox)
             "ezmpi: %s still %s %g s after rank 0 ended; aborting "
             "the job\n",
             names, one ? "works" : "work", mailbox->ending_seconds);
-    wire_abort(mailbox->ending_code);
+    if (mailbox->ending_code != TRANSPORT_OWN_CODE) {
+        wire_abort(mailbox->ending_code);
+    }
 }
 
 static _Noreturn void
@@ -525,6 +533,7 @@ approach_end(struct mailbox *mailbox)
                : TRANSPORT_NOTHING;
 }
 
+/* 0: not yet; -1: it is too late for that. */
 static int
 is_at_end(struct mailbox *mailbox)
 {
@@ -533,6 +542,7 @@ is_at_end(struct mailbox *mailbox)
 
     if (status != TRANSPORT_OK && deadline > 0 && patience_now() > deadline) {
         abort_late(mailbox);
+        return -1;
     }
     if (status == TRANSPORT_FAILED) {
         abort_broken(mailbox);
@@ -576,12 +586,12 @@ next_ending(struct mailbox *mailbox, const struct mailbox *only)
     return mailbox;
 }
 
-void
+int
 mailbox_end(struct mailbox *first, const struct mailbox *only)
 {
     struct waiting waiting = {.patience.sleep = sleep_for_mail};
     struct mailbox *m;
-    int at_end = 0;
+    int status, at_end = 0;
 
     for (m = next_ending(first, only); m; m = next_ending(m->next, only)) {
         begin_end(m);
@@ -589,7 +599,11 @@ mailbox_end(struct mailbox *first, const struct mailbox *only)
     while (!at_end) {
         at_end = 1;
         for (m = next_ending(first, only); m; m = next_ending(m->next, only)) {
-            at_end &= is_at_end(m);
+            status = is_at_end(m);
+            if (status < 0) {
+                return 0;
+            }
+            at_end &= status;
             waiting.patience.crowded = m->wire->crowded;
             waiting.mailbox = m;    /* any will do: it sleeps briefly */
         }
@@ -600,4 +614,5 @@ mailbox_end(struct mailbox *first, const struct mailbox *only)
     for (m = next_ending(first, only); m; m = next_ending(m->next, only)) {
         end(m);
     }
+    return 1;
 }

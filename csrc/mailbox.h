@@ -40,11 +40,14 @@ int mailbox_close(struct mailbox *mailbox, struct transport_error *error);
 int mailbox_closed(const struct mailbox *mailbox);
 /* Of the mailboxes from first on. */
 void mailbox_set_ending(struct mailbox *first, double seconds, int code);
+/* Of the first; without one TRANSPORT_OWN_CODE. */
+int mailbox_ending_code(const struct mailbox *first);
 
 /* Exchanges farewells in the mailboxes from first on, or in only one of them,
    and closes their wires.  A mailbox that has ended is left alone; it stays
-   in memory, and its functions fail.  Ends the job where a farewell cannot be
-   had: then it prints a line on stderr. */
-void mailbox_end(struct mailbox *first, const struct mailbox *only);
+   in memory, and its functions fail.  Where a farewell cannot be had it prints
+   a line on stderr and ends the job; but with TRANSPORT_OWN_CODE the caller is
+   to do that, and this returns 0, else 1. */
+int mailbox_end(struct mailbox *first, const struct mailbox *only);
 
 #endif

@@ -66,6 +66,8 @@ struct transport_farewell {
 
 struct mailbox;                     /* opaque: the transport's own */
 
+#define TRANSPORT_OWN_CODE (-1)
+
 struct transport {
     uint32_t version;               /* TRANSPORT_VERSION; stays first */
     uint32_t size;                  /* sizeof(struct transport) */
@@ -168,7 +170,8 @@ struct transport {
 
     /* How the farewells in MPI_Finalize end for rank 0, in all mailboxes that
        there are: it waits at most seconds for the others (5, until set), then
-       says so in one line on stderr and aborts the job with code (1). */
+       says so in one line on stderr and aborts the job with code (until set
+       TRANSPORT_OWN_CODE: that of the process, where it can be known). */
     void (*set_ending)(double seconds, int code);
     /* Ends the whole job now, with the low byte of code, or 1 if that is 0;
        does not return. */

@@ -5,6 +5,7 @@
    mailbox.c and what that needs, into a plug-in of its own.  It knows no
    Python, and neither parts nor verbs. */
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,8 @@
 
 /* What differs between MPIs.  LIBRARIES: what those of one ABI call
    themselves. */
+#define INTERRUPTED_CODE 130     /* 128 + SIGINT, as shells have it */
+
 #define TEXT(x) #x
 #define TEXT_OF(x) TEXT(x)
 #define DOTTED(a, b, c) TEXT(a) "." TEXT(b) "." TEXT(c)
@@ -113,8 +116,7 @@ is_running(void)
 void
 wire_abort(int code)
 {
-    /* Of an exit code only the low byte remains, and 0 would be success. */
-    code = (code & 0xff) != 0 ? code & 0xff : 1;
+    code &= 0xff;       /* all that remains of an exit code */
     fflush(NULL);
     if (getpid() == process.pid && is_running()) {
         MPI_Abort(MPI_COMM_WORLD, code);
@@ -217,12 +219,67 @@ transport_start(int *first, struct transport_error *error)
     return checked(error, "MPI_Init_thread", code);
 }
 
+/* What ends with a code of its own is ended here: nobody is left to know. */
+static void
+end_mailboxes(const struct mailbox *only)
+{
+    if (!mailbox_end(process.mailboxes, only)) {
+        wire_abort(1);
+    }
+}
+
+#ifdef __GLIBC__
+static void
+abort_at_exit(int status, void *unused)
+{
+    (void)unused;
+    wire_abort(status);
+}
+
+/* When the process exits, with its code, which Python tells nobody before. */
+static void
+abort_later(void)
+{
+    if (on_exit(abort_at_exit, NULL) != 0) {
+        wire_abort(1);
+    }
+}
+#else
+static void
+abort_later(void)
+{
+    wire_abort(1);
+}
+#endif
+
+/* A Python that Ctrl-C ended sends itself a SIGINT after this; of a rank that
+   a signal ended launchers make exit codes like that of a segmentation fault.
+   Where it is blocked Python exits with the code instead. */
+static void
+block_interrupt(void)
+{
+    sigset_t signals;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+}
+
 static void
 transport_leave(void)
 {
     process.left = 1;
-    if (process.ours && getpid() == process.pid && is_running()) {
+    if (!process.ours || getpid() != process.pid || !is_running()) {
+        return;
+    }
+    if (mailbox_ending_code(process.mailboxes) == INTERRUPTED_CODE) {
+        block_interrupt();
+    }
+    if (mailbox_end(process.mailboxes, NULL)) {
         MPI_Finalize();
+    }
+    else {
+        abort_later();
     }
 }
 
@@ -419,7 +476,7 @@ on_finalize(MPI_Comm self, int key, void *value, void *extra)
         if (process.coming != NULL) {
             abort_alone();
         }
-        mailbox_end(process.mailboxes, NULL);
+        end_mailboxes(NULL);
     }
     return MPI_SUCCESS;
 }
@@ -431,7 +488,7 @@ on_parent_freed(MPI_Comm parent, int key, void *mailbox, void *extra)
 {
     (void)parent, (void)key, (void)extra;
     if (getpid() == process.pid) {
-        mailbox_end(process.mailboxes, mailbox);
+        end_mailboxes(mailbox);
     }
     return MPI_SUCCESS;
 }

@@ -838,6 +838,12 @@ test_late(void)
     mailbox_set_ending(world.boxes[0], 0, 7);
     CHECK(strstr(line_of_end(world.boxes[0]), "rank 1 still works 0 s")
           != NULL);
+    make_world(2, 1);
+    mailbox_set_ending(world.boxes[0], 0, TRANSPORT_OWN_CODE);
+    world.aborted = -1;
+    CHECK(strstr(line_of_end(world.boxes[0]), "rank 1 still works 0 s")
+          != NULL);
+    CHECK(world.aborted < 0);
 }
 
 /* The frame has come, what is apart never does. */
