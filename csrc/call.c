@@ -102,6 +102,8 @@ take(struct line *line, struct chunk *chunk)
     line->untaken--;
     if (ticket != NULL && chunk->reply.flags & FLAG_BACK) {
         chunk->is_given = 0;
+        parcel_free(chunk->answer);
+        chunk->answer = NULL;
         chunks_insert(&line->waiting, chunk);
         return 0;
     }
@@ -232,8 +234,9 @@ move_chunk(struct calls *calls, struct chunk *chunk)
     return moved;
 }
 
-/* They wait in the order in which they were given, before all others.  Where
-   memory is short one comes back with the worker's answer. */
+/* They wait in the order in which they were given, before all others; but for
+   what is left of those that were moved before.  Where memory is short one
+   comes back with the worker's answer. */
 static int
 take_back(struct line *line, struct chunk *chunk)
 {
@@ -243,6 +246,7 @@ take_back(struct line *line, struct chunk *chunk)
         return 0;
     for (; chunk != NULL; chunk = chunk->next) {
         if (chunk->line != line || !(chunk->header.flags & FLAG_CLAIM)
+            || chunk->callable == NULL
             || (moved = move_chunk(calls, chunk)) == NULL)
             continue;
         moved->next = last_first;

@@ -63,6 +63,7 @@ new_crew(const struct transport *transport, struct mailbox *mailbox)
     crew->transport = transport;
     crew->mailbox = mailbox;
     crew->pid = getpid();
+    crew->thread = PyThread_get_thread_ident();
     crew->rank = transport->rank(mailbox);
     crew->workers = transport->ranks(mailbox) - 1;
     if (crew_init(crew) < 0) {
@@ -132,6 +133,20 @@ crew_leave_helm(struct crew *crew)
     helm_leave(&crew->helm);
 }
 
+static int
+is_of_another_thread(const struct crew *crew)
+{
+    return PyThread_get_thread_ident() != crew->thread
+           && !crew->transport->threads();
+}
+
+int
+crew_try_helm(struct crew *crew)
+{
+    return getpid() == crew->pid && !is_of_another_thread(crew)
+           && helm_try(&crew->helm);
+}
+
 int
 crew_check_signals(struct crew *crew)
 {
@@ -151,6 +166,10 @@ crew_check_here(struct crew *crew)
     else if (helm_is_mine(&crew->helm))
         why = "a pool was used by what pickles, unpickles or ends an object "
               "for it";
+    else if (is_of_another_thread(crew))
+        why = "a pool was used in another thread than the one that made the "
+              "first, and MPI was initialised for one thread only; initialise "
+              "it with MPI_THREAD_MULTIPLE";
     if (why != NULL)
         PyErr_SetString(PyExc_RuntimeError, why);
     return why == NULL ? 0 : -1;

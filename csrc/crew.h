@@ -53,6 +53,8 @@ struct crew {
     const struct transport *transport;
     struct mailbox *mailbox;
     pid_t pid;                      /* a forked child has no mailbox */
+    unsigned long thread;           /* that opened it: where MPI allows but
+                                       one, no other may use it */
     int rank;
     int workers;                    /* ranks 1..workers */
     int arrived;                    /* message holds one not yet taken in */
@@ -69,7 +71,7 @@ struct crew {
     struct callables callables;
     PyObject *record;               /* MainRecord of the workers' __main__ */
     struct futures *futures;        /* to be told by the driver's thread */
-    struct errand *errands;         /* master.c's own; needs the GIL alone */
+    struct errand *_Atomic errands; /* master.c's own; needs the GIL alone */
     int64_t looked;                 /* for signals: crew_coarse_clock */
     uint64_t turns;                 /* the helm was left so often */
     PyObject *ticket_type;          /* ticket.c's */
@@ -99,11 +101,15 @@ void crew_take_helm(struct crew *crew);
 void crew_want_helm(struct crew *crew);
 void crew_leave_helm(struct crew *crew);
 
+/* 1: it is ours, for which there was no need to wait; 0: also where this
+   process or thread may not have it. */
+int crew_try_helm(struct crew *crew);
 /* At the helm: looks for signals without it, for their handlers may use the
    pool. */
 int crew_check_signals(struct crew *crew);
-/* May this thread wait for something?  Not in a forked child, nor at the helm:
-   from what pickles an object.  -1: exception set. */
+/* May this thread wait for something?  Not in a forked child, nor in another
+   thread than the first where MPI allows but one, nor at the helm: from what
+   pickles an object.  -1: exception set. */
 int crew_check_here(struct crew *crew);
 
 /* Tells a future its result: see future_settle. */

@@ -33,6 +33,15 @@ errors_raise(const char *name, const char *format, ...)
     return -1;
 }
 
+PyObject *
+errors_new(const char *name, const char *text)
+{
+    PyObject *type = from_errors(name);
+    PyObject *exception = type ? PyObject_CallFunction(type, "s", text) : NULL;
+    Py_XDECREF(type);
+    return exception;
+}
+
 int
 errors_raise_transport(const struct transport_error *error)
 {

@@ -12,6 +12,10 @@
 /* Raises ezmpi.errors.<name> with a formatted message; returns -1. */
 int errors_raise(const char *name, const char *format, ...);
 
+/* ezmpi.errors.<name>(text), a new reference; NULL: another exception is set,
+   for some of its types import modules when they are used first. */
+PyObject *errors_new(const char *name, const char *text);
+
 /* The one place where a transport's error becomes an exception
    (TransportError, naming the call); returns -1. */
 int errors_raise_transport(const struct transport_error *error);

@@ -17,7 +17,7 @@ struct futures {
     PyObject *urgent;               /* exception to be raised, or NULL */
     /* names */
     PyObject *callbacks, *set_result, *set_exception;
-    PyObject *condition, *state, *result, *exception;
+    PyObject *condition, *acquire, *release, *state, *result, *exception;
     PyObject *finished;             /* a value of the state */
 };
 
@@ -26,9 +26,11 @@ intern_names(struct futures *futures)
 {
     static const char *const texts[] = {
         "_done_callbacks", "set_result", "set_exception", "_condition",
-        "_state",          "_result",    "_exception",    "FINISHED"};
+        "acquire",         "release",    "_state",        "_result",
+        "_exception",      "FINISHED"};
     PyObject **const names[] = {&futures->callbacks,     &futures->set_result,
                                 &futures->set_exception, &futures->condition,
+                                &futures->acquire,       &futures->release,
                                 &futures->state,         &futures->result,
                                 &futures->exception,     &futures->finished};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
@@ -104,6 +106,34 @@ has_callbacks(const struct futures *futures, PyObject *future)
     return count != 0;
 }
 
+/* Tells a future without callbacks, unless its condition must be waited for:
+   it may be given one meanwhile, which would be called here.  1: it was
+   told. */
+static int
+tell_now(struct futures *futures, PyObject *future, PyObject *value,
+         int is_failure)
+{
+    PyObject *condition = PyObject_GetAttr(future, futures->condition);
+    PyObject *got = NULL, *released = NULL;
+    int is_told = 0;
+    if (condition != NULL)
+        got = PyObject_CallMethodObjArgs(condition, futures->acquire, Py_False,
+                                         NULL);
+    if (got == Py_True) {
+        is_told = !has_callbacks(futures, future);
+        if (is_told)
+            tell(futures, future, value, is_failure);
+        released =
+            PyObject_CallMethodObjArgs(condition, futures->release, NULL);
+    }
+    if (got == NULL || (got == Py_True && released == NULL))
+        PyErr_Clear();
+    Py_XDECREF(released);
+    Py_XDECREF(got);
+    Py_XDECREF(condition);
+    return is_told;
+}
+
 /* Where nobody ever asked for its condition (ezmpi/_future.py) nobody waits
    for it, nor has given it callbacks: its result is put in its place, and
    nobody is told.  1: so it is. */
@@ -127,11 +157,10 @@ int
 future_settle(struct futures *futures, PyObject *future, PyObject *value,
               int is_failure)
 {
-    struct told *told = NULL;
-    if (settle_unwatched(futures, future, value, is_failure))
+    if (settle_unwatched(futures, future, value, is_failure)
+        || tell_now(futures, future, value, is_failure))
         return 1;
-    if (has_callbacks(futures, future))
-        told = PyMem_RawMalloc(sizeof *told);
+    struct told *told = PyMem_RawMalloc(sizeof *told);
     if (told == NULL) {
         tell(futures, future, value, is_failure);
         return 1;

@@ -44,28 +44,37 @@ initializer_free(struct initializer *initializer)
     PyMem_Free(initializer);
 }
 
+/* Another one like it, without its traceback, which may lead to the pool. */
+static PyObject *
+copy_of(PyObject *exception)
+{
+    PyObject *args = PyObject_GetAttrString(exception, "args");
+    PyObject *copy = NULL;
+    if (args != NULL)
+        copy = PyObject_Call((PyObject *)Py_TYPE(exception), args, NULL);
+    Py_XDECREF(args);
+    if (copy != NULL)
+        PyException_SetCause(copy, PyException_GetCause(exception));
+    return copy;
+}
+
 void
 initializer_failed(struct initializer *initializer, PyObject *exception)
 {
-    if (initializer != NULL && initializer->failure == NULL)
-        initializer->failure = Py_NewRef(exception);
+    if (initializer == NULL || initializer->failure != NULL)
+        return;
+    initializer->failure = copy_of(exception);
+    if (initializer->failure == NULL)
+        PyErr_Clear();  /* the next to fail may be kept */
 }
 
-/* Another one like it, since each that is raised gets a traceback. */
 int
 initializer_check(const struct initializer *initializer)
 {
     if (initializer == NULL || initializer->failure == NULL)
         return 0;
-    PyObject *failure = initializer->failure;
-    PyObject *args = PyObject_GetAttrString(failure, "args");
-    PyObject *again = NULL;
-    if (args != NULL)
-        again = PyObject_Call((PyObject *)Py_TYPE(failure), args, NULL);
-    Py_XDECREF(args);
-    if (again == NULL)
-        return -1;
-    PyException_SetCause(again, PyException_GetCause(failure));
-    PyErr_SetRaisedException(again);
+    PyObject *copy = copy_of(initializer->failure);
+    if (copy != NULL)
+        PyErr_SetRaisedException(copy);
     return -1;
 }

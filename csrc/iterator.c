@@ -62,7 +62,9 @@ static int
 iterator_traverse(PyObject *self, visitproc visit, void *arg)
 {
     struct iterator *iterator = (struct iterator *)self;
+#if PY_VERSION_HEX >= 0x03090000
     Py_VISIT(Py_TYPE(self));
+#endif
     Py_VISIT(iterator->next);
     Py_VISIT(iterator->left);
     return 0;

@@ -339,6 +339,8 @@ draw_object(struct job *job, struct parcel *parcel, uint64_t index)
     if (job->owner != 0 && index % SIGNAL_TASKS == 0
         && crew_check_signals(job->crew) < 0)
         return -1;
+    if (job->is_over) /* ended meanwhile, by a handler or another thread */
+        return 0;
     PyObject *task = next_task(job);
     if (task == NULL) {
         if (PyErr_Occurred())

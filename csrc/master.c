@@ -122,17 +122,19 @@ broadcast_parcel(struct crew *crew, enum verb verb, uint32_t flags,
     return status == TRANSPORT_OK ? 0 : errors_raise_transport(&error);
 }
 
-static void
+/* -1: exception set; what is left is for the next. */
+static int
 run_errands(struct crew *crew)
 {
     struct errand *errand;
-    while ((errand = crew->errands) != NULL) {
+    int status = 0;
+    while (status == 0 && (errand = crew->errands) != NULL) {
         crew->errands = errand->next;
-        if (broadcast_parcel(crew, errand->verb, 0, errand->parcel) < 0)
-            master_fail(crew, NULL);
+        status = broadcast_parcel(crew, errand->verb, 0, errand->parcel);
         parcel_free(errand->parcel);
         PyMem_RawFree(errand);
     }
+    return status;
 }
 
 static void
@@ -152,7 +154,8 @@ master_take_answers(struct crew *crew)
     struct chunk *chunk;
     int status = 0;
     drop_orphans(crew);
-    run_errands(crew);
+    if (run_errands(crew) < 0)
+        master_fail(crew, NULL);
     while (status == 0
            && (chunk = chunks_pop(&crew->dispatch->answered)) != NULL)
         status = chunk->line->kind->take(chunk->line, chunk);
@@ -442,19 +445,19 @@ master_unshare(struct crew *crew, struct codec *codec, PyObject *key)
     }
     *errand = (struct errand){crew->errands, VERB_UNSHARE, parcel};
     crew->errands = errand;
-    if (!helm_try(&crew->helm)) {
+    if (!crew_try_helm(crew)) {
         crew->transport->interrupt(crew->mailbox);
         return 0;
     }
-    run_errands(crew);
+    int status = run_errands(crew);
     crew_leave_helm(crew);
-    return 0;
+    return status;
 }
 
 int
 master_touch(struct crew *crew)
 {
-    if (!helm_try(&crew->helm))
+    if (!crew_try_helm(crew))
         return 0;
     receive(crew, 0);
     int status = master_take_answers(crew);
@@ -553,7 +556,7 @@ master_drop(struct crew *crew, struct job *job)
 {
     if (getpid() != crew->pid)
         return;         /* it is another process's */
-    if (!helm_try(&crew->helm)) {
+    if (!crew_try_helm(crew)) {
         job_orphan(job);
         crew->transport->interrupt(crew->mailbox);
         return;

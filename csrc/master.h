@@ -52,7 +52,7 @@ void master_abandon(struct crew *crew, uint64_t pool, int iterators,
 int master_broadcast(struct crew *crew, struct codec *codec, enum verb verb,
                      uint32_t flags, PyObject *key, PyObject *value);
 /* Tells all workers to let go of what they were sent with the key: now, or
-   whoever has the helm does it next.  -1: exception set. */
+   whoever has the helm does it next, or gets it next.  -1: exception set. */
 int master_unshare(struct crew *crew, struct codec *codec, PyObject *key);
 /* Sends what can be sent at once, and takes in the answers that came, but runs
    none of the user's code.  At the helm.  -1: as master_take_answers. */

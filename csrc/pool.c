@@ -60,7 +60,6 @@ struct pool {
     struct initializer *initializer;    /* NULL: none */
     struct calls *calls;        /* NULL until the first */
     PyObject *iterator_type;    /* NULL until the first */
-    unsigned long thread;       /* the one that made the pool */
     int use_dill;
     int test_mode;
     int closed;
@@ -206,7 +205,6 @@ pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
         PyCapsule_GetPointer(capsule, TRANSPORT_CAPSULE);
     if (transport == NULL)
         return -1;
-    pool->thread = PyThread_get_thread_ident();
     pool->crew = crew_open(transport, handle);
     if (pool->crew == NULL || check_crew(pool->crew, handle) < 0)
         return -1;
@@ -386,7 +384,7 @@ drop_pool(struct pool *pool)
 {
     struct crew *crew = pool->crew;
     mark_closed(pool);
-    if (is_mpi_gone(crew) || !helm_try(&crew->helm))
+    if (is_mpi_gone(crew) || !crew_try_helm(crew))
         return 0;
     int status = forget(pool);
     crew_leave_helm(crew);
@@ -433,14 +431,8 @@ check_usable(const struct pool *pool)
                             "the pool is closed; make a "
                             "new MPIPool to go on (it uses the same "
                             "workers)");
-    if (crew_check_here(crew) < 0)
-        return -1;
-    if (PyThread_get_thread_ident() != pool->thread
-        && !crew->transport->threads())
-        return refuse("a pool was used in another thread than the one that "
-                      "made it, and MPI was initialised for one thread only; "
-                      "initialise it with MPI_THREAD_MULTIPLE");
-    return initializer_check(pool->initializer);
+    return crew_check_here(crew) < 0 ? -1
+                                     : initializer_check(pool->initializer);
 }
 
 /* None: the scheduler chooses (0). */
@@ -783,8 +775,10 @@ static PyObject *
 pool_waiting(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     struct pool *pool = (struct pool *)self;
-    if (check_made(pool) < 0 || pool->calls == NULL)
-        return PyErr_Occurred() ? NULL : PyList_New(0);
+    if (check_made(pool) < 0)
+        return NULL;
+    if (pool->calls == NULL || is_mpi_gone(pool->crew))
+        return PyList_New(0);
     if (crew_check_here(pool->crew) < 0)
         return NULL;
     crew_take_helm(pool->crew);
@@ -801,8 +795,9 @@ abandon(struct pool *pool, const char *why, int iterators)
     struct crew *crew = pool->crew;
     if (!has_unfinished(pool))
         return 0;
-    errors_raise("TimeoutError", "%s", why);
-    PyObject *exception = PyErr_GetRaisedException();
+    PyObject *exception = errors_new("TimeoutError", why);
+    if (exception == NULL)
+        return -1;
     crew_take_helm(crew);
     master_abandon(crew, pool->number, iterators, exception);
     crew_leave_helm(crew);

@@ -101,8 +101,8 @@ class PoolFuture(concurrent.futures.Future):  # type: ignore[type-arg]
             return True
         if self._ticket is None or not self._ticket.cancel():
             return False
+        cancelled = super().cancel()  # calls what is to be called when it is done
         with self._condition:  # another thread may do the same
-            cancelled = super().cancel()
             if self._state == _CANCELLED:
                 self.set_running_or_notify_cancel()
         return cancelled

@@ -88,7 +88,7 @@ class _Copy(Shared):
                 "what was shared is not here any more: the master let go of its handle"
             ) from None
         if failed:
-            raise value
+            raise value.with_traceback(None)  # each use would add to it
         return value
 
 

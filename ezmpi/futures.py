@@ -46,6 +46,8 @@ __all__ = [
 ]
 
 # What mpi4py's executors take to start processes. Here mpiexec has started them.
+_MOST = 1 << 62  # tasks, whatever is asked for
+
 _OF_SPAWNING = {
     "backoff",
     "env",
@@ -306,7 +308,7 @@ class MPIPoolExecutor(Executor):
     ) -> Iterator[Any]:
         if buffersize is not None and buffersize < 1:
             raise ValueError("buffersize must be None or > 0")
-        window = buffersize or self._pool._window
+        window = min(buffersize, _MOST) if buffersize else self._pool._window
         results = self._pool._iterate(fn, tasks, star, unordered, chunksize, window)
         end = None if timeout is None else time.monotonic() + timeout
         return _until(results, end)

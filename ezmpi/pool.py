@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import functools
 import itertools
@@ -35,6 +36,8 @@ __all__ = ["MPIPool", "Pool"]
 
 _ENDING_SECONDS = 5.0  # what busy workers get to end with the master ...
 _INTERRUPTED_SECONDS = 2.0  # ... and when Ctrl-C ended it: somebody waits
+
+_opening = _thread.allocate_lock()
 
 WINDOW = 1000  # tasks for each worker that imap draws ahead of what was taken
 
@@ -155,9 +158,10 @@ class MPIPool(_ezmpi.MPIPool):
             _threads.check(threads_per_worker)
             initargs = threads_per_worker, initializer, initargs
             initializer = _threads.begin
-        super().__init__(
-            transport, _mpi.handle(comm), use_dill, test_mode, initializer, initargs
-        )
+        handle = _mpi.handle(comm)
+        with _opening:  # the first time it is collective: by one thread
+            _ezmpi.open_communicator(transport, handle)
+        super().__init__(transport, handle, use_dill, test_mode, initializer, initargs)
         _watch_exit()
         if _is_ending:
             self._end()
