@@ -62,19 +62,25 @@ def test_results_one_by_one(how):
 
 @pytest.mark.parametrize(
     "how",
-    "terminated_by_handler used_by_handler terminated_by_code waits_while_pickled "
-    "nested".split(),
+    "terminated_by_handler used_by_handler terminated_by_code terminated_while_drawn "
+    "called_by_cancel waits_while_pickled nested".split(),
 )
 def test_the_users_code_uses_the_pool(how):
     check("reentry.py", 3, how)
 
 
-@pytest.mark.parametrize("how", "first_calls starving wake_ups".split())
+@pytest.mark.parametrize(
+    "how", "first_calls first_pools one_thread starving wake_ups".split()
+)
 def test_whose_turn_it_is(how):
     check("turns.py", 3, how)
 
 
-@pytest.mark.parametrize("how", "no_memory interrupted alarmed late freed".split())
+@pytest.mark.parametrize(
+    "how",
+    "no_memory interrupted alarmed late freed initializers interrupted_ending cancelled "
+    "handles".split(),
+)
 def test_nothing_is_lost(how):
     check("lost.py", 3, how)
 

@@ -197,7 +197,7 @@ def windows():
     executor = MPIPoolExecutor()
     tasks = list(range(40))
     expected = [square(task) for task in tasks]
-    for size in (1, 2, 4):
+    for size in (1, 2, 4, 2**63, 2**64 - 1, 2**64):
         for source in (tasks, iter(tasks), (task for task in tasks)):
             start = time.monotonic()
             assert list(executor.map(square, source, buffersize=size)) == expected

@@ -1,16 +1,18 @@
 """lost.py HOW -- answers, interruptions and memory, where they could get lost."""
 
 import gc
+import os
 import resource
 import signal
 import sys
+import tempfile
 import threading
 import time
 import weakref
 
 from cases import case, check_works, raised, square
 
-from ezmpi import MPIPool
+from ezmpi import BrokenPoolError, MPIPool, errors
 
 PATIENCE = 20  # seconds, for what takes a moment
 ROOM = 300 << 20  # bytes of memory that the master has left: several pieces
@@ -19,6 +21,12 @@ TOO_BIG = 320 << 20
 
 def nap(seconds):
     time.sleep(seconds)
+    return seconds
+
+
+def short_nap(seconds):
+    if seconds:
+        time.sleep(seconds)
     return seconds
 
 
@@ -170,6 +178,96 @@ def freed():
         check_works(pool)  # who drives lets go of what was dropped meanwhile
         gc.collect()
         assert canary() is None
+
+
+def initializers():
+    """What a failed initializer is kept for holds nothing of those who were told."""
+
+    def use(wait):
+        pool, canary = MPIPool(initializer=fails_at_0, initargs=(0,)), Canary()
+        for _ in range(2):
+            assert type(raised(wait, pool)) is BrokenPoolError
+        pool.close()
+        return weakref.ref(pool), weakref.ref(canary)
+
+    for wait in (
+        lambda pool: pool.map(abs, [1]),
+        lambda pool: pool.submit(abs, 1).result(),
+        lambda pool: next(pool.imap(abs, [1])),
+    ):
+        pool, canary = use(wait)
+        check_works(MPIPool())
+        gc.collect()
+        assert pool() is None and canary() is None
+
+
+def interrupted_ending():
+    """Ctrl-C in what terminate imports comes out of it, and it can be called again."""
+    make = errors._LATE["TimeoutError"]
+    errors.__dict__.pop("TimeoutError", None)
+
+    def interrupt():
+        signal.raise_signal(signal.SIGINT)
+        return make()
+
+    pool = MPIPool()
+    future = pool.submit(nap, 0.3)
+    result = pool.map_async(nap, [0.3] * 10)
+    errors._LATE["TimeoutError"] = interrupt
+    assert type(raised(pool.terminate)) is KeyboardInterrupt
+    errors._LATE["TimeoutError"] = make
+    assert not future.done() and not result.ready()
+    pool.terminate()
+    for wait in (future.result, result.get):
+        error = raised(wait, PATIENCE)
+        assert isinstance(error, TimeoutError) and "terminated" in str(error), error
+    check_works(MPIPool())
+
+
+def cancelled():
+    """Calls sent ahead behind one that turns out long, from the last to the first."""
+    pool = MPIPool()
+    for number in range(30):
+        case("round %d" % number)
+        for future in [pool.submit(short_nap, 0) for _ in range(300)]:
+            future.result()  # such calls are known to be short
+        naps = [0.01 if 8 <= i < 16 else 0 for i in range(60)]
+        futures = [pool.submit(short_nap, seconds) for seconds in naps]
+        for future in reversed(futures):
+            future.cancel()
+        assert any(future.cancelled() for future in futures)
+        for future, seconds in zip(futures, naps):
+            assert future.cancelled() or future.result(PATIENCE) == seconds
+    check_works(pool)
+
+
+class Goes:
+    """One that leaves a file where it goes from a worker."""
+
+    def __init__(self, path):
+        self.path = path
+        self.master = os.getpid()
+
+    def __del__(self):
+        if os.getpid() != self.master:
+            open(self.path, "w").close()
+
+
+def handles():
+    """Idle workers let go of what was shared at once, though another is busy."""
+    pool = MPIPool()
+    with tempfile.TemporaryDirectory() as directory:
+        handle = pool.share(Goes(os.path.join(directory, "gone")))
+        pool.run_everywhere(abs, -1)  # it has come
+        future = pool.submit(nap, 0.8)
+        time.sleep(0.2)  # the driver's thread waits for messages
+        handle, end = None, time.monotonic() + 0.4
+        gc.collect()
+        while not os.listdir(directory):
+            assert time.monotonic() < end
+            time.sleep(0.005)
+        assert handle is None and future.result() == 0.8
+    check_works(pool)
 
 
 globals()[sys.argv[1]]()

@@ -1,5 +1,6 @@
 """reentry.py HOW -- the user's code uses the pool where the pool has called it."""
 
+import ctypes
 import itertools
 import signal
 import sys
@@ -8,7 +9,7 @@ import time
 
 from cases import case, check_works, raised, square
 
-from ezmpi import MPIPool
+from ezmpi import MPIPool, PoolClosedError
 
 PATIENCE = 10  # seconds, for what takes a moment
 came = []  # what handlers did
@@ -110,6 +111,55 @@ def terminated_by_code():
         assert one.cancelled() or one.exception(PATIENCE) is None or one.exception()
     assert futures[-1].cancelled() and pool.closed
     check_works(MPIPool())
+
+
+def terminated_while_drawn():
+    """By a handler, between two tasks of a chunk; by another thread, at any time."""
+    case("by a handler")
+    pool = MPIPool()
+    signal.signal(signal.SIGUSR1, lambda number, frame: pool.terminate())
+    # C's, since Python's own would have the handler called before it returns
+    c_raise = getattr(ctypes.CDLL(None), "raise")
+    tasks = map(c_raise, itertools.repeat(signal.SIGUSR1, 2000))
+    error = raised(pool.map, abs, tasks, chunksize=2000)
+    assert isinstance(error, TimeoutError) and "terminated" in str(error), error
+    assert len(list(tasks)) > 900  # it came where the pool looks for signals
+
+    case("by another thread")
+    end, expected = time.monotonic() + 0.5, list(range(3000))
+    while time.monotonic() < end:
+        pool = MPIPool()
+        thread = threading.Thread(target=pool.terminate)
+        thread.start()
+        try:
+            assert pool.map(abs, range(3000), chunksize=3000) == expected
+        except (TimeoutError, PoolClosedError):
+            pass
+        thread.join()
+    check_works(MPIPool())
+
+
+def called_by_cancel():
+    """The callbacks of a future that is cancelled, without its lock."""
+    pool = MPIPool()
+    blocking = [pool.submit(nap, 0.3) for _ in range(pool.size)]
+    waiting = pool.submit(nap, 60)
+    seen = []
+
+    def look(future):
+        def ask():
+            seen.append((future.cancelled(), future.cancel()))
+
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        thread.join(1)
+        seen.append("called")
+
+    waiting.add_done_callback(look)
+    assert waiting.cancel()
+    assert seen == [(True, True), "called"], seen
+    assert [future.result() for future in blocking] == [0.3] * pool.size
+    check_works(pool)
 
 
 def waits_while_pickled():
