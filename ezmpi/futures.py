@@ -54,6 +54,8 @@ _OF_SPAWNING = {
     "globals",
     "main",
     "max_pickle5_size",
+    "max_tasks_per_child",  # this and mp_context are ProcessPoolExecutor's
+    "mp_context",
     "mpi_info",
     "path",
     "python_args",
@@ -79,7 +81,8 @@ class MPIPoolExecutor(Executor):
         The arguments of `initializer`.
     **kwargs
         ``comm``, ``use_dill`` and ``threads_per_worker`` as of `MPIPool`. What
-        mpi4py's executors take to start processes is not used.
+        mpi4py's executors, or `ProcessPoolExecutor`, take to start processes is not
+        used.
 
     Raises
     ------

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import sys
 import threading
 import time
 
@@ -60,6 +61,18 @@ with MPIPool() as pool:
     future.add_done_callback(lambda f: seen.append(threading.current_thread()))
     wait_for(lambda: seen)
     assert seen[0] is not threading.main_thread()
+
+    case("a callback that exits is told of, and nobody else's exit")
+    ignored = []
+    sys.unraisablehook = lambda told: ignored.append(told.exc_type)
+    future = pool.submit(nap, 0.05)
+    future.add_done_callback(lambda f: sys.exit(4))
+    assert future.result() == 0.05
+    result = pool.apply_async(nap, (0.05,), callback=lambda _: sys.exit(5))
+    assert result.get(10) == 0.05
+    wait_for(lambda: ignored == [SystemExit, SystemExit])
+    assert pool.submit(square, 3).result() == 9
+    sys.unraisablehook = sys.__unraisablehook__
 
     case("where a call failed")
     for error in (
