@@ -31,17 +31,21 @@ __version__ = "1.0.0.dev0"
 __all__ = [
     "AsyncResult",
     "BrokenPoolError",
+    "JoblibPool",
     "MPIPool",
+    "MultiPool",
     "Pool",
     "PoolClosedError",
     "PoolFuture",
     "RemoteError",
     "RemoteTraceback",
+    "SerialPool",
     "Shared",
     "TaskExit",
     "TimeoutError",
     "TransportError",
     "__version__",
+    "choose_pool",
 ]
 
 
@@ -49,9 +53,13 @@ __all__ = [
 _LATE = {
     "AsyncResult": "_future",
     "BrokenPoolError": "errors",
+    "JoblibPool": "local",
+    "MultiPool": "local",
     "PoolFuture": "_future",
+    "SerialPool": "local",
     "Shared": "_shared",
     "TimeoutError": "errors",
+    "choose_pool": "local",
 }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import _thread
 import atexit
 import functools
-import itertools
 import os
 import sys
 import weakref
@@ -834,13 +833,9 @@ class MPIPool(_ezmpi.MPIPool):
         >>> pool.batched_map(total, range(10))
         [6, 15, 24]
         """
-        tasks = list(tasks)
-        share, extra = divmod(len(tasks), self.size)
-        counts = [share + (i < extra) for i in range(self.size)]
-        stops = list(itertools.accumulate(counts))
-        ranges = [(b - n, b) for b, n in zip(stops, counts) if n]
-        batches = [((a, b), tasks[a:b]) for a, b in ranges]
-        return self.map(worker, batches, *args, **kwargs)
+        from ._batches import batches
+
+        return self.map(worker, batches(list(tasks), self.size), *args, **kwargs)
 
     def wait(self, callback: Optional[Callable[[], object]] = None) -> None:
         """Serve the master, on a worker; returns at once on the master.
