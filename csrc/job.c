@@ -11,7 +11,7 @@
 
 #include "errors.h"
 #include "future.h"
-#include "rows.h"
+#include "tasks.h"
 
 #define SIGNAL_TASKS 1024       /* drawn between looks for signals */
 
@@ -22,8 +22,7 @@ struct job {
     struct crew *crew;
     struct codec *codec;
     PyObject *pool;                 /* kept: the codec is its own */
-    PyObject *iterator;             /* of the tasks; NULL: they are rows */
-    struct rows *rows;
+    struct tasks tasks;
     struct callable *callable;
     PyObject *callback, *receiver;  /* or NULL */
     struct results *results;
@@ -33,16 +32,12 @@ struct job {
     uint64_t window; /* tasks drawn and not taken; 0: any */
     _Atomic uint64_t draws_at; /* so many results taken; 0: it need not wait */
     uint32_t flags; /* of its chunks */
-    int copy; /* tasks' buffers may change when the next
-                                       task is drawn */
-    int is_calm; /* to draw runs none of the user's code */
     unsigned long owner; /* thread that waits; 0: none does */
     struct chunks answers; /* that the owner has to take in */
     int wants_owner;
     int needs_driver; /* to draw */
     unsigned long drawer; /* thread that draws now, or 0 */
     unsigned long caller; /* thread that calls back now, or 0 */
-    int is_counted; /* it is known how many tasks there are */
     int is_over;
     int is_left; /* before its end */
 };
@@ -79,7 +74,7 @@ ask_owner(struct job *job)
 static void
 need_driver(struct job *job, int needed)
 {
-    if (job->owner != 0 || job->is_calm || job->needs_driver == needed
+    if (job->owner != 0 || job->tasks.is_calm || job->needs_driver == needed
         || job->crew->driver.may_not_drive)
         return;
     job->needs_driver = needed;
@@ -93,10 +88,9 @@ clear(struct job *job)
 {
     schedule_free(job->line.schedule);
     job->line.schedule = NULL; /* answers may still come */
-    rows_close(job->rows);
+    tasks_close(&job->tasks);
     callable_free(job->callable);
     results_free(job->results);
-    Py_XDECREF(job->iterator);
     Py_XDECREF(job->callback);
     Py_XDECREF(job->receiver);
     Py_XDECREF(job->failure);
@@ -160,8 +154,8 @@ free_all(struct chunks *chunks)
 static void
 let_go(struct job *job)
 {
-    PyObject *iterator = job->iterator, *callback = job->callback;
-    job->iterator = job->callback = NULL;
+    PyObject *iterator = job->tasks.iterator, *callback = job->callback;
+    job->tasks.iterator = job->callback = NULL;
     Py_XDECREF(iterator);
     Py_XDECREF(callback);
 }
@@ -304,22 +298,6 @@ fail_line(struct line *line, PyObject *exception)
 
 /* ---- drawing ---------------------------------------------------------- */
 
-/* The next task, a new reference; NULL: there is none, or exception set. */
-static PyObject *
-next_task(struct job *job)
-{
-    if (job->is_calm)
-        return PyIter_Next(job->iterator);
-    PyObject *iterator = Py_NewRef(job->iterator);
-    crew_leave_helm(job->crew);
-    PyObject *task = PyIter_Next(iterator);
-    crew_take_helm(job->crew);
-    Py_DECREF(iterator);
-    if (job->is_over) /* left meanwhile: nobody wants the task */
-        Py_CLEAR(task);
-    return task;
-}
-
 /* In place of a task that cannot be pickled: the worker sends it back as the
    task's failure. */
 static int
@@ -341,16 +319,16 @@ draw_object(struct job *job, struct parcel *parcel, uint64_t index)
         return -1;
     if (job->is_over) /* ended meanwhile, by a handler or another thread */
         return 0;
-    PyObject *task = next_task(job);
-    if (task == NULL) {
-        if (PyErr_Occurred())
-            return settle_raised(job, index, "drawing");
-        if (job->is_over)
-            return 0;
+    PyObject *task = tasks_next(&job->tasks, job->crew);
+    if (task == NULL && PyErr_Occurred())
+        return settle_raised(job, index, "drawing");
+    if (task == NULL && !job->is_over)
         schedule_exhausted(job->line.schedule);
+    if (task == NULL || job->is_over) { /* left meanwhile: it is not wanted */
+        Py_XDECREF(task);
         return 0;
     }
-    int status = codec_dump(job->codec, parcel, task, job->copy);
+    int status = codec_dump(job->codec, parcel, task, job->tasks.copy);
     Py_DECREF(task);
     if (status < 0 && job->flags & FLAG_EACH
         && PyErr_ExceptionMatches(PyExc_Exception))
@@ -366,9 +344,9 @@ static int
 is_full(const struct job *job, const struct parcel *parcel, uint64_t drawn,
         int64_t began, int64_t began_coarse)
 {
-    int is_worth_it = (drawn & (drawn - 1)) == 0
-                      || parcel_mark(parcel).count > 0
-                      || (job->copy && crew_coarse_clock() != began_coarse);
+    int is_worth_it =
+        (drawn & (drawn - 1)) == 0 || parcel_mark(parcel).count > 0
+        || (job->tasks.copy && crew_coarse_clock() != began_coarse);
     return is_worth_it
            && schedule_is_full(job->line.schedule, parcel_size(parcel),
                                (uint64_t)(crew_clock() - began));
@@ -395,14 +373,15 @@ draw_rows(struct job *job, struct parcel *parcel, uint64_t count,
 {
     struct schedule *schedule = job->line.schedule;
     uint64_t first = schedule_drawn(schedule);
-    uint64_t left = rows_count(job->rows) - first;
+    uint64_t left = rows_count(job->tasks.rows) - first;
     *drawn = count < left ? count : left;
     while (*drawn > 1
-           && schedule_is_full(schedule, *drawn / 2 * rows_size(job->rows), 0))
+           && schedule_is_full(schedule,
+                               *drawn / 2 * rows_size(job->tasks.rows), 0))
         *drawn /= 2;
     if (left <= count && *drawn == left)
         schedule_exhausted(schedule);
-    if (*drawn > 0 && rows_dump(job->rows, parcel, first, *drawn) < 0)
+    if (*drawn > 0 && rows_dump(job->tasks.rows, parcel, first, *drawn) < 0)
         return -1;
     return results_expect(job->results, *drawn);
 }
@@ -456,8 +435,9 @@ fill(struct job *job, struct chunk *chunk)
     if ((chunk->tasks = parcel_new()) == NULL)
         return -1;
     job->drawer = PyThread_get_thread_ident();
-    int status = job->rows ? draw_rows(job, chunk->tasks, count, &drawn)
-                           : draw_objects(job, chunk->tasks, count, &drawn);
+    int status = job->tasks.rows
+                     ? draw_rows(job, chunk->tasks, count, &drawn)
+                     : draw_objects(job, chunk->tasks, count, &drawn);
     job->drawer = 0;
     chunk->header.count = drawn;
     return status < 0 ? -1 : send_bindings(job);
@@ -510,7 +490,7 @@ can_draw(struct line *line)
     if (job->drawer != 0 || !schedule_is_open(line->schedule)
         || !has_window(job))
         return 0;
-    if (job->is_calm || is_owner(job))
+    if (job->tasks.is_calm || is_owner(job))
         return 1;
     ask_owner(job);
     return 0;
@@ -619,11 +599,11 @@ cut_piece(struct job *job, struct reader *reader, uint64_t first,
     piece->header.count = count;
     if ((piece->tasks = parcel_new()) == NULL)
         status = -1;
-    else if (job->rows != NULL)
-        status = rows_dump(job->rows, piece->tasks, first, count);
-    for (uint64_t i = 0; !job->rows && status == 0 && i < count; i++)
+    else if (job->tasks.rows != NULL)
+        status = rows_dump(job->tasks.rows, piece->tasks, first, count);
+    for (uint64_t i = 0; !job->tasks.rows && status == 0 && i < count; i++)
         status = codec_skip(reader);
-    if (!job->rows && status == 0)
+    if (!job->tasks.rows && status == 0)
         status = parcel_copy(piece->tasks, &start, reader);
     if (status == 0)
         return piece;
@@ -640,7 +620,7 @@ wait_in_pieces(struct job *job, const struct chunk *chunk, uint64_t first)
     const struct header *header = &chunk->header;
     uint64_t end = header->first + header->count;
     uint64_t limited_to = schedule_limited_to(job->line.schedule);
-    for (uint64_t i = header->first; !job->rows && i < first; i++) {
+    for (uint64_t i = header->first; !job->tasks.rows && i < first; i++) {
         if (codec_skip(&reader) < 0)
             return -1;
     }
@@ -742,7 +722,7 @@ static int
 is_stalled(struct line *line)
 {
     struct job *job = job_of(line);
-    if (job->is_counted)
+    if (job->tasks.count != SCHEDULE_UNKNOWN)
         job->window = 0;
     return !has_window(job) && line->held == 0 && line->untaken == 0
            && line->waiting.first == NULL;
@@ -784,70 +764,14 @@ hold_callable(struct job *job, PyObject *function)
 }
 
 static int
-is_stable(PyObject *tasks)
-{
-    return PyList_CheckExact(tasks) || PyTuple_CheckExact(tasks)
-           || PyObject_CheckBuffer(tasks);
-}
-
-/* How many tasks there are, where that is known. */
-static uint64_t
-count_tasks(const struct job *job, PyObject *tasks)
-{
-    if (job->rows != NULL)
-        return rows_count(job->rows);
-    if (PyList_CheckExact(tasks) || PyTuple_CheckExact(tasks)
-        || PyRange_Check(tasks)) {
-        Py_ssize_t size = PyObject_Size(tasks);
-        if (size >= 0)
-            return (uint64_t)size;
-        PyErr_Clear(); /* a range of more than there can be */
-    }
-    return SCHEDULE_UNKNOWN;
-}
-
-/* Iterators that run no code but Python's own. */
-static int
-is_calm(PyObject *iterator)
-{
-    PyTypeObject *type = Py_TYPE(iterator);
-    return type == &PyListIter_Type || type == &PyTupleIter_Type
-           || type == &PyRangeIter_Type;
-}
-
-/* A list may be changed while the job goes on in the background. */
-static int
-open_tasks(struct job *job, PyObject *tasks, int in_background)
-{
-    PyObject *kept = in_background && PyList_CheckExact(tasks)
-                         ? PyList_AsTuple(tasks)
-                         : Py_NewRef(tasks);
-    if (kept == NULL)
-        return -1;
-    job->copy = in_background || !is_stable(tasks);
-    int found = codec_open_rows(job->codec, kept, &job->rows);
-    job->is_calm = found > 0;
-    if (found == 0) {
-        crew_leave_helm(job->crew);
-        job->iterator = PyObject_GetIter(kept);
-        crew_take_helm(job->crew);
-        job->is_calm = job->iterator != NULL && is_calm(job->iterator);
-        found = job->iterator == NULL ? -1 : 0;
-    }
-    Py_DECREF(kept);
-    return found < 0 ? -1 : 0;
-}
-
-static int
-open_schedule(struct job *job, PyObject *tasks, uint64_t chunksize)
+open_schedule(struct job *job, uint64_t chunksize)
 {
     struct schedule_job plan = {
         .workers = job->crew->workers,
         .chunksize = chunksize,
-        .total = count_tasks(job, tasks),
+        .total = job->tasks.count,
         .pace = job->callable->pace,
     };
-    job->is_counted = plan.total != SCHEDULE_UNKNOWN;
     job->line.schedule = schedule_new(&plan);
     if (job->line.schedule == NULL)
         return PyErr_NoMemory(), -1;
@@ -890,9 +814,11 @@ job_begin(struct crew *crew, const struct job_request *request)
     }
     init(job, crew, request);
     if ((job->results = results_new(request->results)) == NULL
-        || open_tasks(job, request->tasks, job->owner == 0) < 0
+        || tasks_open(&job->tasks, crew, job->codec, request->tasks,
+                      job->owner == 0)
+               < 0
         || hold_callable(job, request->function) < 0
-        || open_schedule(job, request->tasks, request->chunksize) < 0) {
+        || open_schedule(job, request->chunksize) < 0) {
         clear(job);
         PyMem_RawFree(job);
         return NULL;

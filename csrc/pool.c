@@ -44,27 +44,19 @@
 #include "initializer.h"
 #include "iterator.h"
 #include "job.h"
+#include "lease.h"
 #include "master.h"
 #include "ticket.h"
 #include "worker.h"
 
-#define FLUSH_SECONDS 0.5       /* what close spends on messages to leave */
-#define JOIN_SECONDS 0.01       /* between looks whether all is over */
-#define REST_SECONDS 1e-3       /* ... and whether workers have ended */
-
 struct pool {
     PyObject_HEAD
-    struct crew *crew;          /* NULL until __init__ got it */
+    struct lease lease;
     struct codec *codec;
-    uint64_t number;            /* on its crew, from 1 */
     struct initializer *initializer;    /* NULL: none */
     struct calls *calls;        /* NULL until the first */
     PyObject *iterator_type;    /* NULL until the first */
     int use_dill;
-    int test_mode;
-    int closed;
-    int is_terminated;
-    int is_to_be_forgotten;     /* closed, and the workers were not told */
 };
 
 static int
@@ -79,22 +71,20 @@ refuse(const char *why)
 static int
 init_master(struct pool *pool, PyObject *initializer, PyObject *initargs)
 {
-    pool->codec = codec_new(pool->use_dill, pool->crew->record);
+    pool->codec = codec_new(pool->use_dill, pool->lease.crew->record);
     if (pool->codec == NULL)
         return -1;
     if (initializer != Py_None) {
-        pool->initializer = initializer_new(pool->codec, pool->crew->workers,
-                                            initializer, initargs);
+        pool->initializer = initializer_new(
+            pool->codec, pool->lease.crew->workers, initializer, initargs);
         if (pool->initializer == NULL)
             return -1;
     }
-    if (master_init(pool->crew) < 0
-        || (pool->crew->ticket_type == NULL
-            && !(pool->crew->ticket_type = ticket_new_type())))
+    if (master_init(pool->lease.crew) < 0
+        || (pool->lease.crew->ticket_type == NULL
+            && !(pool->lease.crew->ticket_type = ticket_new_type())))
         return -1;
-    pool->number = ++pool->crew->pools;
-    pool->crew->open_pools++;
-    pool->closed = 0;
+    lease_begin(&pool->lease);
     return 0;
 }
 
@@ -103,12 +93,12 @@ init_master(struct pool *pool, PyObject *initializer, PyObject *initargs)
 static int
 serve(struct pool *pool)
 {
-    struct crew *crew = pool->crew;
+    struct crew *crew = pool->lease.crew;
     if (crew->serving)
         return refuse("a task, or a thread beside it, cannot use a pool on "
                       "the communicator of the worker that runs it");
     crew->serving = 1;
-    int status = worker_serve(crew, pool->test_mode);
+    int status = worker_serve(crew, pool->lease.test_mode);
     crew->serving = 0;
     if (status == 0)
         return 0;
@@ -139,11 +129,11 @@ end_standard_input(void)
 static int
 init_worker(struct pool *pool)
 {
-    if (!pool->test_mode)
+    if (!pool->lease.test_mode)
         end_standard_input();
     if (serve(pool) < 0)
         return -1;
-    if (pool->test_mode)
+    if (pool->lease.test_mode)
         return 0;
     PyObject *code = PyLong_FromLong(0);
     if (code != NULL)
@@ -189,15 +179,15 @@ pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
     struct pool *pool = (struct pool *)self;
     PyObject *capsule, *initializer = Py_None, *initargs = NULL;
     int handle;
-    if (pool->crew != NULL) {
+    if (pool->lease.crew != NULL) {
         PyErr_SetString(PyExc_RuntimeError, "a pool is initialised once");
         return -1;
     }
     pool->use_dill = 1;
-    pool->closed = 1;
+    pool->lease.closed = 1;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oi|ppOO!:MPIPool", names,
                                      &capsule, &handle, &pool->use_dill,
-                                     &pool->test_mode, &initializer,
+                                     &pool->lease.test_mode, &initializer,
                                      &PyTuple_Type, &initargs)
         || check_arguments(initializer, initargs) < 0)
         return -1;
@@ -205,190 +195,12 @@ pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
         PyCapsule_GetPointer(capsule, TRANSPORT_CAPSULE);
     if (transport == NULL)
         return -1;
-    pool->crew = crew_open(transport, handle);
-    if (pool->crew == NULL || check_crew(pool->crew, handle) < 0)
+    pool->lease.crew = crew_open(transport, handle);
+    if (pool->lease.crew == NULL || check_crew(pool->lease.crew, handle) < 0)
         return -1;
-    return pool->crew->rank == 0 ? init_master(pool, initializer, initargs)
-                                 : init_worker(pool);
-}
-
-static int
-is_mpi_gone(const struct crew *crew)
-{
-    return getpid() != crew->pid || crew->transport->closed(crew->mailbox);
-}
-
-/* Tells the workers; the helm is ours. */
-static int
-forget(struct pool *pool)
-{
-    struct crew *crew = pool->crew;
-    struct header header = {.pool = pool->number};
-    if (!pool->is_to_be_forgotten || is_mpi_gone(crew))
-        return 0;
-    pool->is_to_be_forgotten = 0;
-    int status = crew_forget(crew, crew->open_pools == 0 ? 0 : pool->number);
-    if (pool->test_mode && status == 0)
-        status = crew_broadcast(crew, VERB_RELEASE, &header, NULL);
-    if (status == 0)
-        status = crew_flush(crew, FLUSH_SECONDS) < 0 ? -1 : 0;
-    return status;
-}
-
-/* Has it jobs or calls that are not over? */
-static int
-has_unfinished(const struct pool *pool)
-{
-    const struct line *line = pool->crew->dispatch->lines;
-    while (line != NULL && line->pool != pool->number)
-        line = line->next;
-    return line != NULL;
-}
-
-/* Does a worker run something of it, or will? */
-static int
-is_at_workers(const struct pool *pool)
-{
-    const struct crew *crew = pool->crew;
-    for (int worker = 0; worker < crew->workers; worker++) {
-        const struct chunk *chunk =
-            seats_oldest(crew->dispatch->seats, worker);
-        for (; chunk != NULL; chunk = chunk->next) {
-            if (chunk->header.pool == pool->number)
-                return 1;
-        }
-    }
-    return 0;
-}
-
-/* But for what waits until somebody takes its results. */
-static int
-is_all_over(const struct pool *pool)
-{
-    struct line *line = pool->crew->dispatch->lines;
-    for (; line != NULL; line = line->next) {
-        if (line->pool == pool->number && !line->kind->is_stalled(line))
-            return 0;
-    }
-    return 1;
-}
-
-/* But for one that runs here. */
-static int
-waits_for_callbacks(const struct pool *pool)
-{
-    const struct crew_driver *driver = &pool->crew->driver;
-    return futures_are_left(pool->crew->futures)
-           && driver->thread != PyThread_get_thread_ident();
-}
-
-/* And no worker runs anything of it, if that matters.  The helm is ours. */
-static int
-is_at_rest(const struct pool *pool, int workers_too)
-{
-    return is_all_over(pool) && !waits_for_callbacks(pool)
-           && (!workers_too || pool->is_terminated || !is_at_workers(pool));
-}
-
-/* Ends the use of the pool; the workers serve on for the next one. */
-static void
-mark_closed(struct pool *pool)
-{
-    if (pool->closed)
-        return;
-    pool->closed = 1;
-    pool->is_to_be_forgotten = 1;
-    pool->crew->open_pools--;
-}
-
-/* From a callback or the tasks' iterator of one of its own jobs? */
-static int
-is_inside(const struct pool *pool)
-{
-    const struct line *line = pool->crew->dispatch->lines;
-    while (line != NULL
-           && (line->pool != pool->number || !line->kind->is_inside(line)))
-        line = line->next;
-    return line != NULL;
-}
-
-static int
-has_no_lines(void *pool)
-{
-    return !has_unfinished(pool);
-}
-
-/* Drives for so long, or until the pool has nothing unfinished. */
-static int
-wait_a_while(struct pool *pool, double seconds)
-{
-    struct master_wait wait = {.watched = pool,
-                               .of = pool,
-                               .is_over = has_no_lines,
-                               .seconds = seconds};
-    int status = master_wait(pool->crew, &wait);
-    if (status <= 0 || seconds <= 0)
-        return status;
-    /* Workers run on, and nobody will say when they have ended. */
-    Py_BEGIN_ALLOW_THREADS
-    usleep((useconds_t)(1e6 * REST_SECONDS));
-    Py_END_ALLOW_THREADS
-    return PyErr_CheckSignals();
-}
-
-/* Waits for what is unfinished, at most seconds, and tells the workers.  1: so
-   it is. */
-static int
-join(struct pool *pool, double seconds, int workers_too)
-{
-    struct crew *crew = pool->crew;
-    int64_t began = crew_clock();
-    int status = 0, is_over = 0;
-    if (is_mpi_gone(crew))
-        return 1;
-    if (crew_check_here(crew) < 0)
-        return -1;
-    if (is_inside(pool))
-        return refuse("a callback or the tasks' iterator waits for the job "
-                      "that runs it, and so for itself");
-    while (status >= 0) {
-        crew_take_helm(crew);
-        status = master_move(crew);
-        is_over = status == 0 && is_at_rest(pool, workers_too);
-        if (is_over)
-            status = forget(pool);
-        crew_leave_helm(crew);
-        double left = seconds - 1e-9 * (double)(crew_clock() - began);
-        if (is_over || (seconds >= 0 && left <= 0) || status < 0)
-            break;
-        status = wait_a_while(pool, JOIN_SECONDS);
-    }
-    return status < 0 ? -1 : is_over;
-}
-
-/* Where nothing is unfinished the workers are told at once; else by join, or
-   when the pool goes.  In test_mode they are let go when all is over. */
-static int
-close_pool(struct pool *pool)
-{
-    mark_closed(pool);
-    if (is_mpi_gone(pool->crew) || (!pool->test_mode && has_unfinished(pool)))
-        return 0;
-    return join(pool, -1, 0) < 0 ? -1 : 0;
-}
-
-/* Of a pool that may not have been closed.  While another thread has the helm
-   nothing can be sent; the workers are told when the last pool is closed. */
-static int
-drop_pool(struct pool *pool)
-{
-    struct crew *crew = pool->crew;
-    mark_closed(pool);
-    if (is_mpi_gone(crew) || !crew_try_helm(crew))
-        return 0;
-    int status = forget(pool);
-    crew_leave_helm(crew);
-    return status;
+    return pool->lease.crew->rank == 0
+               ? init_master(pool, initializer, initargs)
+               : init_worker(pool);
 }
 
 static void
@@ -399,8 +211,8 @@ pool_finalize(PyObject *self)
     PyErr_Fetch(&type, &value, &traceback);
     /* A credit is given by close alone: whoever dropped a test_mode pool may
        still count on its workers. */
-    pool->test_mode = 0;
-    if (pool->number > 0 && drop_pool(pool) < 0)
+    pool->lease.test_mode = 0;
+    if (pool->lease.number > 0 && lease_drop(&pool->lease) < 0)
         PyErr_WriteUnraisable(self);
     PyErr_Restore(type, value, traceback);
 }
@@ -425,8 +237,8 @@ pool_dealloc(PyObject *self)
 static int
 check_usable(const struct pool *pool)
 {
-    struct crew *crew = pool->crew;
-    if (pool->closed)
+    struct crew *crew = pool->lease.crew;
+    if (pool->lease.closed)
         return errors_raise("PoolClosedError",
                             "the pool is closed; make a "
                             "new MPIPool to go on (it uses the same "
@@ -496,7 +308,7 @@ new_request(struct pool *pool)
     return (struct job_request){
         .pool = (PyObject *)pool,
         .results = RESULTS_AS_LIST,
-        .pool_number = pool->number,
+        .pool_number = pool->lease.number,
         .codec = pool->codec,
         .initializer = pool->initializer,
         .flags = pool->use_dill ? FLAG_DILL : 0,
@@ -535,7 +347,7 @@ parse_map(PyObject *args, PyObject *kwargs, struct job_request *request)
 static int
 check_made(const struct pool *pool)
 {
-    if (pool->crew != NULL)
+    if (pool->lease.crew != NULL)
         return 0;
     PyErr_SetString(PyExc_RuntimeError, "MPIPool.__init__ was not called, or "
                                         "failed");
@@ -548,7 +360,7 @@ check_master(const struct pool *pool)
 {
     if (check_made(pool) < 0)
         return -1;
-    if (pool->crew->rank != 0)
+    if (pool->lease.crew->rank != 0)
         return refuse("only rank 0, the master, can do this");
     return check_usable(pool);
 }
@@ -561,12 +373,12 @@ pool_map(PyObject *self, PyObject *args, PyObject *kwargs)
     struct pool *pool = (struct pool *)self;
     if (check_made(pool) < 0)
         return NULL;
-    if (pool->crew->rank != 0)
+    if (pool->lease.crew->rank != 0)
         return serve(pool) < 0 ? NULL : Py_NewRef(Py_None);
     struct job_request request = new_request(pool);
     if (parse_map(args, kwargs, &request) < 0 || check_usable(pool) < 0)
         return NULL;
-    return master_map(pool->crew, &request);
+    return master_map(pool->lease.crew, &request);
 }
 
 static PyObject *
@@ -585,7 +397,7 @@ pool_starmap(PyObject *self, PyObject *args, PyObject *kwargs)
         || parse_chunksize(chunksize, &request.chunksize) < 0
         || check_function(request.function) < 0)
         return NULL;
-    return master_map(pool->crew, &request);
+    return master_map(pool->lease.crew, &request);
 }
 
 /* A ticket. */
@@ -614,10 +426,10 @@ pool_begin(PyObject *self, PyObject *args)
                           &request.tasks, &request.receiver, &star, &chunksize)
         || parse_chunksize(chunksize, &request.chunksize) < 0
         || check_function(request.function) < 0
-        || driver_start(pool->crew) < 0)
+        || driver_start(pool->lease.crew) < 0)
         return NULL;
     request.flags |= star ? FLAG_STAR : 0;
-    return begin_job(pool->crew, &request);
+    return begin_job(pool->lease.crew, &request);
 }
 
 static PyObject *
@@ -626,10 +438,10 @@ new_iterator(struct pool *pool, const struct job_request *request)
     if (pool->iterator_type == NULL
         && !(pool->iterator_type = iterator_new_type()))
         return NULL;
-    struct job *job = master_begin(pool->crew, request);
+    struct job *job = master_begin(pool->lease.crew, request);
     if (job == NULL)
         return NULL;
-    return iterator_new(pool->iterator_type, pool->crew, job);
+    return iterator_new(pool->iterator_type, pool->lease.crew, job);
 }
 
 static PyObject *
@@ -647,7 +459,7 @@ pool_iterate(PyObject *self, PyObject *args)
                           &window)
         || parse_chunksize(chunksize, &request.chunksize) < 0
         || check_function(request.function) < 0
-        || driver_start(pool->crew) < 0)
+        || driver_start(pool->lease.crew) < 0)
         return NULL;
     request.flags |= FLAG_EACH | (star ? FLAG_STAR : 0);
     request.results = unordered ? RESULTS_AS_THEY_COME : RESULTS_IN_ORDER;
@@ -661,13 +473,13 @@ open_calls(struct pool *pool)
     struct calls_plan plan = {
         .pool = (PyObject *)pool,
         .codec = pool->codec,
-        .pool_number = pool->number,
+        .pool_number = pool->lease.number,
         .initializer = pool->initializer,
         .flags = pool->use_dill ? FLAG_DILL : 0,
     };
     if (pool->calls == NULL)
-        pool->calls = calls_new(pool->crew, &plan);
-    return pool->calls == NULL || driver_start(pool->crew) < 0 ? -1 : 0;
+        pool->calls = calls_new(pool->lease.crew, &plan);
+    return pool->calls == NULL || driver_start(pool->lease.crew) < 0 ? -1 : 0;
 }
 
 /* func, args, kwargs, future, and a rank or None. */
@@ -683,7 +495,7 @@ parse_call(const struct pool *pool, PyObject *const *args, Py_ssize_t count,
     if (args[4] == Py_None)
         return check_function(call->function);
     long rank = PyLong_AsLong(args[4]);
-    if (rank < 1 || rank > pool->crew->workers)
+    if (rank < 1 || rank > pool->lease.crew->workers)
         return PyErr_Occurred() ? -1 : refuse("there is no such worker");
     call->worker = (int)rank - 1;
     return check_function(call->function);
@@ -697,16 +509,16 @@ begin_call(struct pool *pool, const struct call *call)
     if (ticket != NULL || !PyErr_ExceptionMatches(PyExc_Exception))
         return ticket;
     PyObject *exception = PyErr_GetRaisedException();
-    crew_settle(pool->crew, call->receiver, exception, 1);
+    crew_settle(pool->lease.crew, call->receiver, exception, 1);
     Py_DECREF(exception);
-    return (PyObject *)ticket_new(pool->crew);
+    return (PyObject *)ticket_new(pool->lease.crew);
 }
 
 static PyObject *
 pool_call(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     struct pool *pool = (struct pool *)self;
-    struct crew *crew = pool->crew;
+    struct crew *crew = pool->lease.crew;
     struct call call;
     if (check_master(pool) < 0 || parse_call(pool, args, count, &call) < 0
         || ((pool->calls == NULL || !crew->driver.started)
@@ -729,8 +541,8 @@ static PyObject *
 broadcast(struct pool *pool, enum verb verb, PyObject *key, PyObject *value)
 {
     uint32_t flags = pool->use_dill ? FLAG_DILL : 0;
-    int status =
-        master_broadcast(pool->crew, pool->codec, verb, flags, key, value);
+    int status = master_broadcast(pool->lease.crew, pool->codec, verb, flags,
+                                  key, value);
     return status < 0 ? NULL : Py_NewRef(Py_None);
 }
 
@@ -742,9 +554,9 @@ pool_share(PyObject *self, PyObject *args)
     if (check_master(pool) < 0
         || !PyArg_ParseTuple(args, "OO:_share", &key, &value))
         return NULL;
-    crew_take_helm(pool->crew);
+    crew_take_helm(pool->lease.crew);
     PyObject *done = broadcast(pool, VERB_SHARE, key, value);
-    crew_leave_helm(pool->crew);
+    crew_leave_helm(pool->lease.crew);
     return done;
 }
 
@@ -755,9 +567,9 @@ pool_unshare(PyObject *self, PyObject *key)
     struct pool *pool = (struct pool *)self;
     if (check_made(pool) < 0)
         return NULL;
-    if (is_mpi_gone(pool->crew))
+    if (lease_is_mpi_gone(pool->lease.crew))
         Py_RETURN_NONE;
-    return master_unshare(pool->crew, pool->codec, key) < 0
+    return master_unshare(pool->lease.crew, pool->codec, key) < 0
                ? NULL
                : Py_NewRef(Py_None);
 }
@@ -766,8 +578,8 @@ static PyObject *
 pool_end(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     struct pool *pool = (struct pool *)self;
-    if (pool->number > 0)
-        driver_stop(pool->crew);
+    if (pool->lease.number > 0)
+        driver_stop(pool->lease.crew);
     Py_RETURN_NONE;
 }
 
@@ -777,13 +589,13 @@ pool_waiting(PyObject *self, PyObject *Py_UNUSED(ignored))
     struct pool *pool = (struct pool *)self;
     if (check_made(pool) < 0)
         return NULL;
-    if (pool->calls == NULL || is_mpi_gone(pool->crew))
+    if (pool->calls == NULL || lease_is_mpi_gone(pool->lease.crew))
         return PyList_New(0);
-    if (crew_check_here(pool->crew) < 0)
+    if (crew_check_here(pool->lease.crew) < 0)
         return NULL;
-    crew_take_helm(pool->crew);
+    crew_take_helm(pool->lease.crew);
     PyObject *futures = calls_waiting(pool->calls);
-    crew_leave_helm(pool->crew);
+    crew_leave_helm(pool->lease.crew);
     return futures;
 }
 
@@ -792,14 +604,14 @@ pool_waiting(PyObject *self, PyObject *Py_UNUSED(ignored))
 static int
 abandon(struct pool *pool, const char *why, int iterators)
 {
-    struct crew *crew = pool->crew;
-    if (!has_unfinished(pool))
+    struct crew *crew = pool->lease.crew;
+    if (!lease_has_unfinished(&pool->lease))
         return 0;
     PyObject *exception = errors_new("TimeoutError", why);
     if (exception == NULL)
         return -1;
     crew_take_helm(crew);
-    master_abandon(crew, pool->number, iterators, exception);
+    master_abandon(crew, pool->lease.number, iterators, exception);
     crew_leave_helm(crew);
     Py_DECREF(exception);
     return future_raise(crew->futures);
@@ -814,11 +626,11 @@ pool_abandon(PyObject *self, PyObject *args)
     if (check_made(pool) < 0
         || !PyArg_ParseTuple(args, "sp:_abandon", &why, &iterators))
         return NULL;
-    if (pool->number == 0 || is_mpi_gone(pool->crew))
+    if (pool->lease.number == 0 || lease_is_mpi_gone(pool->lease.crew))
         Py_RETURN_NONE;
-    if (crew_check_here(pool->crew) < 0)
+    if (crew_check_here(pool->lease.crew) < 0)
         return NULL;
-    pool->is_terminated |= !iterators;
+    pool->lease.is_terminated |= !iterators;
     return abandon(pool, why, iterators) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
@@ -833,9 +645,9 @@ pool_join(PyObject *self, PyObject *args)
         || !PyArg_ParseTuple(args, "Op:_join", &timeout, &workers_too)
         || master_parse_seconds(timeout, &seconds) < 0)
         return NULL;
-    if (pool->number == 0)
+    if (pool->lease.number == 0)
         Py_RETURN_TRUE;
-    int status = join(pool, seconds, workers_too);
+    int status = lease_join(&pool->lease, seconds, workers_too);
     return status < 0 ? NULL : PyBool_FromLong(status);
 }
 
@@ -848,7 +660,7 @@ pool_wait(PyObject *self, PyObject *args, PyObject *kwargs)
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:wait", names, &callback)
         || check_made(pool) < 0)
         return NULL;
-    if (pool->crew->rank == 0)
+    if (pool->lease.crew->rank == 0)
         Py_RETURN_NONE;
     if (serve(pool) < 0)
         return NULL;
@@ -863,9 +675,9 @@ static PyObject *
 pool_close(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     struct pool *pool = (struct pool *)self;
-    if (pool->number == 0)
+    if (pool->lease.number == 0)
         Py_RETURN_NONE;
-    return close_pool(pool) < 0 ? NULL : Py_NewRef(Py_None);
+    return lease_close(&pool->lease) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(map_doc,
@@ -901,14 +713,16 @@ static PyObject *
 pool_get_rank(PyObject *self, void *Py_UNUSED(closure))
 {
     struct pool *pool = (struct pool *)self;
-    return check_made(pool) < 0 ? NULL : PyLong_FromLong(pool->crew->rank);
+    return check_made(pool) < 0 ? NULL
+                                : PyLong_FromLong(pool->lease.crew->rank);
 }
 
 static PyObject *
 pool_get_size(PyObject *self, void *Py_UNUSED(closure))
 {
     struct pool *pool = (struct pool *)self;
-    return check_made(pool) < 0 ? NULL : PyLong_FromLong(pool->crew->workers);
+    return check_made(pool) < 0 ? NULL
+                                : PyLong_FromLong(pool->lease.crew->workers);
 }
 
 static PyObject *
@@ -917,13 +731,14 @@ pool_get_handle(PyObject *self, void *Py_UNUSED(closure))
     struct pool *pool = (struct pool *)self;
     if (check_made(pool) < 0)
         return NULL;
-    return PyLong_FromLong(pool->crew->transport->handle(pool->crew->mailbox));
+    return PyLong_FromLong(
+        pool->lease.crew->transport->handle(pool->lease.crew->mailbox));
 }
 
 static PyObject *
 pool_get_closed(PyObject *self, void *Py_UNUSED(closure))
 {
-    return PyBool_FromLong(((struct pool *)self)->closed);
+    return PyBool_FromLong(((struct pool *)self)->lease.closed);
 }
 
 static PyObject *

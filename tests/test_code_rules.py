@@ -71,13 +71,15 @@ ARROWS = {
     "initializer": "codec",
     "dispatch": "chunk claim crew initializer schedule seats",
     "call": "crew dispatch errors ticket",
-    "job": "crew dispatch errors future results rows",
+    "job": "crew dispatch errors future results tasks",
+    "tasks": "crew rows",
     "master": "crew dispatch errors job",
     "driver": "crew dispatch errors master",
     "ticket": "crew dispatch job master",
     "iterator": "crew errors job master",
-    "pool": "call codec compat crew driver errors initializer iterator job master ticket"
-    " worker",
+    "pool": "call codec compat crew driver errors initializer iterator job lease master"
+    " ticket worker",
+    "lease": "crew dispatch master",
     "module": "compat crew driver errors pool transport",
 }
 # Who may see what, through other headers or not.
@@ -89,11 +91,21 @@ SEES_PYTHON |= {
     "future",
     "initializer",
     "iterator",
+    "lease",
     "job",
     "master",
     "module",
 }
-SEES_PYTHON |= {"parcel", "plain", "pool", "results", "rows", "snapshot", "ticket"}
+SEES_PYTHON |= {
+    "parcel",
+    "plain",
+    "pool",
+    "results",
+    "rows",
+    "snapshot",
+    "tasks",
+    "ticket",
+}
 SEES_PYTHON |= {"sigint", "worker"}
 PYTHON_HEADERS = {"Python.h", "structmember.h"}
 

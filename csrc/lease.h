@@ -1,0 +1,39 @@
+/* lease.h -- a pool's time on its crew: until the workers were told that it
+   uses nothing of theirs any more.
+
+   Needs the GIL, and takes the helm itself. */
+
+#ifndef EZMPI_LEASE_H
+#define EZMPI_LEASE_H
+
+#include "crew.h"
+
+struct lease {
+    struct crew *crew;          /* NULL until the pool got it */
+    uint64_t number; /* on its crew, from 1; 0: not the master's */
+    int test_mode;
+    int closed;
+    int is_terminated;
+    int is_to_be_forgotten; /* closed, and the workers were not told */
+};
+
+/* On the master, of a crew. */
+void lease_begin(struct lease *lease);
+/* Has MPI ended, or is this a forked child?  Then nothing can be told. */
+int lease_is_mpi_gone(const struct crew *crew);
+/* Has it jobs or calls that are not over?  Needs no helm. */
+int lease_has_unfinished(const struct lease *lease);
+/* Waits for what is unfinished, at most seconds (below 0: for ever), also at
+   the workers if that matters, and tells these.  1: all is over; 0: not yet;
+   -1: exception set. */
+int lease_join(struct lease *lease, double seconds, int workers_too);
+/* Where nothing is unfinished the workers are told at once; else by join, or
+   when the pool goes.  In test_mode they are let go when all is over.  -1:
+   exception set. */
+int lease_close(struct lease *lease);
+/* Of a pool that may not have been closed.  While another thread has the helm
+   nothing can be sent; the workers are told when the last pool is closed.  -1:
+   exception set. */
+int lease_drop(struct lease *lease);
+
+#endif
