@@ -18,9 +18,9 @@ from setuptools.command.build_ext import build_ext
 sys.path.insert(0, "csrc")
 from build_backend import mpi_compilers  # noqa: E402
 
-ENGINE = "module pool lease iterator ticket driver master job tasks call worker dispatch seats claim"
-ENGINE += " schedule chunk helm crew callable initializer future results codec plain"
-ENGINE += " rows array parcel snapshot pages errors sigint forked protocol"
+ENGINE = "module pool lease iterator ticket driver master job tasks results call worker"
+ENGINE += " dispatch seats claim schedule chunk helm crew callable initializer future"
+ENGINE += " codec plain rows array parcel snapshot pages errors sigint forked protocol"
 TRANSPORT = "transport_mpi mailbox inbox outbox relay tree frame wire lanes lane"
 TRANSPORT += " segment pipe alarm sleeper patience"
 
