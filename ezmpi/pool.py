@@ -40,7 +40,9 @@ _opening = _thread.allocate_lock()
 
 WINDOW = 1000  # tasks for each worker that imap draws ahead of what was taken
 
+_AT_ONCE_SECONDS = 0.5  # ... and when end_at_once was called
 _is_ending = False  # the process is
+_code_at_once: Optional[int] = None
 
 # A pool that comes back to the process that made it is that pool again.
 _process_token = os.urandom(16).hex()
@@ -758,6 +760,11 @@ class MPIPool(_ezmpi.MPIPool):
         _future().wait(futures)
         return [future.result() for future in futures]
 
+    def _apply_at(self, rank: int, fn: Callable[..., Any], *args: Any) -> Any:
+        future = _future().PoolFuture()
+        future._ticket = self._call(fn, args, {}, future, rank)
+        return future.result()
+
     def share(self, obj: Any) -> Shared:
         """Send an object to all workers once, for all later tasks to use.
 
@@ -1032,7 +1039,7 @@ class MPIPool(_ezmpi.MPIPool):
             self._join(None, False)
             return
         if self.is_master():
-            _mpi.set_ending(_ENDING_SECONDS, _exit_code(exception))
+            _mpi.set_ending(_ENDING_SECONDS, exit_code(exception))
         self.terminate()
 
     def _is_masters(self) -> bool:
@@ -1241,7 +1248,9 @@ def _at_exit() -> None:
     global _is_ending
     _is_ending = True
     uncaught = _uncaught()
-    if isinstance(uncaught, KeyboardInterrupt):
+    if _code_at_once is not None:
+        _mpi.set_ending(_AT_ONCE_SECONDS, _code_at_once)
+    elif isinstance(uncaught, KeyboardInterrupt):
         _mpi.set_ending(_INTERRUPTED_SECONDS, 130)
     elif uncaught is not None:
         _mpi.set_ending(_ENDING_SECONDS, 1)
@@ -1257,12 +1266,18 @@ def _at_exit() -> None:
             driver.join()
 
 
+def end_at_once(code: int) -> None:
+    """Let busy workers not hold up the end, which has this code: `ezmpi._command`."""
+    global _code_at_once
+    _code_at_once = code
+
+
 def _uncaught() -> Optional[BaseException]:
     """The exception that ended the script, where Python leaves it."""
     return getattr(sys, "last_value", None)
 
 
-def _exit_code(exception: BaseException) -> int:
+def exit_code(exception: BaseException) -> int:
     """The code that Python ends with when the exception is not caught."""
     if isinstance(exception, KeyboardInterrupt):
         return 130

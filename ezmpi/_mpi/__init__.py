@@ -16,7 +16,7 @@ from .launcher import find_launcher, raise_once
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import Any, List, NoReturn
 
 WORLD = -(2**31)  # TRANSPORT_WORLD in transport.h
 
@@ -84,6 +84,13 @@ def start() -> Any:
     return loaded.capsule
 
 
+def describe() -> str:
+    """The library, why it is taken, and what it says of itself."""
+    loaded = _load()
+    _, _, version = _ezmpi.describe_transport(loaded.capsule)
+    return f"{loaded.library.path} ({loaded.library.why}): {version}"
+
+
 def set_ending(seconds: float, code: int) -> None:
     """How long the job's end waits for busy workers, and the code if it aborts them."""
     _ezmpi.set_ending(_load().capsule, seconds, code)
@@ -102,6 +109,26 @@ def refuse_one_process(handle: int) -> NoReturn:
             + command
         )
     raise_once(choice.alone(launcher, loaded.library, loaded.family))
+
+
+def is_under_launcher() -> bool:
+    """Whether a launcher started this process and others; starts no MPI."""
+    return not is_alone()
+
+
+def is_first() -> bool:
+    """Whether this is rank 0, as the launcher has it; starts no MPI."""
+    launcher = find_launcher()
+    return launcher is None or launcher.rank == 0
+
+
+def launch_command(processes: int) -> List[str]:
+    """What starts so many under the MPI that would be taken here; starts no MPI."""
+    transport, library = choice.choose(None)
+    command = [libraries.beside(library.path, "mpiexec") or "mpiexec"]
+    if transport.name == "openmpi" and processes > (os.cpu_count() or 1):
+        command.append("--oversubscribe")
+    return [*command, "-n", str(processes)]
 
 
 def is_alone() -> bool:
