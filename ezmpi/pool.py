@@ -1194,7 +1194,7 @@ class _PoolStub:
 
     def map(self, *args: Any, **kwargs: Any) -> Any:
         raise RuntimeError(
-            "a task called map of the pool that runs it; give the master that work, "
+            "a task used the pool that runs it; give the master that work, "
             "or call the function directly"
         )
 
