@@ -6,6 +6,7 @@
            def __iter__(self): return self
            def __next__(self): return self.next()
            def next(self, timeout=None): ...    # TimeoutError: none came
+           def progress(self): ...              # as a ticket's
            def close(self): ...                 # ends the job
 
    A task's failure is raised in its place, and the next call goes on.  Must
@@ -205,6 +206,14 @@ iterator_next(PyObject *self, PyObject *args, PyObject *kwargs)
     return result;
 }
 
+/* None: it has ended. */
+static PyObject *
+iterator_progress(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    struct iterator *iterator = (struct iterator *)self;
+    return master_progress(iterator->crew, iterator->job);
+}
+
 static PyObject *
 iterator_close(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
@@ -219,6 +228,7 @@ iterator_close(PyObject *self, PyObject *Py_UNUSED(ignored))
 static PyMethodDef iterator_methods[] = {
     {"next", (PyCFunction)(void (*)(void))iterator_next,
      METH_VARARGS | METH_KEYWORDS, "next(timeout=None)"},
+    {"progress", iterator_progress, METH_NOARGS, "progress()"},
     {"close", iterator_close, METH_NOARGS, "close()"},
     {NULL, NULL, 0, NULL},
 };

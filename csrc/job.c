@@ -831,6 +831,20 @@ job_begin(struct crew *crew, const struct job_request *request)
 
 /* ---- what others ask -------------------------------------------------- */
 
+struct job_progress
+job_progress(const struct job *job)
+{
+    const struct schedule *schedule = job->line.schedule;
+    struct job_progress progress = {
+        .completed = schedule_completed(schedule),
+        .total = job->tasks.count,
+        .busy = job->line.holders,
+    };
+    if (!schedule_is_open(schedule))
+        progress.total = schedule_drawn(schedule);
+    return progress;
+}
+
 int
 job_is_over(const struct job *job)
 {

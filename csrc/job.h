@@ -32,6 +32,13 @@ struct job_request {
 struct job *job_begin(struct crew *crew, const struct job_request *request);
 void job_release(struct job *job);
 
+/* How far it is; total: SCHEDULE_UNKNOWN while it is not known. */
+struct job_progress {
+    uint64_t completed, total;      /* tasks */
+    int busy;                       /* workers */
+};
+struct job_progress job_progress(const struct job *job);
+
 /* These need no helm. */
 int job_is_over(const struct job *job);
 /* Does it wait for the thread that runs it, which alone may go on? */

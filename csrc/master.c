@@ -551,6 +551,20 @@ master_begin(struct crew *crew, const struct job_request *request)
     return job;
 }
 
+PyObject *
+master_progress(struct crew *crew, struct job *job)
+{
+    if (job == NULL || crew_check_here(crew) < 0)
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+    crew_take_helm(crew);
+    struct job_progress progress = job_progress(job);
+    crew_leave_helm(crew);
+    unsigned long long completed = progress.completed, total = progress.total;
+    if (progress.total == SCHEDULE_UNKNOWN)
+        return Py_BuildValue("KOi", completed, Py_None, progress.busy);
+    return Py_BuildValue("KKi", completed, total, progress.busy);
+}
+
 void
 master_drop(struct crew *crew, struct job *job)
 {

@@ -276,6 +276,13 @@ schedule_drawn(const struct schedule *schedule)
     return schedule->drawn;
 }
 
+uint64_t
+schedule_completed(const struct schedule *schedule)
+{
+    return count_below(schedule, 0, schedule->drawn) - schedule->waiting
+           - schedule->held;
+}
+
 void
 schedule_exhausted(struct schedule *schedule)
 {

@@ -46,6 +46,8 @@ int schedule_is_full(const struct schedule *schedule, uint64_t bytes,
 void schedule_draw(struct schedule *schedule, uint64_t count);
 /* Tasks drawn so far: the number of the next. */
 uint64_t schedule_drawn(const struct schedule *schedule);
+/* Of these, those that matter and are answered for. */
+uint64_t schedule_completed(const struct schedule *schedule);
 /* The tasks have run out. */
 void schedule_exhausted(struct schedule *schedule);
 /* Chunks that are left to be given, about. */
