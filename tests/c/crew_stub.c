@@ -143,6 +143,12 @@ crew_clock(void)
 /* ---- Python ----------------------------------------------------------- */
 
 void *
+PyMem_RawMalloc(size_t size)
+{
+    return malloc(size);
+}
+
+void *
 PyMem_RawCalloc(size_t count, size_t size)
 {
     return calloc(count, size);
