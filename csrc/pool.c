@@ -215,7 +215,7 @@ pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
 static int
 is_mpi_gone(const struct crew *crew)
 {
-    return getpid() != crew->pid || crew->transport->closed(crew->mailbox);
+    return crew_is_forked(crew) || crew->transport->closed(crew->mailbox);
 }
 
 /* Tells the workers; the helm is ours. */
@@ -726,15 +726,6 @@ pool_call(PyObject *self, PyObject *const *args, Py_ssize_t count)
 }
 
 static PyObject *
-broadcast(struct pool *pool, enum verb verb, PyObject *key, PyObject *value)
-{
-    uint32_t flags = pool->use_dill ? FLAG_DILL : 0;
-    int status =
-        master_broadcast(pool->crew, pool->codec, verb, flags, key, value);
-    return status < 0 ? NULL : Py_NewRef(Py_None);
-}
-
-static PyObject *
 pool_share(PyObject *self, PyObject *args)
 {
     struct pool *pool = (struct pool *)self;
@@ -742,10 +733,10 @@ pool_share(PyObject *self, PyObject *args)
     if (check_master(pool) < 0
         || !PyArg_ParseTuple(args, "OO:_share", &key, &value))
         return NULL;
-    crew_take_helm(pool->crew);
-    PyObject *done = broadcast(pool, VERB_SHARE, key, value);
-    crew_leave_helm(pool->crew);
-    return done;
+    uint32_t flags = pool->use_dill ? FLAG_DILL : 0;
+    return master_share(pool->crew, pool->codec, flags, key, value) < 0
+               ? NULL
+               : Py_NewRef(Py_None);
 }
 
 /* Also when the pool is closed: others may be open. */
