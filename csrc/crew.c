@@ -143,6 +143,7 @@ static int
 is_of_another_thread(const struct crew *crew)
 {
     return PyThread_get_thread_ident() != crew->thread
+           && !crew->transport->closed(crew->mailbox)
            && !crew->transport->threads();
 }
 

@@ -417,6 +417,12 @@ dump_pair(struct codec *codec, PyObject *key, PyObject *value)
     return NULL;
 }
 
+void
+master_give_up(struct crew *crew)
+{
+    crew->transport->set_ending(ENDING_SECONDS, TRANSPORT_OWN_CODE_OR_0);
+}
+
 int
 master_share(struct crew *crew, struct codec *codec, uint32_t flags,
              PyObject *key, PyObject *value)

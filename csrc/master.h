@@ -46,6 +46,9 @@ struct job *master_begin(struct crew *crew, const struct job_request *request);
    only what is taken one by one.  At the helm. */
 void master_abandon(struct crew *crew, uint64_t pool, int iterators,
                     PyObject *exception);
+/* What workers still run is of no use: if they do at the end of the process,
+   that does not count as a failure, until another job begins. */
+void master_give_up(struct crew *crew);
 /* Sends all workers a value, to be kept under the key; its large buffers must
    not change until they have left.  -1: exception set. */
 int master_share(struct crew *crew, struct codec *codec, uint32_t flags,

@@ -282,6 +282,14 @@ waits_for_callbacks(const struct pool *pool)
            && driver->thread != PyThread_get_thread_ident();
 }
 
+/* Is there nothing to be waited for, nor to be told?  Needs no helm. */
+static int
+is_done(const struct pool *pool)
+{
+    return !has_unfinished(pool) && !waits_for_callbacks(pool)
+           && !pool->is_to_be_forgotten;
+}
+
 /* And no worker runs anything of it, if that matters.  The helm is ours. */
 static int
 is_at_rest(const struct pool *pool, int workers_too)
@@ -344,7 +352,7 @@ join(struct pool *pool, double seconds, int workers_too)
     struct crew *crew = pool->crew;
     int64_t began = crew_clock();
     int status = 0, is_over = 0;
-    if (is_mpi_gone(crew))
+    if (is_mpi_gone(crew) || (!workers_too && is_done(pool)))
         return 1;
     if (crew_check_here(crew) < 0)
         return -1;
@@ -786,6 +794,8 @@ abandon(struct pool *pool, const char *why, int iterators)
     struct crew *crew = pool->crew;
     if (!has_unfinished(pool))
         return 0;
+    if (crew_check_here(crew) < 0)
+        return -1;
     PyObject *exception = errors_new("TimeoutError", why);
     if (exception == NULL)
         return -1;
@@ -807,9 +817,9 @@ pool_abandon(PyObject *self, PyObject *args)
         return NULL;
     if (pool->number == 0 || is_mpi_gone(pool->crew))
         Py_RETURN_NONE;
-    if (crew_check_here(pool->crew) < 0)
-        return NULL;
     pool->is_terminated |= !iterators;
+    if (!iterators && !pool->test_mode)
+        master_give_up(pool->crew);
     return abandon(pool, why, iterators) < 0 ? NULL : Py_NewRef(Py_None);
 }
 

@@ -78,7 +78,7 @@ ARROWS = {
     "iterator": "crew errors job master",
     "pool": "call codec compat crew driver errors initializer iterator job master ticket"
     " worker",
-    "module": "compat crew driver errors pool transport",
+    "module": "compat driver errors pool transport",
 }
 # Who may see what, through other headers or not.
 SEES_MPI = {"transport_mpi"}
