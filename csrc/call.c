@@ -127,20 +127,6 @@ can_draw(struct line *line)
     return 0;
 }
 
-static int
-draw(struct line *line)
-{
-    (void)line;
-    return 0;
-}
-
-static int
-cut(struct line *line)
-{
-    (void)line;
-    return 0;
-}
-
 /* A ticket of the line's in this queue, from the chunk on. */
 static struct ticket *
 find_ticket(const struct calls *calls, const struct chunk *chunk)
@@ -260,8 +246,14 @@ take_back(struct line *line, struct chunk *chunk)
 }
 
 static const struct line_kind single = {
-    can_draw,   draw,      cut,       take, fail_line,
-    is_stalled, is_inside, take_back, lose, chunk_is_gone,
+    .can_draw = can_draw,
+    .take = take,
+    .fail = fail_line,
+    .is_stalled = is_stalled,
+    .is_inside = is_inside,
+    .take_back = take_back,
+    .lose = lose,
+    .chunk_is_gone = chunk_is_gone,
 };
 
 /* ---- the beginning ---------------------------------------------------- */

@@ -133,17 +133,24 @@ crew_leave_helm(struct crew *crew)
     helm_leave(&crew->helm);
 }
 
+int
+crew_is_forked(const struct crew *crew)
+{
+    return getpid() != crew->pid;
+}
+
 static int
 is_of_another_thread(const struct crew *crew)
 {
     return PyThread_get_thread_ident() != crew->thread
+           && !crew->transport->closed(crew->mailbox)
            && !crew->transport->threads();
 }
 
 int
 crew_try_helm(struct crew *crew)
 {
-    return getpid() == crew->pid && !is_of_another_thread(crew)
+    return !crew_is_forked(crew) && !is_of_another_thread(crew)
            && helm_try(&crew->helm);
 }
 
@@ -160,7 +167,7 @@ int
 crew_check_here(struct crew *crew)
 {
     const char *why = NULL;
-    if (getpid() != crew->pid)
+    if (crew_is_forked(crew))
         why = "a pool was used in a forked child: MPI belongs to the process "
               "that made the pool";
     else if (helm_is_mine(&crew->helm))

@@ -95,6 +95,9 @@ struct crew *crew_open(const struct transport *transport, int32_t handle);
 
 /* ---- the helm --------------------------------------------------------- */
 
+/* Is this a forked child of the process whose crew it is? */
+int crew_is_forked(const struct crew *crew);
+
 /* Waits for the helm, the GIL free. */
 void crew_take_helm(struct crew *crew);
 /* The same, where the GIL is free already. */

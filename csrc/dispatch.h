@@ -25,10 +25,10 @@ struct line_kind {
     int (*can_draw)(struct line *line);
     /* Draws one, if that can be.  Needs the GIL.  1: it waits, and nothing
        else has changed, for the helm was not left; -1: exception set, which
-       is not the job's own. */
+       is not the job's own.  NULL where can_draw never says so. */
     int (*draw)(struct line *line);
     /* Cuts the first chunk that waits to what one should have by now.  Needs
-       the GIL; -1: as draw. */
+       the GIL; -1: as draw.  NULL without a schedule. */
     int (*cut)(struct line *line);
     /* Takes in what a chunk's answer says, and frees the chunk.  Needs the
        GIL; -1: as draw. */
@@ -43,7 +43,7 @@ struct line_kind {
     int (*is_inside)(const struct line *line);
     /* Takes back a chunk that a worker has and has not begun, with all that it
        has behind it: they wait again.  1; 0: that cannot be.  Needs the
-       GIL. */
+       GIL.  NULL with a schedule: what is late comes back of itself. */
     int (*take_back)(struct line *line, struct chunk *chunk);
     /* A chunk's answer came, and could not be kept: this exception (borrowed)
        is what comes of it.  Needs the GIL. */

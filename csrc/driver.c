@@ -12,7 +12,6 @@
 #include "driver.h"
 
 #include <math.h>
-#include <unistd.h>
 
 #include "dispatch.h"
 #include "errors.h"
@@ -273,7 +272,7 @@ driver_start(struct crew *crew)
 void
 driver_stop(struct crew *crew)
 {
-    if (getpid() != crew->pid)
+    if (crew_is_forked(crew))
         return;
     crew->driver.stop = 1;
     crew->transport->interrupt(crew->mailbox);

@@ -15,8 +15,6 @@
 #define PY_SSIZE_T_CLEAN
 #include "iterator.h"
 
-#include <unistd.h>
-
 #include "errors.h"
 #include "master.h"
 
@@ -129,7 +127,7 @@ move_on(struct iterator *iterator)
     int has_room = iterator->job != NULL && job_has_room_again(iterator->job);
     if (!has_room && ++iterator->taken % MOVE_EVERY != 0)
         return 0;
-    if (getpid() != crew->pid)
+    if (crew_is_forked(crew))
         return 0;
     if (has_room)
         crew->transport->interrupt(crew->mailbox);

@@ -472,7 +472,7 @@ draw(struct line *line)
     if (status < 0)
         status = fail_as_raised(job);
     if (chunk != NULL && put_drawn(job, chunk))
-        status = status == 0 && job->crew->turns == turns;
+        status = job->crew->turns == turns;
     else if (chunk != NULL)
         chunk_free(chunk);
     if (!schedule_is_open(line->schedule))
@@ -735,17 +735,16 @@ lose(struct line *line, struct chunk *chunk, PyObject *exception)
     job_abandon(job_of(line), exception);
 }
 
-/* Chunks that are late come back of themselves. */
-static int
-take_back(struct line *line, struct chunk *chunk)
-{
-    (void)line, (void)chunk;
-    return 0;
-}
-
 static const struct line_kind bulk = {
-    can_draw,   draw,      cut,       take, fail_line,
-    is_stalled, is_inside, take_back, lose, chunk_is_gone,
+    .can_draw = can_draw,
+    .draw = draw,
+    .cut = cut,
+    .take = take,
+    .fail = fail_line,
+    .is_stalled = is_stalled,
+    .is_inside = is_inside,
+    .lose = lose,
+    .chunk_is_gone = chunk_is_gone,
 };
 
 /* ---- the beginning ---------------------------------------------------- */

@@ -25,7 +25,7 @@ lease_begin(struct lease *lease)
 int
 lease_is_mpi_gone(const struct crew *crew)
 {
-    return getpid() != crew->pid || crew->transport->closed(crew->mailbox);
+    return crew_is_forked(crew) || crew->transport->closed(crew->mailbox);
 }
 
 /* Tells the workers; the helm is ours. */
@@ -89,6 +89,14 @@ waits_for_callbacks(const struct lease *lease)
     const struct crew_driver *driver = &lease->crew->driver;
     return futures_are_left(lease->crew->futures)
            && driver->thread != PyThread_get_thread_ident();
+}
+
+/* Is there nothing to be waited for, nor to be told?  Needs no helm. */
+static int
+is_done(const struct lease *lease)
+{
+    return !lease_has_unfinished(lease) && !waits_for_callbacks(lease)
+           && !lease->is_to_be_forgotten;
 }
 
 /* And no worker runs anything of it, if that matters.  The helm is ours. */
@@ -160,7 +168,7 @@ lease_join(struct lease *lease, double seconds, int workers_too)
     struct crew *crew = lease->crew;
     int64_t began = crew_clock();
     int status = 0, is_over = 0;
-    if (lease_is_mpi_gone(crew))
+    if (lease_is_mpi_gone(crew) || (!workers_too && is_done(lease)))
         return 1;
     if (crew_check_here(crew) < 0)
         return -1;

@@ -446,9 +446,9 @@ mailbox_set_ending(struct mailbox *first, double seconds, int code)
 }
 
 int
-mailbox_ending_code(const struct mailbox *first)
+mailbox_is_only(const struct mailbox *first, int ranks)
 {
-    return first != NULL ? first->ending_code : TRANSPORT_OWN_CODE;
+    return first != NULL && first->next == NULL && first->wire->ranks == ranks;
 }
 
 /* "ranks 2, 3, 5, 8 and 500 more": those whose farewell has not come. */
@@ -484,7 +484,7 @@ abort_late(const struct mailbox *mailbox)
             "ezmpi: %s still %s %g s after rank 0 ended; aborting "
             "the job\n",
             names, one ? "works" : "work", mailbox->ending_seconds);
-    if (mailbox->ending_code != TRANSPORT_OWN_CODE) {
+    if (mailbox->ending_code >= 0) {
         wire_abort(mailbox->ending_code);
     }
 }

@@ -40,13 +40,13 @@ int mailbox_close(struct mailbox *mailbox, struct transport_error *error);
 int mailbox_closed(const struct mailbox *mailbox);
 /* Of the mailboxes from first on. */
 void mailbox_set_ending(struct mailbox *first, double seconds, int code);
-/* Of the first; without one TRANSPORT_OWN_CODE. */
-int mailbox_ending_code(const struct mailbox *first);
+/* Is there no other, and has it so many ranks? */
+int mailbox_is_only(const struct mailbox *first, int ranks);
 
 /* Exchanges farewells in the mailboxes from first on, or in only one of them,
    and closes their wires.  A mailbox that has ended is left alone; it stays
    in memory, and its functions fail.  Where a farewell cannot be had it prints
-   a line on stderr and ends the job; but with TRANSPORT_OWN_CODE the caller is
+   a line on stderr and ends the job; without a code (set_ending) the caller is
    to do that, and this returns 0, else 1. */
 int mailbox_end(struct mailbox *first, const struct mailbox *only);
 

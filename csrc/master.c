@@ -6,7 +6,6 @@
 #include "master.h"
 
 #include <math.h>
-#include <unistd.h>
 
 #include "dispatch.h"
 #include "errors.h"
@@ -103,10 +102,9 @@ receive(struct crew *crew, double seconds)
         master_fail(crew, &error);
 }
 
-/* What workers are to be told by whoever is at the helm next. */
+/* What workers are to let go of, told by whoever is at the helm next. */
 struct errand {
     struct errand *next;
-    enum verb verb;
     struct parcel *parcel;
 };
 
@@ -130,7 +128,7 @@ run_errands(struct crew *crew)
     int status = 0;
     while (status == 0 && (errand = crew->errands) != NULL) {
         crew->errands = errand->next;
-        status = broadcast_parcel(crew, errand->verb, 0, errand->parcel);
+        status = broadcast_parcel(crew, VERB_UNSHARE, 0, errand->parcel);
         parcel_free(errand->parcel);
         PyMem_RawFree(errand);
     }
@@ -419,16 +417,24 @@ dump_pair(struct codec *codec, PyObject *key, PyObject *value)
     return NULL;
 }
 
+void
+master_give_up(struct crew *crew)
+{
+    crew->transport->set_ending(ENDING_SECONDS, TRANSPORT_OWN_CODE_OR_0);
+}
+
 int
-master_broadcast(struct crew *crew, struct codec *codec, enum verb verb,
-                 uint32_t flags, PyObject *key, PyObject *value)
+master_share(struct crew *crew, struct codec *codec, uint32_t flags,
+             PyObject *key, PyObject *value)
 {
     struct header header = {.flags = flags};
     int status = -1;
+    crew_take_helm(crew);
     struct parcel *parcel = dump_pair(codec, key, value);
     if (parcel != NULL && crew_send_bindings(crew, codec, &header) == 0)
-        status = broadcast_parcel(crew, verb, flags, parcel);
+        status = broadcast_parcel(crew, VERB_SHARE, flags, parcel);
     parcel_free(parcel);
+    crew_leave_helm(crew);
     return status;
 }
 
@@ -443,7 +449,7 @@ master_unshare(struct crew *crew, struct codec *codec, PyObject *key)
         parcel_free(parcel);
         return PyErr_Occurred() ? -1 : (PyErr_NoMemory(), -1);
     }
-    *errand = (struct errand){crew->errands, VERB_UNSHARE, parcel};
+    *errand = (struct errand){crew->errands, parcel};
     crew->errands = errand;
     if (!crew_try_helm(crew)) {
         crew->transport->interrupt(crew->mailbox);
@@ -568,7 +574,7 @@ master_progress(struct crew *crew, struct job *job)
 void
 master_drop(struct crew *crew, struct job *job)
 {
-    if (getpid() != crew->pid)
+    if (crew_is_forked(crew))
         return;         /* it is another process's */
     if (!crew_try_helm(crew)) {
         job_orphan(job);

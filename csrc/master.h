@@ -46,12 +46,14 @@ struct job *master_begin(struct crew *crew, const struct job_request *request);
    only what is taken one by one.  At the helm. */
 void master_abandon(struct crew *crew, uint64_t pool, int iterators,
                     PyObject *exception);
-/* Sends all workers a message of a key and a value (VERB_SHARE), whose large
-   buffers must not change until they have left.  At the helm.  -1: exception
-   set. */
-int master_broadcast(struct crew *crew, struct codec *codec, enum verb verb,
-                     uint32_t flags, PyObject *key, PyObject *value);
-/* Tells all workers to let go of what they were sent with the key: now, or
+/* What workers still run is of no use: if they do at the end of the process,
+   that does not count as a failure, until another job begins. */
+void master_give_up(struct crew *crew);
+/* Sends all workers a value, to be kept under the key; its large buffers must
+   not change until they have left.  -1: exception set. */
+int master_share(struct crew *crew, struct codec *codec, uint32_t flags,
+                 PyObject *key, PyObject *value);
+/* Tells all workers to let go of what they keep under the key: now, or
    whoever has the helm does it next, or gets it next.  -1: exception set. */
 int master_unshare(struct crew *crew, struct codec *codec, PyObject *key);
 /* Sends what can be sent at once, and takes in the answers that came, but runs

@@ -7,7 +7,6 @@
 #include <limits.h>
 #include <stdlib.h>
 
-#include "crew.h"
 #include "driver.h"
 #include "errors.h"
 #include "pool.h"
@@ -137,21 +136,6 @@ set_ending(PyObject *Py_UNUSED(module), PyObject *args)
     Py_RETURN_NONE;
 }
 
-/* So that ezmpi.pool has it done by one thread at a time. */
-static PyObject *
-open_communicator(PyObject *Py_UNUSED(module), PyObject *args)
-{
-    PyObject *capsule;
-    int handle;
-    if (!PyArg_ParseTuple(args, "Oi:open_communicator", &capsule, &handle))
-        return NULL;
-    const struct transport *transport =
-        PyCapsule_GetPointer(capsule, TRANSPORT_CAPSULE);
-    if (transport == NULL || crew_open(transport, handle) == NULL)
-        return NULL;
-    Py_RETURN_NONE;
-}
-
 /* For ezmpi._driver. */
 static PyObject *
 drive(PyObject *Py_UNUSED(module), PyObject *capsule)
@@ -197,9 +181,6 @@ PyDoc_STRVAR(
     "set_ending(transport, seconds, code)\n\n"
     "When the process ends, workers get so many seconds to end; then the job\n"
     "is aborted with that code.  The next map sets it back.");
-PyDoc_STRVAR(open_doc,
-             "open_communicator(transport, handle)\n\n"
-             "Have MPIPool find it open.  The first time it is collective.");
 PyDoc_STRVAR(drive_doc, "drive(crew)\n\nWhat the driver's thread runs.");
 PyDoc_STRVAR(stop_driving_doc, "stop_driving(crew)\n\nHas it end, for good.");
 PyDoc_STRVAR(
@@ -211,7 +192,6 @@ static PyMethodDef module_methods[] = {
     {"load_transport", load_transport, METH_VARARGS, load_doc},
     {"start_transport", start_transport, METH_O, start_doc},
     {"set_ending", set_ending, METH_VARARGS, ending_doc},
-    {"open_communicator", open_communicator, METH_VARARGS, open_doc},
     {"drive", drive, METH_O, drive_doc},
     {"stop_driving", stop_driving, METH_O, stop_driving_doc},
     {"describe_transport", describe_transport, METH_O, describe_doc},

@@ -168,19 +168,35 @@ plain_dump(struct arrays *arrays, struct parcel *parcel, PyObject *object)
 
 /* ---- loading ---------------------------------------------------------- */
 
+/* How many follow.  -1: exception set. */
+static int
+take_count(struct reader *reader, uint32_t *count)
+{
+    const unsigned char *bytes = reader_take(reader, sizeof *count);
+    if (bytes == NULL)
+        return -1;
+    memcpy(count, bytes, sizeof *count);
+    return 0;
+}
+
+/* An item, tag and all. */
+static PyObject *
+load_next(struct arrays *arrays, struct reader *reader)
+{
+    const unsigned char *tag = reader_take(reader, 1);
+    return tag ? plain_load(arrays, reader, *tag) : NULL;
+}
+
 static PyObject *
 load_items(struct arrays *arrays, struct reader *reader, int tag)
 {
-    const unsigned char *bytes = reader_take(reader, sizeof(uint32_t));
     uint32_t count;
-    if (bytes == NULL)
+    if (take_count(reader, &count) < 0)
         return NULL;
-    memcpy(&count, bytes, sizeof count);
     PyObject *items =
         tag == TAG_TUPLE ? PyTuple_New(count) : PyList_New(count);
     for (uint32_t i = 0; items != NULL && i < count; i++) {
-        const unsigned char *its_tag = reader_take(reader, 1);
-        PyObject *item = its_tag ? plain_load(arrays, reader, *its_tag) : NULL;
+        PyObject *item = load_next(arrays, reader);
         if (item == NULL)
             Py_CLEAR(items);
         else if (tag == TAG_TUPLE)
@@ -195,19 +211,13 @@ Py_ssize_t
 plain_load_items(struct arrays *arrays, struct reader *reader,
                  PyObject **items, Py_ssize_t room)
 {
-    size_t start = reader->offset;
-    const unsigned char *bytes = reader_take(reader, sizeof(uint32_t));
     uint32_t count, i;
-    if (bytes == NULL)
+    if (take_count(reader, &count) < 0)
         return -1;
-    memcpy(&count, bytes, sizeof count);
-    if (count > (size_t)room) {
-        reader->offset = start;
+    if (count > (size_t)room)
         return PLAIN_OTHERS;
-    }
     for (i = 0; i < count; i++) {
-        const unsigned char *tag = reader_take(reader, 1);
-        items[i] = tag ? plain_load(arrays, reader, *tag) : NULL;
+        items[i] = load_next(arrays, reader);
         if (items[i] == NULL)
             break;
     }
@@ -222,10 +232,8 @@ plain_load_items(struct arrays *arrays, struct reader *reader,
 static const char *
 take_short(struct reader *reader, uint32_t *length)
 {
-    const unsigned char *bytes = reader_take(reader, sizeof *length);
-    if (bytes == NULL)
+    if (take_count(reader, length) < 0)
         return NULL;
-    memcpy(length, bytes, sizeof *length);
     return (const char *)reader_take(reader, *length);
 }
 
@@ -312,11 +320,9 @@ plain_load(struct arrays *arrays, struct reader *reader, int tag)
 static int
 skip_items(struct reader *reader)
 {
-    const unsigned char *bytes = reader_take(reader, sizeof(uint32_t));
     uint32_t count;
-    if (bytes == NULL)
+    if (take_count(reader, &count) < 0)
         return -1;
-    memcpy(&count, bytes, sizeof count);
     for (uint32_t i = 0; i < count; i++) {
         const unsigned char *tag = reader_take(reader, 1);
         if (tag == NULL || plain_skip(reader, *tag) < 0)

@@ -21,8 +21,8 @@ int plain_dump(struct arrays *arrays, struct parcel *parcel, PyObject *object);
    reader may stand anywhere. */
 PyObject *plain_load(struct arrays *arrays, struct reader *reader, int tag);
 /* The items of a tuple whose tag was read, and that has at most room of them:
-   new references.  How many; -1: as plain_load; PLAIN_OTHERS: it has more, and
-   the reader stands where it stood. */
+   new references.  How many; -1: as plain_load; PLAIN_OTHERS: it has more.
+   Unless they are here the reader may stand anywhere. */
 #define PLAIN_OTHERS (-2)
 Py_ssize_t plain_load_items(struct arrays *arrays, struct reader *reader,
                             PyObject **items, Py_ssize_t room);

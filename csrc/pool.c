@@ -34,7 +34,6 @@
 #include "pool.h"
 
 #include <fcntl.h>
-#include <unistd.h>
 
 #include "call.h"
 #include "codec.h"
@@ -538,15 +537,6 @@ pool_call(PyObject *self, PyObject *const *args, Py_ssize_t count)
 }
 
 static PyObject *
-broadcast(struct pool *pool, enum verb verb, PyObject *key, PyObject *value)
-{
-    uint32_t flags = pool->use_dill ? FLAG_DILL : 0;
-    int status = master_broadcast(pool->lease.crew, pool->codec, verb, flags,
-                                  key, value);
-    return status < 0 ? NULL : Py_NewRef(Py_None);
-}
-
-static PyObject *
 pool_share(PyObject *self, PyObject *args)
 {
     struct pool *pool = (struct pool *)self;
@@ -554,10 +544,10 @@ pool_share(PyObject *self, PyObject *args)
     if (check_master(pool) < 0
         || !PyArg_ParseTuple(args, "OO:_share", &key, &value))
         return NULL;
-    crew_take_helm(pool->lease.crew);
-    PyObject *done = broadcast(pool, VERB_SHARE, key, value);
-    crew_leave_helm(pool->lease.crew);
-    return done;
+    uint32_t flags = pool->use_dill ? FLAG_DILL : 0;
+    return master_share(pool->lease.crew, pool->codec, flags, key, value) < 0
+               ? NULL
+               : Py_NewRef(Py_None);
 }
 
 /* Also when the pool is closed: others may be open. */
@@ -607,6 +597,8 @@ abandon(struct pool *pool, const char *why, int iterators)
     struct crew *crew = pool->lease.crew;
     if (!lease_has_unfinished(&pool->lease))
         return 0;
+    if (crew_check_here(crew) < 0)
+        return -1;
     PyObject *exception = errors_new("TimeoutError", why);
     if (exception == NULL)
         return -1;
@@ -628,9 +620,9 @@ pool_abandon(PyObject *self, PyObject *args)
         return NULL;
     if (pool->lease.number == 0 || lease_is_mpi_gone(pool->lease.crew))
         Py_RETURN_NONE;
-    if (crew_check_here(pool->lease.crew) < 0)
-        return NULL;
     pool->lease.is_terminated |= !iterators;
+    if (!iterators && !pool->lease.test_mode)
+        master_give_up(pool->lease.crew);
     return abandon(pool, why, iterators) < 0 ? NULL : Py_NewRef(Py_None);
 }
 

@@ -182,6 +182,20 @@ schedule_size(const struct schedule *schedule)
     return higher(lower(size, fair_size(schedule)), 1);
 }
 
+/* Chunks that take so long that a worker may hold at once. */
+static uint64_t
+depth_for(double nanoseconds)
+{
+    return nanoseconds > SHORT ? 1 : nanoseconds > QUICK ? 2 : DEPTH;
+}
+
+/* After how long a chunk is late. */
+static double
+patience_for(double nanoseconds)
+{
+    return LATE * nanoseconds + LATE_TIME;
+}
+
 /* Chunks of this size that a worker may hold at once.  If the size was ours,
    one runs and one waits: more would only take from others. */
 int
@@ -190,8 +204,9 @@ schedule_depth(const struct schedule *schedule, uint64_t count)
     if (!is_pace_known(schedule))
         return 1;
     int chosen = schedule->chunksize == 0;
-    double time = expected(schedule, chosen ? 1 : count);
-    uint64_t most = time > SHORT ? 1 : chosen || time > QUICK ? 2 : DEPTH;
+    uint64_t most = depth_for(expected(schedule, chosen ? 1 : count));
+    if (chosen)
+        most = lower(most, 2);
     uint64_t shares =
         left(schedule) / (2 * (uint64_t)schedule->workers) / count;
     return (int)lower(most, 1 + shares);
@@ -209,7 +224,7 @@ learn(struct schedule *schedule, uint64_t first, uint64_t tasks,
         return 0;
     double hoped =
         is_pace_known(schedule) ? expected(schedule, tasks) : nanoseconds;
-    if (nanoseconds > LATE * hoped + LATE_TIME) {
+    if (nanoseconds > patience_for(hoped)) {
         schedule->trust = 1;
         schedule->doubt = schedule->drawn;
         is_late = 1;
@@ -309,8 +324,7 @@ schedule_calls(const struct schedule_pace *pace, uint64_t waiting, int workers)
 {
     if (pace->tasks < TRUST)
         return 1;
-    double time = pace->nanoseconds / pace->tasks;
-    uint64_t most = time > SHORT ? 1 : time > QUICK ? 2 : DEPTH;
+    uint64_t most = depth_for(pace->nanoseconds / pace->tasks);
     return (int)lower(most, 1 + waiting / (2 * (uint64_t)workers));
 }
 
@@ -319,8 +333,8 @@ void
 schedule_learn_call(struct schedule_pace *pace, uint64_t nanoseconds)
 {
     double time = (double)nanoseconds;
-    int is_known = pace->tasks > 0;
-    if (is_known && time > LATE * pace->nanoseconds / pace->tasks + LATE_TIME)
+    if (pace->tasks > 0
+        && time > patience_for(pace->nanoseconds / pace->tasks))
         *pace = (struct schedule_pace){0};
     pace->nanoseconds += time;
     pace->tasks += 1;
@@ -338,7 +352,7 @@ schedule_patience(const struct schedule *schedule, uint64_t count)
     if (schedule->chunksize > 0 || !is_pace_known(schedule)
         || schedule->workers == 1)
         return 0;
-    return (uint64_t)(LATE * expected(schedule, count) + LATE_TIME);
+    return (uint64_t)patience_for(expected(schedule, count));
 }
 
 void

@@ -24,15 +24,20 @@ sigint_heed(const struct sigaction *users)
         sigaction(SIGINT, &now, NULL);
 }
 
-int
-sigint_look(void)
+/* The exception that is set; -1: it is not one of Ctrl-C, and stays. */
+static int
+drop_interrupt(void)
 {
-    if (PyErr_CheckSignals() == 0)
-        return 0;
     if (!PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
         return -1;
     PyErr_Clear();
     return 0;
+}
+
+int
+sigint_look(void)
+{
+    return PyErr_CheckSignals() == 0 ? 0 : drop_interrupt();
 }
 
 int
@@ -44,17 +49,6 @@ sigint_expect(double seconds)
         done = PyObject_CallMethod(module, "expect", "d", seconds);
     Py_XDECREF(module);
     Py_XDECREF(done);
-    if (done != NULL)
-        return 0;
     /* The user's handler may be in force before it has returned. */
-    if (!PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
-        return -1;
-    PyErr_Clear();
-    return 0;
-}
-
-int
-sigint_expect_no_more(void)
-{
-    return sigint_expect(0);
+    return done != NULL ? 0 : drop_interrupt();
 }

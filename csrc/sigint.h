@@ -21,10 +21,9 @@ void sigint_heed(const struct sigaction *users);
 int sigint_look(void);
 
 /* The master's Ctrl-C may still be on its way here: what comes in so many
-   seconds is dropped, also where the user's handler is in force.  Not in
-   others than Python's main thread, which gets none.  -1: exception set. */
+   seconds is dropped, also where the user's handler is in force; 0: that is
+   over.  Not in others than Python's main thread, which gets none.  -1:
+   exception set. */
 int sigint_expect(double seconds);
-/* That is over. */
-int sigint_expect_no_more(void);
 
 #endif

@@ -16,8 +16,6 @@
 #define PY_SSIZE_T_CLEAN
 #include "ticket.h"
 
-#include <unistd.h>
-
 #include "dispatch.h"
 #include "master.h"
 
@@ -65,7 +63,7 @@ ticket_begun(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     const struct ticket *ticket = (struct ticket *)self;
     const struct chunk *chunk = ticket->chunk;
-    if (getpid() != ticket->crew->pid)  /* the child does not share memory */
+    if (crew_is_forked(ticket->crew))  /* the child does not share memory */
         Py_RETURN_TRUE;
     return PyBool_FromLong(
         chunk == NULL

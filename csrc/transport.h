@@ -66,7 +66,12 @@ struct transport_farewell {
 
 struct mailbox;                     /* opaque: the transport's own */
 
+/* In place of a code, for set_ending: the process's, or 1 if that is 0; the
+   process's, since what still runs was given up; that of one that Ctrl-C
+   ended. */
 #define TRANSPORT_OWN_CODE (-1)
+#define TRANSPORT_OWN_CODE_OR_0 (-2)
+#define TRANSPORT_INTERRUPTED (-3)
 
 struct transport {
     uint32_t version;               /* TRANSPORT_VERSION; stays first */
@@ -171,7 +176,8 @@ struct transport {
     /* How the farewells in MPI_Finalize end for rank 0, in all mailboxes that
        there are: it waits at most seconds for the others (5, until set), then
        says so in one line on stderr and aborts the job with code (until set
-       TRANSPORT_OWN_CODE: that of the process, where it can be known). */
+       TRANSPORT_OWN_CODE).  The process's is known where MPI is ours; else it
+       counts as 1. */
     void (*set_ending)(double seconds, int code);
     /* Ends the whole job now, with the low byte of code, or 1 if that is 0;
        does not return. */

@@ -5,7 +5,7 @@
    mailbox.c and what that needs, into a plug-in of its own.  It knows no
    Python, and neither parts nor verbs. */
 
-#include <signal.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,10 +19,11 @@
 #include "transport.h"
 #include "wire.h"
 
+#define INTERRUPTED_CODE 130     /* 128 + SIGINT, as shells have it */
+#define OPENING_SECONDS 1e-3     /* while another thread does */
+
 /* What differs between MPIs.  LIBRARIES: what those of one ABI call
    themselves. */
-#define INTERRUPTED_CODE 130     /* 128 + SIGINT, as shells have it */
-
 #define TEXT(x) #x
 #define TEXT_OF(x) TEXT(x)
 #define DOTTED(a, b, c) TEXT(a) "." TEXT(b) "." TEXT(c)
@@ -69,7 +70,10 @@ static struct {
     MPI_Comm coming_from;           /* not there yet */
     MPI_Request duplicated;
     struct mailbox *mailboxes;
-} process;
+    int ending;                     /* as set_ending had it last */
+    pthread_mutex_t opening;
+} process = {.ending = TRANSPORT_OWN_CODE,
+             .opening = PTHREAD_MUTEX_INITIALIZER};
 
 /* ---- errors ------------------------------------------------------------ */
 
@@ -113,15 +117,21 @@ is_running(void)
     return started && !finished;
 }
 
-void
-wire_abort(int code)
+static _Noreturn void
+end_job(int code)
 {
-    code &= 0xff;       /* all that remains of an exit code */
     fflush(NULL);
     if (getpid() == process.pid && is_running()) {
         MPI_Abort(MPI_COMM_WORLD, code);
     }
     _exit(code);
+}
+
+void
+wire_abort(int code)
+{
+    /* Of an exit code only the low byte remains, and 0 would be success. */
+    end_job((code & 0xff) != 0 ? code & 0xff : 1);
 }
 
 static void
@@ -134,6 +144,7 @@ transport_abort(struct mailbox *mailbox, int code)
 static void
 transport_set_ending(double seconds, int code)
 {
+    process.ending = code;
     mailbox_set_ending(process.mailboxes, seconds, code);
 }
 
@@ -219,20 +230,54 @@ transport_start(int *first, struct transport_error *error)
     return checked(error, "MPI_Init_thread", code);
 }
 
-/* What ends with a code of its own is ended here: nobody is left to know. */
-static void
-end_mailboxes(const struct mailbox *only)
+/* Ctrl-C in a pool's constructor: MPI_Finalize would wait there, too. */
+static _Noreturn void
+abort_alone(void)
 {
-    if (!mailbox_end(process.mailboxes, only)) {
-        wire_abort(1);
+    fprintf(stderr,
+            "ezmpi: rank %d waited for other ranks to come to MPIPool(), and "
+            "has ended; aborting the job\n",
+            process.coming->wire.rank);
+    wire_abort(1);
+}
+
+/* 0: rank 0 did not hear from others in time. */
+static int
+end_mailboxes(void)
+{
+    if (process.coming != NULL) {
+        abort_alone();
     }
+    return mailbox_end(process.mailboxes, NULL);
+}
+
+/* Where the process's own code is not known yet. */
+static _Noreturn void
+abort_now(void)
+{
+    wire_abort(process.ending == TRANSPORT_INTERRUPTED ? INTERRUPTED_CODE : 1);
 }
 
 #ifdef __GLIBC__
+/* Nothing is lost where rank 0 gave up what still runs, and it has all ranks:
+   else others' work may end here, or a worker's own. */
+static int
+may_succeed(void)
+{
+    int ranks;
+
+    MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+    return process.ending == TRANSPORT_OWN_CODE_OR_0
+           && mailbox_is_only(process.mailboxes, ranks);
+}
+
 static void
 abort_at_exit(int status, void *unused)
 {
     (void)unused;
+    if ((status & 0xff) == 0 && may_succeed()) {
+        end_job(0);
+    }
     wire_abort(status);
 }
 
@@ -241,41 +286,39 @@ static void
 abort_later(void)
 {
     if (on_exit(abort_at_exit, NULL) != 0) {
-        wire_abort(1);
+        abort_now();
     }
 }
 #else
 static void
 abort_later(void)
 {
-    wire_abort(1);
+    abort_now();
 }
 #endif
 
-/* A Python that Ctrl-C ended sends itself a SIGINT after this; of a rank that
-   a signal ended launchers make exit codes like that of a segmentation fault.
-   Where it is blocked Python exits with the code instead. */
-static void
-block_interrupt(void)
-{
-    sigset_t signals;
-
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigprocmask(SIG_BLOCK, &signals, NULL);
-}
-
+/* A Python that Ctrl-C ended sends itself a SIGINT after this, with no more
+   exit handlers; of a rank that a signal ended launchers make codes like that
+   of a segmentation fault.  So it ends here. */
 static void
 transport_leave(void)
 {
+    int is_in_time;
+
     process.left = 1;
     if (!process.ours || getpid() != process.pid || !is_running()) {
         return;
     }
-    if (mailbox_ending_code(process.mailboxes) == INTERRUPTED_CODE) {
-        block_interrupt();
+    is_in_time = end_mailboxes();
+    if (process.ending == TRANSPORT_INTERRUPTED) {
+        if (!is_in_time) {
+            abort_now();
+        }
+        MPI_Finalize();
+        fflush(NULL);
+        _exit(INTERRUPTED_CODE);
     }
-    if (mailbox_end(process.mailboxes, NULL)) {
+    if (is_in_time) {
         MPI_Finalize();
     }
     else {
@@ -456,27 +499,13 @@ await_duplicate(double seconds, struct transport_error *error)
 
 /* ---- the end ----------------------------------------------------------- */
 
-/* Ctrl-C in a pool's constructor: MPI_Finalize would wait there, too. */
-static _Noreturn void
-abort_alone(void)
-{
-    fprintf(stderr,
-            "ezmpi: rank %d waited for other ranks to come to MPIPool(), and "
-            "has ended; aborting the job\n",
-            process.coming->wire.rank);
-    wire_abort(1);
-}
-
 /* MPI_Finalize has begun, whoever called it. */
 static int
 on_finalize(MPI_Comm self, int key, void *value, void *extra)
 {
     (void)self, (void)key, (void)value, (void)extra;
-    if (getpid() == process.pid) {
-        if (process.coming != NULL) {
-            abort_alone();
-        }
-        end_mailboxes(NULL);
+    if (getpid() == process.pid && !end_mailboxes()) {
+        abort_now();
     }
     return MPI_SUCCESS;
 }
@@ -487,8 +516,8 @@ static int
 on_parent_freed(MPI_Comm parent, int key, void *mailbox, void *extra)
 {
     (void)parent, (void)key, (void)extra;
-    if (getpid() == process.pid) {
-        end_mailboxes(mailbox);
+    if (getpid() == process.pid && !mailbox_end(process.mailboxes, mailbox)) {
+        abort_now();
     }
     return MPI_SUCCESS;
 }
@@ -588,9 +617,9 @@ add_mailbox(MPI_Comm parent, struct wire *wire,
 }
 
 static int
-transport_open(int32_t handle, const struct transport_farewell *farewell,
-               double seconds, struct mailbox **mailbox,
-               struct transport_error *error)
+open_alone(int32_t handle, const struct transport_farewell *farewell,
+           double seconds, struct mailbox **mailbox,
+           struct transport_error *error)
 {
     struct mpi_wire *wire;
     MPI_Comm parent;
@@ -617,6 +646,22 @@ transport_open(int32_t handle, const struct transport_farewell *farewell,
     wire = process.coming;
     process.coming = NULL;
     return add_mailbox(parent, &wire->wire, farewell, mailbox, error);
+}
+
+static int
+transport_open(int32_t handle, const struct transport_farewell *farewell,
+               double seconds, struct mailbox **mailbox,
+               struct transport_error *error)
+{
+    int status;
+
+    if (pthread_mutex_trylock(&process.opening) != 0) {
+        patience_sleep(OPENING_SECONDS);
+        return TRANSPORT_NOTHING;
+    }
+    status = open_alone(handle, farewell, seconds, mailbox, error);
+    pthread_mutex_unlock(&process.opening);
+    return status;
 }
 
 __attribute__((visibility("default")))

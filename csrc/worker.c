@@ -792,10 +792,12 @@ static int
 expect_no_more(struct worker *worker)
 {
     struct sigaction users;
+    if (worker->late_until == 0)
+        return 0;
     worker->late_until = 0;
     if (begin_own(&users) < 0)
         return -1;
-    int status = sigint_expect_no_more();
+    int status = sigint_expect(0);
     sigint_heed(&users);
     return status;
 }
@@ -825,8 +827,7 @@ work(struct crew *crew, struct worker *worker)
                             .callable = chunk->header.callable,
                             .flags = chunk->header.flags & FLAG_NO_RESULTS};
     chunk->began = crew_clock();
-    if (worker->late_until != 0 && chunk->began > worker->late_until
-        && expect_no_more(worker) < 0)
+    if (chunk->began > worker->late_until && expect_no_more(worker) < 0)
         goto done;
     claim(crew, chunk);
     if (fill_answer(crew, worker, chunk, results, &answer) < 0)
@@ -898,13 +899,6 @@ say_farewell(struct crew *crew, struct worker *worker)
     return status == TRANSPORT_OK ? 0 : errors_raise_transport(&error);
 }
 
-/* The user's own code goes on. */
-static int
-leave(struct worker *worker)
-{
-    return worker->late_until != 0 ? expect_no_more(worker) : 0;
-}
-
 int
 worker_serve(struct crew *crew, int one_wait)
 {
@@ -914,7 +908,9 @@ worker_serve(struct crew *crew, int one_wait)
     while (!worker->ended) {
         if (one_wait && worker->releases > 0 && worker->first == NULL) {
             worker->releases--;
-            return crew_flush(crew, RELEASE_SECONDS) < 0 ? -1 : leave(worker);
+            return crew_flush(crew, RELEASE_SECONDS) < 0
+                       ? -1
+                       : expect_no_more(worker);
         }
         if (step(crew, worker) < 0)
             return -1;

@@ -152,7 +152,9 @@ def _run(program: Program) -> None:
     try:
         exec(code, namespace)
     except SystemExit as error:
-        pool.end_at_once(pool.exit_code(error))
+        ending = pool.exit_code(error)
+        if ending:
+            pool.end_at_once(ending)
         raise
     except KeyboardInterrupt:
         raise

@@ -45,9 +45,9 @@ __all__ = [
     "wait",
 ]
 
-# What mpi4py's executors take to start processes. Here mpiexec has started them.
 _MOST = 1 << 62  # tasks, whatever is asked for
 
+# What mpi4py's executors take to start processes. Here mpiexec has started them.
 _OF_SPAWNING = {
     "backoff",
     "env",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import atexit
 import functools
 import os
@@ -35,8 +34,6 @@ __all__ = ["MPIPool", "Pool"]
 
 _ENDING_SECONDS = 5.0  # what busy workers get to end with the master ...
 _INTERRUPTED_SECONDS = 2.0  # ... and when Ctrl-C ended it: somebody waits
-
-_opening = _thread.allocate_lock()
 
 WINDOW = 1000  # tasks for each worker that imap draws ahead of what was taken
 
@@ -159,10 +156,9 @@ class MPIPool(_ezmpi.MPIPool):
             _threads.check(threads_per_worker)
             initargs = threads_per_worker, initializer, initargs
             initializer = _threads.begin
-        handle = _mpi.handle(comm)
-        with _opening:  # the first time it is collective: by one thread
-            _ezmpi.open_communicator(transport, handle)
-        super().__init__(transport, handle, use_dill, test_mode, initializer, initargs)
+        super().__init__(
+            transport, _mpi.handle(comm), use_dill, test_mode, initializer, initargs
+        )
         _watch_exit()
         if _is_ending:
             self._end()
@@ -1038,9 +1034,10 @@ class MPIPool(_ezmpi.MPIPool):
             self.close()
             self._join(None, False)
             return
-        if self.is_master():
-            _mpi.set_ending(_ENDING_SECONDS, exit_code(exception))
         self.terminate()
+        code = exit_code(exception)
+        if code and self.is_master():
+            _mpi.set_ending(_ENDING_SECONDS, code)
 
     def _is_masters(self) -> bool:
         try:
@@ -1053,7 +1050,7 @@ class MPIPool(_ezmpi.MPIPool):
 
         But not for what might never end, nor after an exception.
         """
-        if _uncaught() is not None:
+        if _uncaught() is not None or _code_at_once is not None:
             self.terminate()
         self._abandon("the script has ended", True)
         self._join(None, False)
@@ -1247,27 +1244,45 @@ def _watch_exit() -> None:
 def _at_exit() -> None:
     global _is_ending
     _is_ending = True
-    uncaught = _uncaught()
-    if _code_at_once is not None:
-        _mpi.set_ending(_AT_ONCE_SECONDS, _code_at_once)
-    elif isinstance(uncaught, KeyboardInterrupt):
-        _mpi.set_ending(_INTERRUPTED_SECONDS, 130)
-    elif uncaught is not None:
-        _mpi.set_ending(_ENDING_SECONDS, 1)
-    pools = [pool for pool in list(_pools.values()) if pool._is_masters()]
+    uncaught = [_uncaught()]
     try:
-        for pool in pools:
-            pool._finish()
+        uncaught += _finish_all()
     finally:
-        for pool in pools:
+        for pool in _masters():
             pool._end()
         driver = sys.modules.get("ezmpi._driver")
         if driver is not None:
             driver.join()
+    if any(isinstance(error, KeyboardInterrupt) for error in uncaught):
+        _mpi.set_ending(_INTERRUPTED_SECONDS, _mpi.INTERRUPTED)
+    elif _code_at_once is not None:
+        _mpi.set_ending(_AT_ONCE_SECONDS, _code_at_once)
+    elif uncaught[0] is not None:
+        _mpi.set_ending(_ENDING_SECONDS, 1)
+    for error in uncaught[1:]:
+        if error is not None:
+            raise error
+
+
+def _masters() -> List[MPIPool]:
+    return [pool for pool in list(_pools.values()) if pool._is_masters()]
+
+
+def _finish_all() -> List[Optional[BaseException]]:
+    """What came of each; an exception of one is no reason to lose the others."""
+    return [_raised_by(pool._finish) for pool in _masters()]
+
+
+def _raised_by(function: Callable[[], None]) -> Optional[BaseException]:
+    try:
+        function()
+    except BaseException as error:
+        return error
+    return None
 
 
 def end_at_once(code: int) -> None:
-    """Let busy workers not hold up the end, which has this code: `ezmpi._command`."""
+    """Let nothing hold up the end, which has this code, not 0: for `ezmpi._command`."""
     global _code_at_once
     _code_at_once = code
 

@@ -80,7 +80,7 @@ ARROWS = {
     "pool": "call codec compat crew driver errors initializer iterator job lease master"
     " ticket worker",
     "lease": "crew dispatch master",
-    "module": "compat crew driver errors pool transport",
+    "module": "compat driver errors pool transport",
 }
 # Who may see what, through other headers or not.
 SEES_MPI = {"transport_mpi"}

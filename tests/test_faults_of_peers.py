@@ -51,6 +51,7 @@ FOUND = {  # scenario: ezmpi 0.1.0, schwimmbad 0.4.2
 CODES = {  # of the scenarios that end otherwise than with 0 here
     "uncaught_failure": 1,
     "interrupt_not_caught": 130,
+    "end_while_workers_are_busy": 1,  # a worker had to be ended
 }
 NOT_FINISHED = {"uncaught_failure", "interrupt_not_caught"}
 ENDINGS = {"plain": 0, "exit": 3, "error": 1}

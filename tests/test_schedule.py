@@ -30,6 +30,14 @@ def test_seats(tmp_path):
     assert int(output.split()[0]) > 10**6, output
 
 
+def run_with_races_seen(sources, tmp_path):
+    flags = sanitize_flags(tmp_path, SANITIZE_THREADS)
+    if not flags:
+        pytest.skip("no ThreadSanitizer")
+    program = compile_c(sources, tmp_path / "program", *flags)
+    run_command([str(program), "10000"], 300)
+
+
 def test_claim(tmp_path):
     """Of every chunk: it is run or taken back, never both, never neither."""
     output = run_c([HERE / "claim_test.c", CSRC / "claim.c"], tmp_path)
@@ -37,12 +45,7 @@ def test_claim(tmp_path):
 
 
 def test_claim_has_no_races(tmp_path):
-    flags = sanitize_flags(tmp_path, SANITIZE_THREADS)
-    if not flags:
-        pytest.skip("no ThreadSanitizer")
-    sources = [HERE / "claim_test.c", CSRC / "claim.c"]
-    program = compile_c(sources, tmp_path / "program", *flags)
-    run_command([str(program), "10000"], 300)
+    run_with_races_seen([HERE / "claim_test.c", CSRC / "claim.c"], tmp_path)
 
 
 def test_helm(tmp_path):
@@ -51,12 +54,7 @@ def test_helm(tmp_path):
 
 
 def test_helm_has_no_races(tmp_path):
-    flags = sanitize_flags(tmp_path, SANITIZE_THREADS)
-    if not flags:
-        pytest.skip("no ThreadSanitizer")
-    sources = [HERE / "helm_test.c", CSRC / "helm.c"]
-    program = compile_c(sources, tmp_path / "program", *flags)
-    run_command([str(program), "10000"], 300)
+    run_with_races_seen([HERE / "helm_test.c", CSRC / "helm.c"], tmp_path)
 
 
 def test_dispatch(tmp_path):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any, List, NoReturn
 
 WORLD = -(2**31)  # TRANSPORT_WORLD in transport.h
+INTERRUPTED = -3  # TRANSPORT_INTERRUPTED there: a code for set_ending
 
 
 class _Loaded:

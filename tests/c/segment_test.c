@@ -12,9 +12,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "counting.h"
+
 #define PEERS 70
 #define ME 67                       /* its bell is in the second word */
-#define STEPS 100000
 #define PATIENCE 60                 /* seconds that either process has */
 #define LONG 1000.0                 /* seconds; nothing sleeps so long */
 #define CHECK(condition) check((condition), #condition, __LINE__)
@@ -43,17 +44,6 @@ static int
 came(void *end)
 {
     return pipe_holds(end, 1);
-}
-
-/* While the other does the same. */
-static void
-count_up(_Atomic uint64_t *word)
-{
-    for (int i = 0; i < STEPS; i++) {
-        uint64_t seen = atomic_load(word);
-        while (!atomic_compare_exchange_weak(word, &seen, seen + 1)) {
-        }
-    }
 }
 
 /* Does one by one what the other does between. */

@@ -14,6 +14,7 @@
 
 #include <mpi.h>
 
+#include "counting.h"
 #include "transport.h"
 
 #define CHECK(condition) check((condition), #condition, __LINE__)
@@ -474,8 +475,6 @@ flood(void)
 
 /* --- Words --- */
 
-#define STEPS 100000
-
 /* Only rank 0's environment counts. */
 static int
 shares_memory(void)
@@ -500,17 +499,6 @@ await_word(int other)
     }
     CHECK((word != NULL) == shares_memory());
     return word;
-}
-
-/* Each side does this at the same time; the last is the other's to see. */
-static void
-count_up(_Atomic uint64_t *word)
-{
-    for (int i = 0; i < STEPS; i++) {
-        uint64_t seen = atomic_load(word);
-        while (!atomic_compare_exchange_weak(word, &seen, seen + 1)) {
-        }
-    }
 }
 
 static void
