@@ -18,8 +18,10 @@ from setuptools.command.build_ext import build_ext
 sys.path.insert(0, "csrc")
 from build_backend import mpi_compilers  # noqa: E402
 
-ENGINE = "module pool lease iterator ticket driver master job tasks results call worker"
-ENGINE += " dispatch seats claim schedule chunk helm crew callable initializer future"
+ENGINE = "module pool lease iterator ticket driver master progress job tasks results call"
+ENGINE += (
+    " worker dispatch seats claim schedule chunk helm crew callable initializer future"
+)
 ENGINE += " codec plain rows array parcel snapshot pages errors sigint forked protocol"
 TRANSPORT = "transport_mpi mailbox inbox outbox relay tree frame wire lanes lane"
 TRANSPORT += " segment pipe alarm sleeper patience"

@@ -6,7 +6,6 @@
            def __iter__(self): return self
            def __next__(self): return self.next()
            def next(self, timeout=None): ...    # TimeoutError: none came
-           def progress(self): ...              # as a ticket's
            def close(self): ...                 # ends the job
 
    A task's failure is raised in its place, and the next call goes on.  Must
@@ -15,8 +14,11 @@
 #define PY_SSIZE_T_CLEAN
 #include "iterator.h"
 
+#include <math.h>
+
 #include "errors.h"
 #include "master.h"
+#include "progress.h"
 
 #define MOVE_EVERY 64           /* results, so that workers get more */
 
@@ -29,6 +31,9 @@ struct iterator {
     PyObject *left;             /* the exception that each next raises, since
                                    the job was left, or NULL */
     unsigned taken;
+    PyObject *show;             /* the progress, while results are taken; or
+                                   NULL */
+    int64_t shown;              /* when it was */
 };
 
 static void
@@ -52,6 +57,7 @@ iterator_dealloc(PyObject *self)
         PyErr_SetRaisedException(raised);
     Py_XDECREF(iterator->next);
     Py_XDECREF(iterator->left);
+    Py_XDECREF(iterator->show);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -66,6 +72,7 @@ iterator_traverse(PyObject *self, visitproc visit, void *arg)
 #endif
     Py_VISIT(iterator->next);
     Py_VISIT(iterator->left);
+    Py_VISIT(iterator->show);
     return 0;
 }
 
@@ -75,6 +82,7 @@ iterator_clear(PyObject *self)
     struct iterator *iterator = (struct iterator *)self;
     Py_CLEAR(iterator->next);
     Py_CLEAR(iterator->left);
+    Py_CLEAR(iterator->show);
     return 0;
 }
 
@@ -92,13 +100,50 @@ has_come(void *iterator_)
 }
 
 static int
-wait(struct iterator *iterator, double seconds)
+show(struct iterator *iterator)
+{
+    PyObject *display = Py_NewRef(iterator->show);
+    int status = progress_show(iterator->crew, iterator->job, display);
+    iterator->shown = crew_coarse_clock();
+    Py_DECREF(display);
+    return status;
+}
+
+/* If it is time. */
+static int
+show_now(struct iterator *iterator)
+{
+    double age = 1e-9 * (double)(crew_coarse_clock() - iterator->shown);
+    return age < PROGRESS_SECONDS ? 0 : show(iterator);
+}
+
+static int
+wait_for(struct iterator *iterator, double seconds)
 {
     struct master_wait wait = {.watched = iterator->job,
                                .of = iterator,
                                .is_over = has_come,
                                .seconds = seconds};
     return master_wait(iterator->crew, &wait);
+}
+
+/* As master_wait; shows how far it is meanwhile, where that is wanted. */
+static int
+wait(struct iterator *iterator, double seconds)
+{
+    double began = 1e-9 * (double)crew_clock(), left = seconds;
+    int status;
+    if (iterator->show == NULL)
+        return wait_for(iterator, seconds);
+    do {
+        if (iterator->show != NULL && show_now(iterator) < 0)
+            return -1;
+        status =
+            wait_for(iterator, seconds < 0 ? PROGRESS_SECONDS
+                                           : fmin(left, PROGRESS_SECONDS));
+        left = seconds - (1e-9 * (double)crew_clock() - began);
+    } while (status == 0 && (seconds < 0 || left > 0));
+    return status;
 }
 
 /* At the end: NULL, and the exception that ended it, once; but each time where
@@ -111,9 +156,13 @@ end(struct iterator *iterator)
     Py_XINCREF(failure);
     if (failure != NULL && job != NULL && job_is_left(job))
         iterator->left = Py_NewRef(failure);
+    int status = iterator->show != NULL ? show(iterator) : 0;
+    Py_CLEAR(iterator->show);
     drop_job(iterator);
-    if (failure != NULL)
+    if (failure != NULL && status == 0)
         PyErr_SetRaisedException(failure);
+    else
+        Py_XDECREF(failure);
     return NULL;
 }
 
@@ -125,6 +174,8 @@ move_on(struct iterator *iterator)
 {
     struct crew *crew = iterator->crew;
     int has_room = iterator->job != NULL && job_has_room_again(iterator->job);
+    if (iterator->show != NULL && show_now(iterator) < 0)
+        return -1;
     if (!has_room && ++iterator->taken % MOVE_EVERY != 0)
         return 0;
     if (crew_is_forked(crew))
@@ -204,14 +255,6 @@ iterator_next(PyObject *self, PyObject *args, PyObject *kwargs)
     return result;
 }
 
-/* None: it has ended. */
-static PyObject *
-iterator_progress(PyObject *self, PyObject *Py_UNUSED(ignored))
-{
-    struct iterator *iterator = (struct iterator *)self;
-    return master_progress(iterator->crew, iterator->job);
-}
-
 static PyObject *
 iterator_close(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
@@ -226,7 +269,6 @@ iterator_close(PyObject *self, PyObject *Py_UNUSED(ignored))
 static PyMethodDef iterator_methods[] = {
     {"next", (PyCFunction)(void (*)(void))iterator_next,
      METH_VARARGS | METH_KEYWORDS, "next(timeout=None)"},
-    {"progress", iterator_progress, METH_NOARGS, "progress()"},
     {"close", iterator_close, METH_NOARGS, "close()"},
     {NULL, NULL, 0, NULL},
 };
@@ -256,7 +298,8 @@ iterator_new_type(void)
 }
 
 PyObject *
-iterator_new(PyObject *type_, struct crew *crew, struct job *job)
+iterator_new(PyObject *type_, struct crew *crew, struct job *job,
+             PyObject *show)
 {
     PyTypeObject *type = (PyTypeObject *)type_;
     struct iterator *iterator = (struct iterator *)type->tp_alloc(type, 0);
@@ -266,5 +309,6 @@ iterator_new(PyObject *type_, struct crew *crew, struct job *job)
     }
     iterator->crew = crew;
     iterator->job = job;
+    iterator->show = Py_XNewRef(show);
     return (PyObject *)iterator;
 }

@@ -10,6 +10,7 @@
 /* A new reference to the type. */
 PyObject *iterator_new_type(void);
 /* Takes over the share in the job.  NULL: exception set. */
-PyObject *iterator_new(PyObject *type, struct crew *crew, struct job *job);
+PyObject *iterator_new(PyObject *type, struct crew *crew, struct job *job,
+                       PyObject *show);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include "dispatch.h"
 #include "errors.h"
+#include "progress.h"
 
 #define ENDING_SECONDS 5.0      /* what busy workers get when we end */
 #define DRIVER_SECONDS 2e-3     /* what the driver's thread gets to drive */
@@ -529,15 +530,31 @@ result_of(const struct job *job)
     return NULL;
 }
 
+/* As master_wait. */
+static int
+wait_and_show(struct crew *crew, struct job *job, PyObject *show)
+{
+    struct master_wait wait = {job, job, is_over, wants_owner, go_on, -1};
+    int status = 0;
+    if (show == NULL)
+        return master_wait(crew, &wait);
+    wait.seconds = PROGRESS_SECONDS;
+    while (status == 0) {
+        status = master_wait(crew, &wait);
+        if (status >= 0 && progress_show(crew, job, show) < 0)
+            status = -1;
+    }
+    return status;
+}
+
 PyObject *
 master_map(struct crew *crew, const struct job_request *request)
 {
     struct job *job = begin(crew, request);
     if (job == NULL)
         return NULL;
-    struct master_wait wait = {job, job, is_over, wants_owner, go_on, -1};
     PyObject *result = NULL;
-    int status = master_wait(crew, &wait);
+    int status = wait_and_show(crew, job, request->show);
     if (status > 0)
         result = result_of(job);
     crew_take_helm(crew);
@@ -555,20 +572,6 @@ master_begin(struct crew *crew, const struct job_request *request)
     crew->driver.driven = 0;    /* it need not be waited for longer */
     helm_notify(&crew->helm, crew);
     return job;
-}
-
-PyObject *
-master_progress(struct crew *crew, struct job *job)
-{
-    if (job == NULL || crew_check_here(crew) < 0)
-        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
-    crew_take_helm(crew);
-    struct job_progress progress = job_progress(job);
-    crew_leave_helm(crew);
-    unsigned long long completed = progress.completed, total = progress.total;
-    if (progress.total == SCHEDULE_UNKNOWN)
-        return Py_BuildValue("KOi", completed, Py_None, progress.busy);
-    return Py_BuildValue("KKi", completed, total, progress.busy);
 }
 
 void

@@ -62,9 +62,6 @@ int master_move(struct crew *crew);
 /* Takes in what has come and hands out what can be, unless another thread
    drives.  -1: exception set, of this thread. */
 int master_touch(struct crew *crew);
-/* A job's (job.h), as a tuple of tasks done, of how many or None, and workers
-   that have some; None without a job.  NULL: exception set. */
-PyObject *master_progress(struct crew *crew, struct job *job);
 /* Abandons the job when that can be: now, or before the next is handed out.
    Steals the share. */
 void master_drop(struct crew *crew, struct job *job);

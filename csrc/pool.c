@@ -325,17 +325,29 @@ check_function(PyObject *function)
     return -1;
 }
 
+/* A callable or None, as ezmpi._progress has it. */
+static int
+parse_show(PyObject **show)
+{
+    if (*show == Py_None)
+        *show = NULL;
+    return *show == NULL ? 0 : check_function(*show);
+}
+
 static int
 parse_map(PyObject *args, PyObject *kwargs, struct job_request *request)
 {
-    static char *names[] = {"worker",         "tasks",     "callback",
-                            "return_results", "chunksize", NULL};
+    static char *names[] = {
+        "worker",    "tasks",    "callback", "return_results",
+        "chunksize", "progress", NULL};
     PyObject *chunksize = NULL;
     int want_results = 1;
-    if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "OO|Op$O:map", names, &request->function,
-            &request->tasks, &request->callback, &want_results, &chunksize)
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|Op$OO:map", names,
+                                     &request->function, &request->tasks,
+                                     &request->callback, &want_results,
+                                     &chunksize, &request->show)
         || parse_callback(&request->callback, &chunksize) < 0
+        || parse_show(&request->show) < 0
         || parse_chunksize(chunksize, &request->chunksize) < 0)
         return -1;
     if (!want_results)
@@ -383,16 +395,17 @@ pool_map(PyObject *self, PyObject *args, PyObject *kwargs)
 static PyObject *
 pool_starmap(PyObject *self, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"func", "iterable", "chunksize", NULL};
+    static char *names[] = {"func", "iterable", "chunksize", "progress", NULL};
     struct pool *pool = (struct pool *)self;
     PyObject *chunksize = NULL;
     if (check_master(pool) < 0)
         return NULL;
     struct job_request request = new_request(pool);
     request.flags |= FLAG_STAR;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|O:starmap", names,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|O$O:starmap", names,
                                      &request.function, &request.tasks,
-                                     &chunksize)
+                                     &chunksize, &request.show)
+        || parse_show(&request.show) < 0
         || parse_chunksize(chunksize, &request.chunksize) < 0
         || check_function(request.function) < 0)
         return NULL;
@@ -440,7 +453,8 @@ new_iterator(struct pool *pool, const struct job_request *request)
     struct job *job = master_begin(pool->lease.crew, request);
     if (job == NULL)
         return NULL;
-    return iterator_new(pool->iterator_type, pool->lease.crew, job);
+    return iterator_new(pool->iterator_type, pool->lease.crew, job,
+                        request->show);
 }
 
 static PyObject *
@@ -453,9 +467,10 @@ pool_iterate(PyObject *self, PyObject *args)
     if (check_master(pool) < 0)
         return NULL;
     struct job_request request = new_request(pool);
-    if (!PyArg_ParseTuple(args, "OOppOK:_iterate", &request.function,
+    if (!PyArg_ParseTuple(args, "OOppOKO:_iterate", &request.function,
                           &request.tasks, &star, &unordered, &chunksize,
-                          &window)
+                          &window, &request.show)
+        || parse_show(&request.show) < 0
         || parse_chunksize(chunksize, &request.chunksize) < 0
         || check_function(request.function) < 0
         || driver_start(pool->lease.crew) < 0)

@@ -6,10 +6,7 @@
            def cancel(self): ...        # False: a worker has it, or had
            def begun(self): ...         # was it given to a worker?
            def wait(self, seconds): ... # None: for ever.  True: it is over
-           # of a job
-           def progress(self): ...      # tasks done, of how many or None,
-                                        # workers that have some
-           def abandon(self): ...       # workers drop what they hold of it
+           def progress(self): ...      # of a job; see progress.h
 
    Must not know what comes of a call. */
 
@@ -18,6 +15,7 @@
 
 #include "dispatch.h"
 #include "master.h"
+#include "progress.h"
 
 static void
 ticket_dealloc(PyObject *self)
@@ -89,19 +87,7 @@ static PyObject *
 ticket_progress(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     struct ticket *ticket = (struct ticket *)self;
-    return master_progress(ticket->crew, ticket->job);
-}
-
-static PyObject *
-ticket_abandon(PyObject *self, PyObject *Py_UNUSED(ignored))
-{
-    struct ticket *ticket = (struct ticket *)self;
-    if (ticket->job == NULL || crew_check_here(ticket->crew) < 0)
-        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
-    crew_take_helm(ticket->crew);
-    job_abandon(ticket->job, NULL);
-    crew_leave_helm(ticket->crew);
-    Py_RETURN_NONE;
+    return progress_of(ticket->crew, ticket->job);
 }
 
 static PyMethodDef ticket_methods[] = {
@@ -109,7 +95,6 @@ static PyMethodDef ticket_methods[] = {
     {"begun", ticket_begun, METH_NOARGS, "begun()"},
     {"wait", ticket_wait, METH_O, "wait(seconds)"},
     {"progress", ticket_progress, METH_NOARGS, "progress()"},
-    {"abandon", ticket_abandon, METH_NOARGS, "abandon()"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -45,6 +45,7 @@ class MPIPool:
         return_results: bool = ...,
         *,
         chunksize: Optional[int] = ...,
+        progress: Optional[Callable[..., object]] = ...,
     ) -> Optional[List[Any]]: ...
     def wait(self, callback: Optional[Callable[[], object]] = ...) -> None: ...
     def close(self) -> None: ...
@@ -53,6 +54,8 @@ class MPIPool:
         func: Callable[..., Any],
         iterable: Any,
         chunksize: Optional[int] = ...,
+        *,
+        progress: Optional[Callable[..., object]] = ...,
     ) -> List[Any]: ...
     def _begin(
         self,
@@ -71,6 +74,7 @@ class MPIPool:
         unordered: bool,
         chunksize: Optional[int],
         window: int,
+        show: Optional[Callable[..., object]],
         /,
     ) -> ResultIterator: ...
     def _call(

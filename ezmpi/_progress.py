@@ -1,34 +1,83 @@
-"""What ``progress=`` of the pool's methods shows: a bar of tqdm's, or the numbers."""
+"""What ``progress=`` of the pools' methods shows: a bar of tqdm's, or the numbers."""
 
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
-    from typing import Any, Callable, Iterator, Optional, Union
+    from typing import Any, Callable, List, Optional, Union
 
-    Wanted = Union[bool, str, Callable[[int, Optional[int], Optional[int]], object], None]
+    Show = Callable[[int, Optional[int], int], object]
+    Wanted = Union[bool, str, Show, None]
 
-SECONDS = 0.1  # between two looks
+SECONDS = 0.1  # from one look to the next, as PROGRESS_SECONDS in progress.h
+_FILE_SECONDS = 5.0  # from one line to the next, where it goes to no terminal
+
+# What starts rank 0 and passes on what it writes, as /proc calls it.
+_LAUNCHERS = (
+    "hydra_pmi_proxy",
+    "mpiexec",
+    "mpiexec.hydra",
+    "mpirun",
+    "orterun",
+    "prterun",
+)
 
 
-class _Numbers:
-    """Gives them to a function of the user's."""
+class Display:
+    """What a method shows while it is in the ``with`` block that this opens.
 
-    def __init__(self, function: Callable[..., object]) -> None:
-        self._function = function
+    Parameters
+    ----------
+    wanted : bool, str, callable or None
+        True: a bar; a str: a bar of that name; a callable gets the numbers: tasks done,
+        of how many (None: not known yet), workers that have some.
 
-    def show(self, done: int, total: Optional[int], busy: Optional[int]) -> None:
-        self._function(done, total, busy)
+    Attributes
+    ----------
+    show : callable or None
+        What the pool is to call with the numbers.
+
+    Raises
+    ------
+    ImportError
+        If a bar is wanted, and tqdm is not installed.
+    TypeError
+        If `wanted` is none of these.
+    """
+
+    def __init__(self, wanted: Wanted) -> None:
+        self._bar: Optional[_Bar] = None
+        self.show: Optional[Show] = None
+        if wanted is None or wanted is False:
+            return
+        if wanted is True or isinstance(wanted, str):
+            self._bar = self.show = _Bar(None if wanted is True else wanted)
+        elif callable(wanted):
+            self.show = wanted
+        else:
+            raise TypeError(
+                "progress must be True, a description (str), a function or None, not "
+                f"{type(wanted).__name__}"
+            )
 
     def close(self) -> None:
-        pass
+        """End the bar's line."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def __enter__(self) -> Optional[Show]:
+        return self.show
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
 
 class _Bar:
-    """A bar of tqdm's: silent where standard error is no terminal, unless asked."""
+    """A bar of tqdm's, which closes itself when it is dropped."""
 
     def __init__(self, description: Optional[str]) -> None:
         try:
@@ -38,136 +87,115 @@ class _Bar:
                 "progress needs tqdm: pip install tqdm; or give a function, which is "
                 "called with the tasks done, their number or None, and the busy workers"
             ) from None
-        silent = None if os.environ.get("EZMPI_PROGRESS", "0") in ("", "0") else False
-        self._bar = tqdm(desc=description, unit="task", disable=silent)
+        terminal = _terminal()
+        is_asked = os.environ.get("EZMPI_PROGRESS", "0") not in ("", "0")
+        self._seconds = SECONDS if terminal is not None else _FILE_SECONDS
+        self._shown = time.monotonic() if terminal is None else 0.0
+        self._bar = tqdm(
+            desc=description,
+            unit="task",
+            # None: a notebook shows it, and nothing else where there is no terminal
+            disable=False if is_asked or terminal is not None else None,
+            ncols=_columns(terminal) if terminal else None,
+        )
 
-    def show(self, done: int, total: Optional[int], busy: Optional[int]) -> None:
+    def __call__(self, done: int, total: Optional[int], busy: int) -> None:
+        self._bar.n = done
         self._bar.total = total
-        if busy is not None:
-            self._bar.set_postfix_str(f"{busy} busy", refresh=False)
-        self._bar.update(done - self._bar.n)
+        self._bar.set_postfix_str(f"{busy} busy" if busy else "", refresh=False)
+        now = time.monotonic()
+        if now - self._shown >= self._seconds:
+            self._shown = now
+            self._bar.refresh()
 
     def close(self) -> None:
         self._bar.close()
 
 
-def begin(wanted: Wanted) -> Any:
-    """What shows it, or None.
+# ---- the terminal ----------------------------------------------------------------
 
-    Raises
-    ------
-    ImportError
-        If a bar is wanted, and tqdm is not installed.
-    TypeError
-        If it is neither True, a description, a function, nor None or False.
+
+def _terminal() -> Optional[str]:
+    """The terminal that standard error leads to, "" if it is not known which, or None.
+
+    A launcher gives rank 0 a pipe, and passes on what comes: so its own counts.
     """
-    if wanted is None or wanted is False:
+    if sys.stderr is None or sys.stderr.closed:
         return None
-    if isinstance(wanted, str):
-        return _Bar(wanted)
-    if callable(wanted):
-        return _Numbers(wanted)
-    if wanted is not True:
-        raise TypeError(
-            "progress must be True, a description (str), a function or None, not "
-            f"{type(wanted).__name__}"
-        )
-    return _Bar(None)
-
-
-def follow(ticket: Any, display: Any) -> None:
-    """Wait for the ticket's job, and show how far it is."""
+    if sys.stderr.isatty():
+        return ""
     try:
-        while not ticket.wait(SECONDS):
-            display.show(*ticket.progress())
-        display.show(*ticket.progress())
-    except BaseException:
-        ticket.abandon()
-        raise
+        name = _launchers_output(os.getppid())
+    except (OSError, ValueError, IndexError):  # no /proc, or another's process
+        return None
+    return name if name.startswith(("/dev/pts/", "/dev/tty")) else None
+
+
+def _launchers_output(process: int) -> str:
+    """Where the standard error of the uppermost launcher leads; "" without one."""
+    name = ""
+    while True:
+        with open(f"/proc/{process}/stat") as file:
+            before, _, after = file.read().rpartition(")")
+        if before.partition("(")[2] not in _LAUNCHERS:
+            return name
+        name = os.readlink(f"/proc/{process}/fd/2")
+        process = int(after.split()[1])  # its parent
+
+
+def _columns(terminal: str) -> Optional[int]:
+    """The width of the terminal; tqdm finds that of this process's own itself."""
+    try:
+        opened = os.open(terminal, os.O_RDONLY | os.O_NOCTTY)
+    except OSError:
+        return None
+    try:
+        return os.get_terminal_size(opened).columns or None
+    except OSError:
+        return None
+    finally:
+        os.close(opened)
+
+
+# ---- in the background -----------------------------------------------------------
+
+_threads: List[Any] = []
+
+
+def follow(future: Any, display: Display) -> None:
+    """Show how far the future's job is, in a thread, until it has ended."""
+    import threading
+
+    ended = threading.Event()
+    future.add_done_callback(lambda _: ended.set())
+    arguments = future._ticket, display, ended
+    thread = threading.Thread(target=_follow, args=arguments, daemon=True)
+    _threads[:] = [other for other in _threads if other.is_alive()] + [thread]
+    thread.start()
+
+
+def _follow(ticket: Any, display: Display, ended: Any) -> None:
+    try:
+        while not ended.wait(SECONDS):
+            _show(ticket, display)
+        _show(ticket, display)
+    except Exception:
+        import logging
+
+        logging.getLogger("ezmpi").exception(
+            "exception showing the progress of %r", ticket
+        )
     finally:
         display.close()
 
 
-def follow_in_background(result: Any, ticket: Any, display: Any) -> None:
-    """The same in a thread of its own, which does not wait as one who drives."""
-    import threading
-
-    def run() -> None:
-        while not result.ready():
-            display.show(*ticket.progress())
-            time.sleep(SECONDS)
-        display.show(*ticket.progress())
-        display.close()
-
-    threading.Thread(target=run, name="ezmpi-progress", daemon=True).start()
+def _show(ticket: Any, display: Display) -> None:
+    numbers = ticket.progress()
+    if numbers is not None and display.show is not None:
+        display.show(*numbers)
 
 
-class Counted:
-    """A callback that shows how often it was called."""
-
-    def __init__(
-        self, callback: Optional[Callable[[Any], object]], tasks: Any, display: Any
-    ) -> None:
-        self._callback = callback
-        self._display = display
-        self._total = len(tasks) if hasattr(tasks, "__len__") else None
-        self._done = 0
-        self._shown = 0.0
-
-    def __call__(self, result: Any) -> None:
-        if self._callback is not None:
-            self._callback(result)
-        self._done += 1
-        now = time.monotonic()
-        if now - self._shown > SECONDS:
-            self._shown = now
-            self._display.show(self._done, self._total, None)
-
-    def close(self) -> None:
-        self._display.show(self._done, self._total, None)
-        self._display.close()
-
-
-class Watched:
-    """The results of `imap`, and a display of how far they are."""
-
-    def __init__(self, results: Any, display: Any) -> None:
-        self._results = results
-        self._display = display
-        self._shown = 0.0
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def _show(self) -> None:
-        now = time.monotonic()
-        if now - self._shown > SECONDS:
-            self._shown = now
-            self._display.show(*self._results.progress())
-
-    def __next__(self) -> Any:
-        return self.next()
-
-    def next(self, timeout: Optional[float] = None) -> Any:
-        """As that of the results themselves."""
-        from .errors import TimeoutError
-
-        end = None if timeout is None else time.monotonic() + timeout
-        while True:
-            self._show()
-            try:
-                return self._results.next(SECONDS)
-            except TimeoutError:
-                if end is not None and time.monotonic() >= end:
-                    raise
-            except StopIteration:
-                self.close()
-                raise
-
-    def close(self) -> None:
-        """End the job, and the display."""
-        numbers = self._results.progress()
-        if numbers is not None:
-            self._display.show(*numbers)
-        self._results.close()
-        self._display.close()
+def join() -> None:
+    """Wait until the last is shown of what has ended."""
+    for thread in _threads:
+        thread.join(10 * SECONDS)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
 
     from ._future import AsyncResult, PoolFuture
+    from ._progress import Display, Wanted
     from ._shared import Shared
 
 __all__ = ["MPIPool", "Pool"]
@@ -171,6 +172,7 @@ class MPIPool(_ezmpi.MPIPool):
         return_results: bool = True,
         *,
         chunksize: Optional[int] = None,
+        progress: Wanted = None,
     ) -> Optional[List[Any]]:
         """Call ``worker(task)`` for every task, on the workers.
 
@@ -192,6 +194,13 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize : int, optional
             Tasks sent in one message, at least 1. Default: as many as run for about
             0.1 ms, by what came back so far; long tasks one by one.
+        progress : bool, str or callable, optional
+            True, or a description: a bar on standard error, of `tqdm` [2]_, with tasks
+            done, rate, remaining time and busy workers. It is shown where standard
+            error, or the launcher's on this host, is a terminal, in a notebook, and
+            where the environment has ``EZMPI_PROGRESS=1``. A callable gets the numbers
+            instead, about ten times a second and at the end: tasks done, of how many
+            (None: an iterable without a length goes on), and workers that have tasks.
 
         Returns
         -------
@@ -223,6 +232,8 @@ class MPIPool(_ezmpi.MPIPool):
             At Ctrl-C, at once; the pool can be used on.
         TransportError
             If MPI reports an error.
+        ImportError
+            If `progress` wants a bar, and tqdm is not installed.
 
         Notes
         -----
@@ -240,17 +251,47 @@ class MPIPool(_ezmpi.MPIPool):
         ----------
         .. [1] S. F. Hummel, E. Schonberg, L. E. Flynn, "Factoring: a method for
            scheduling parallel loops", Communications of the ACM 35 (8), 1992.
+        .. [2] https://tqdm.github.io
 
         Examples
         --------
         >>> pool.map(abs, [-1, 2, -3])
         [1, 2, 3]
         """
+        if progress is not None:
+            return self._map_and_show(
+                worker, tasks, callback, return_results, chunksize, progress
+            )
         # not super(), which costs some per cent of a map of one task
         results: Optional[List[Any]] = _ezmpi.MPIPool.map(
             self, worker, tasks, callback, return_results, chunksize=chunksize
         )
         return results
+
+    def _map_and_show(
+        self,
+        worker: Callable[[Any], Any],
+        tasks: Iterable[Any],
+        callback: Union[Callable[[Any], object], int, None],
+        return_results: bool,
+        chunksize: Optional[int],
+        progress: Wanted,
+    ) -> Optional[List[Any]]:
+        with self._display(progress) as show:
+            results: Optional[List[Any]] = super().map(
+                worker,
+                tasks,
+                callback,
+                return_results,
+                chunksize=chunksize,
+                progress=show,
+            )
+        return results
+
+    def _display(self, progress: Wanted) -> Display:
+        from . import _progress
+
+        return _progress.Display(progress if self.is_master() else None)
 
     # --- multiprocessing.Pool ---
 
@@ -343,6 +384,8 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize: Optional[int] = None,
         callback: Optional[Callable[[List[Any]], object]] = None,
         error_callback: Optional[Callable[[BaseException], object]] = None,
+        *,
+        progress: Wanted = None,
     ) -> AsyncResult:
         """Begin a `map`, and go on.
 
@@ -361,6 +404,8 @@ class MPIPool(_ezmpi.MPIPool):
             raises is logged.
         error_callback : callable, optional
             The same, with the exception of the lowest-numbered failed task.
+        progress : bool, str or callable, optional
+            As of `map`, in a thread of its own.
 
         Returns
         -------
@@ -381,7 +426,9 @@ class MPIPool(_ezmpi.MPIPool):
         >>> pool.map_async(abs, [-1, 2, -3]).get()
         [1, 2, 3]
         """
-        return self._begin_map(func, iterable, False, chunksize, callback, error_callback)
+        return self._begin_map(
+            func, iterable, False, chunksize, callback, error_callback, progress
+        )
 
     def starmap_async(
         self,
@@ -390,6 +437,8 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize: Optional[int] = None,
         callback: Optional[Callable[[List[Any]], object]] = None,
         error_callback: Optional[Callable[[BaseException], object]] = None,
+        *,
+        progress: Wanted = None,
     ) -> AsyncResult:
         """Begin a `starmap`, and go on.
 
@@ -402,6 +451,8 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize : int, optional
             As of `map`.
         callback, error_callback : callable, optional
+            As of `map_async`.
+        progress : bool, str or callable, optional
             As of `map_async`.
 
         Returns
@@ -419,7 +470,9 @@ class MPIPool(_ezmpi.MPIPool):
         >>> pool.starmap_async(pow, [(2, 3), (3, 2)]).get()
         [8, 9]
         """
-        return self._begin_map(func, iterable, True, chunksize, callback, error_callback)
+        return self._begin_map(
+            func, iterable, True, chunksize, callback, error_callback, progress
+        )
 
     def _begin_map(
         self,
@@ -429,9 +482,15 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize: Optional[int],
         callback: Optional[Callable[[List[Any]], object]],
         error_callback: Optional[Callable[[BaseException], object]],
+        progress: Wanted,
     ) -> AsyncResult:
+        display = None if progress is None else self._display(progress)
         future = _new_future(callback, error_callback)
         future._ticket = self._begin(func, iterable, future, star, chunksize)
+        if display is not None and display.show is not None:
+            from . import _progress
+
+            _progress.follow(future, display)
         result: AsyncResult = _future().AsyncResult(future)
         return result
 
@@ -440,6 +499,8 @@ class MPIPool(_ezmpi.MPIPool):
         func: Callable[..., Any],
         iterable: Iterable[Iterable[Any]],
         chunksize: Optional[int] = None,
+        *,
+        progress: Wanted = None,
     ) -> List[Any]:
         """Call ``func(*task)`` for every task, on the workers.
 
@@ -450,6 +511,8 @@ class MPIPool(_ezmpi.MPIPool):
         iterable : iterable of iterables
             The tasks: the arguments of each call.
         chunksize : int, optional
+            As of `map`.
+        progress : bool, str or callable, optional
             As of `map`.
 
         Returns
@@ -467,7 +530,8 @@ class MPIPool(_ezmpi.MPIPool):
         >>> pool.starmap(pow, [(2, 3), (3, 2)])
         [8, 9]
         """
-        results: List[Any] = super().starmap(func, iterable, chunksize)
+        with self._display(progress) as show:
+            results: List[Any] = super().starmap(func, iterable, chunksize, progress=show)
         return results
 
     def imap(
@@ -475,6 +539,8 @@ class MPIPool(_ezmpi.MPIPool):
         func: Callable[[Any], Any],
         iterable: Iterable[Any],
         chunksize: Optional[int] = None,
+        *,
+        progress: Wanted = None,
     ) -> Iterator[Any]:
         """Call ``func(task)`` for every task, and give the results in order as they come.
 
@@ -490,6 +556,8 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize : int, optional
             As of `map`; with 1 each result is sent as soon as it is there. Default: a
             result may wait for others of its chunk, by what was seen for 0.1 ms.
+        progress : bool, str or callable, optional
+            As of `map`, while results are taken.
 
         Returns
         -------
@@ -513,13 +581,15 @@ class MPIPool(_ezmpi.MPIPool):
         >>> next(results), results.next(timeout=10)
         (1, 2)
         """
-        return self._iterate(func, iterable, False, False, chunksize, self._window)
+        return self._iterate_over(func, iterable, False, False, chunksize, progress)
 
     def imap_unordered(
         self,
         func: Callable[[Any], Any],
         iterable: Iterable[Any],
         chunksize: Optional[int] = None,
+        *,
+        progress: Wanted = None,
     ) -> Iterator[Any]:
         """Call ``func(task)`` for every task, and give the results as they come.
 
@@ -530,6 +600,8 @@ class MPIPool(_ezmpi.MPIPool):
         iterable : iterable
             The tasks, as of `map_async`.
         chunksize : int, optional
+            As of `imap`.
+        progress : bool, str or callable, optional
             As of `imap`.
 
         Returns
@@ -547,13 +619,15 @@ class MPIPool(_ezmpi.MPIPool):
         >>> sorted(pool.imap_unordered(abs, [-1, 2, -3]))
         [1, 2, 3]
         """
-        return self._iterate(func, iterable, False, True, chunksize, self._window)
+        return self._iterate_over(func, iterable, False, True, chunksize, progress)
 
     def istarmap(
         self,
         func: Callable[..., Any],
         iterable: Iterable[Iterable[Any]],
         chunksize: Optional[int] = None,
+        *,
+        progress: Wanted = None,
     ) -> Iterator[Any]:
         """Call ``func(*task)`` for every task: the `imap` of `starmap`.
 
@@ -564,6 +638,8 @@ class MPIPool(_ezmpi.MPIPool):
         iterable : iterable of iterables
             The tasks, as of `map_async`.
         chunksize : int, optional
+            As of `imap`.
+        progress : bool, str or callable, optional
             As of `imap`.
 
         Returns
@@ -581,13 +657,15 @@ class MPIPool(_ezmpi.MPIPool):
         >>> list(pool.istarmap(pow, [(2, 3), (3, 2)]))
         [8, 9]
         """
-        return self._iterate(func, iterable, True, False, chunksize, self._window)
+        return self._iterate_over(func, iterable, True, False, chunksize, progress)
 
     def istarmap_unordered(
         self,
         func: Callable[..., Any],
         iterable: Iterable[Iterable[Any]],
         chunksize: Optional[int] = None,
+        *,
+        progress: Wanted = None,
     ) -> Iterator[Any]:
         """Call ``func(*task)`` for every task: the `imap_unordered` of `starmap`.
 
@@ -598,6 +676,8 @@ class MPIPool(_ezmpi.MPIPool):
         iterable : iterable of iterables
             The tasks, as of `map_async`.
         chunksize : int, optional
+            As of `imap`.
+        progress : bool, str or callable, optional
             As of `imap`.
 
         Returns
@@ -615,7 +695,20 @@ class MPIPool(_ezmpi.MPIPool):
         >>> sorted(pool.istarmap_unordered(pow, [(2, 3), (3, 2)]))
         [8, 9]
         """
-        return self._iterate(func, iterable, True, True, chunksize, self._window)
+        return self._iterate_over(func, iterable, True, True, chunksize, progress)
+
+    def _iterate_over(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Any],
+        star: bool,
+        unordered: bool,
+        chunksize: Optional[int],
+        progress: Wanted,
+    ) -> Iterator[Any]:
+        show = None if progress is None else self._display(progress).show
+        window = WINDOW * int(self.size)
+        return self._iterate(func, iterable, star, unordered, chunksize, window, show)
 
     def join(self) -> None:
         """Wait until all that was begun before `close` is done.
@@ -965,10 +1058,6 @@ class MPIPool(_ezmpi.MPIPool):
     def _max_workers(self) -> int:  # where concurrent.futures keeps it
         return int(self.size)
 
-    @property
-    def _window(self) -> int:
-        return WINDOW * int(self.size)
-
     def __call__(
         self,
         worker: Callable[[Any], Any],
@@ -1119,6 +1208,8 @@ class Pool(MPIPool):
         func: Callable[[Any], Any],
         iterable: Iterable[Any],
         chunksize: Optional[int] = None,
+        *,
+        progress: Wanted = None,
     ) -> Optional[List[Any]]:
         """Call ``func(task)`` for every task: `MPIPool.map` with multiprocessing's names.
 
@@ -1129,6 +1220,8 @@ class Pool(MPIPool):
         iterable : iterable
             The tasks.
         chunksize : int, optional
+            As of `MPIPool.map`.
+        progress : bool, str or callable, optional
             As of `MPIPool.map`.
 
         Returns
@@ -1146,7 +1239,7 @@ class Pool(MPIPool):
         >>> pool.map(func=abs, iterable=[-1, 2, -3])
         [1, 2, 3]
         """
-        return super().map(func, iterable, chunksize=chunksize)
+        return super().map(func, iterable, chunksize=chunksize, progress=progress)
 
     def __exit__(
         self,
@@ -1253,6 +1346,9 @@ def _at_exit() -> None:
         driver = sys.modules.get("ezmpi._driver")
         if driver is not None:
             driver.join()
+        progress = sys.modules.get("ezmpi._progress")
+        if progress is not None:
+            progress.join()
     if any(isinstance(error, KeyboardInterrupt) for error in uncaught):
         _mpi.set_ending(_INTERRUPTED_SECONDS, _mpi.INTERRUPTED)
     elif _code_at_once is not None:
