@@ -1,23 +1,32 @@
 """Pools without MPI, with `MPIPool`'s methods: `choose_pool` and what it chooses from.
 
-Thin fronts on `map`, on `multiprocessing` and on joblib, for scripts that choose by a
-flag, as those that were written for schwimmbad do.
+For scripts that choose by a flag, as those that were written for schwimmbad do.
+`MultiPool` lies in _multi.py: what it imports takes long.
 """
 
 from __future__ import annotations
 
-import multiprocessing.pool
-import signal
+import functools
+import sys
+import time
+import types
 
+from . import _mpi, _progress, pool
 from ._batches import batches
 from .pool import MPIPool
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Any, Callable, Iterable, List, Optional, Type, Union
+    from concurrent.futures import Future
+    from typing import Any, Callable, Iterable, Iterator, List, Mapping, Optional, Union
 
-__all__ = ["JoblibPool", "MultiPool", "SerialPool", "choose_pool"]
+    from ._future import AsyncResult
+    from ._multi import MultiPool
+    from ._progress import Wanted
+
+    Callback = Union[Callable[[Any], object], int, None]
+
+__all__ = ["JoblibPool", "SerialPool", "choose_pool"]
 
 
 def choose_pool(
@@ -28,7 +37,7 @@ def choose_pool(
     Parameters
     ----------
     mpi : bool, optional
-        `MPIPool`: the script was started with mpiexec.
+        With True `MPIPool`: the script was started with mpiexec.
     processes : int, optional
         Else `MultiPool` with so many processes, or `SerialPool` if it is 1.
     **kwargs
@@ -44,6 +53,12 @@ def choose_pool(
     Exception
         What the pool's constructor raises.
 
+    Warns
+    -----
+    UserWarning
+        On rank 0, if mpiexec started several processes, `mpi` is not true, and nothing
+        in the script has used MPI: each of them runs all of it.
+
     Examples
     --------
     >>> from ezmpi import choose_pool
@@ -53,20 +68,38 @@ def choose_pool(
     """
     if mpi:
         return MPIPool(**kwargs)
+    if _mpi.is_under_launcher() and _mpi.is_first() and not _uses_mpi():
+        import warnings
+
+        warnings.warn(
+            "mpiexec started several processes, and each runs the whole script, since "
+            "choose_pool() was not told mpi=True",
+            UserWarning,
+            stacklevel=2,
+        )
     if processes != 1:
+        from ._multi import MultiPool
+
         return MultiPool(processes, **kwargs)
     return SerialPool(**kwargs)
 
 
-class _Local:
-    """What is the same in all of them."""
+def _uses_mpi() -> bool:
+    """Whether the script knows that it runs under mpiexec; `python -m ezmpi` does."""
+    if "mpi4py.MPI" in sys.modules or "ezmpi._command" in sys.modules:
+        return True
+    return bool(pool._masters())
 
-    rank = 0
+
+class Local:
+    """What is the same in all pools without MPI."""
+
+    master = rank = 0
     size: int
 
     @staticmethod
     def enabled() -> bool:
-        """Tell whether such a pool can be made.
+        """Whether such a pool can be made.
 
         Returns
         -------
@@ -76,17 +109,17 @@ class _Local:
         return True
 
     def is_master(self) -> bool:
-        """Tell whether this process gives out the tasks.
+        """Whether this process gives out the tasks.
 
         Returns
         -------
         bool
-            True: there is no other that runs the script.
+            True: no other runs the script.
         """
         return True
 
     def is_worker(self) -> bool:
-        """Tell whether this process waits for tasks.
+        """Whether this process waits for tasks.
 
         Returns
         -------
@@ -96,12 +129,12 @@ class _Local:
         return False
 
     def wait(self, callback: Optional[Callable[[], object]] = None) -> None:
-        """Return at once: workers of an `MPIPool` would serve here.
+        """Return at once: the workers of an `MPIPool` serve here.
 
         Parameters
         ----------
         callback : callable, optional
-            Not called; `MPIPool` has its workers call it.
+            Not called: there it is called on workers.
         """
 
     def batched_map(
@@ -111,14 +144,14 @@ class _Local:
         *args: Any,
         **kwargs: Any,
     ) -> Optional[List[Any]]:
-        """Call ``worker(batch)`` for as many batches as there are workers.
+        """Call `map` on the tasks cut into ``size`` batches, as `MPIPool.batched_map`.
 
         Parameters
         ----------
         worker : callable
-            Takes ``((start, stop), tasks[start:stop])``.
+            Takes one batch: a tuple ``((start, stop), tasks[start:stop])``.
         tasks : iterable
-            The tasks to be split; at least one.
+            What to cut.
         *args, **kwargs
             The other arguments of `map`.
 
@@ -129,27 +162,340 @@ class _Local:
         """
         return self.map(worker, batches(list(tasks), self.size), *args, **kwargs)
 
-    def map(
+    def istarmap(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: Optional[int] = None,
+        *,
+        progress: Wanted = None,
+    ) -> Iterator[Any]:
+        """Call ``func(*task)`` for every task: the `imap` of `starmap`."""
+        return self.imap(Star(func), iterable, chunksize, progress=progress)
+
+    def istarmap_unordered(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: Optional[int] = None,
+        *,
+        progress: Wanted = None,
+    ) -> Iterator[Any]:
+        """Call ``func(*task)`` for every task: the `imap_unordered` of `starmap`."""
+        return self.imap_unordered(Star(func), iterable, chunksize, progress=progress)
+
+    def share(self, obj: Any) -> Any:
+        """What `MPIPool.share` returns: something whose ``value`` is the object.
+
+        To the processes of a `MultiPool` it travels with the tasks that hold it.
+        """
+        return types.SimpleNamespace(value=obj)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """`close` and, if it is to wait, `join`; nothing can be cancelled."""
+        self.close()
+        if wait:
+            self.join()
+
+    def __call__(
         self,
         worker: Callable[[Any], Any],
         tasks: Iterable[Any],
-        callback: Union[Callable[[Any], object], int, None] = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Optional[List[Any]]:
+        return self.map(worker, tasks, *args, **kwargs)
+
+    if TYPE_CHECKING:  # each has its own
+
+        def map(self, *args: Any, **kwargs: Any) -> Optional[List[Any]]: ...
+        def imap(self, *args: Any, **kwargs: Any) -> Iterator[Any]: ...
+        def imap_unordered(self, *args: Any, **kwargs: Any) -> Iterator[Any]: ...
+        def close(self) -> None: ...
+        def join(self) -> None: ...
+
+
+class Star:
+    """Calls a function with what a task holds."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, task: Iterable[Any]) -> Any:
+        return self._function(*task)
+
+
+class Counted:
+    """A callback that shows how often it was called, as `_progress` has it."""
+
+    def __init__(
+        self, callback: Any, tasks: Any, display: _progress.Display, size: int
+    ) -> None:
+        self._callback = callback
+        self._display = display
+        self._size = size
+        self._done = 0
+        self._total = len(tasks) if hasattr(tasks, "__len__") else None
+        self._shown = 0.0
+
+    def __call__(self, result: Any) -> None:
+        self._done += 1
+        now = time.monotonic()
+        if now - self._shown >= _progress.SECONDS:
+            self._shown = now
+            left = self._size if self._total is None else self._total - self._done
+            self._show(self._total, min(self._size, left))
+        if self._callback is not None:
+            self._callback(result)
+
+    def _show(self, total: Optional[int], busy: int) -> None:
+        if self._display.show is not None:
+            self._display.show(self._done, total, busy)
+
+    def end(self, is_done: bool) -> None:
+        """Show the last numbers, and close the display."""
+        with self._display:
+            self._show(self._done if is_done else self._total, 0)
+
+
+def counted(callback: Any, tasks: Any, progress: Wanted, size: int) -> Any:
+    """The callback, or a `Counted` that calls it, or None."""
+    called = callback if callable(callback) else None
+    display = _progress.Display(progress)
+    return called if display.show is None else Counted(called, tasks, display, size)
+
+
+def collect(
+    results: Iterable[Any], callback: Any, return_results: bool
+) -> Optional[List[Any]]:
+    """The results as a list, each passed to the callback when it comes."""
+    kept: List[Any] = []
+    is_done = False
+    try:
+        for result in results:
+            if callback is not None:
+                callback(result)
+            if return_results:
+                kept.append(result)
+        is_done = True
+    finally:
+        if isinstance(callback, Counted):
+            callback.end(is_done)
+    return kept if return_results else None
+
+
+class Results:
+    """The results of `imap`: what ``draw(timeout)`` returns until it raises."""
+
+    def __init__(self, draw: Callable[[Optional[float]], Any], shown: Any) -> None:
+        self._draw = draw
+        self._shown: Optional[Counted] = shown
+
+    def __iter__(self) -> Results:
+        return self
+
+    def __next__(self) -> Any:
+        return self.next()
+
+    def next(self, timeout: Optional[float] = None) -> Any:
+        """The next one; the timeout is for pools that work in the background."""
+        try:
+            result = self._draw(timeout)
+        except StopIteration:
+            if self._shown is not None:
+                self._shown.end(True)
+                self._shown = None
+            raise
+        if self._shown is not None:
+            self._shown(result)
+        return result
+
+
+class _AtOnce(Local):
+    """Methods that return when all is done: here, but for what `_each` sends away."""
+
+    def _each(self, func: Callable[[Any], Any], iterable: Iterable[Any]) -> Iterator[Any]:
+        return map(func, iterable)
+
+    def map(
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        callback: Callback = None,
         return_results: bool = True,
         *,
         chunksize: Optional[int] = None,
+        progress: Wanted = None,
     ) -> Optional[List[Any]]:
-        raise NotImplementedError
+        """Call ``func(task)`` for every task.
 
-    def __call__(self, worker: Callable[[Any], Any], tasks: Iterable[Any]) -> Any:
-        return self.map(worker, tasks)
+        Parameters
+        ----------
+        func : callable
+            Takes one task.
+        iterable : iterable
+            What to call it with.
+        callback : callable, optional
+            Called with each result, in order.
+        return_results : bool, optional
+            With False the results are not kept, and None is returned.
+        chunksize : int, optional
+            Not used.
+        progress : bool, str or callable, optional
+            As of `MPIPool.map`.
+
+        Returns
+        -------
+        list or None
+            The results in the order of the tasks.
+
+        Raises
+        ------
+        Exception
+            What a task, `iterable` or `callback` raises.
+        """
+        called = counted(callback, iterable, progress, self.size)
+        return collect(self._each(func, iterable), called, return_results)
+
+    def starmap(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: Optional[int] = None,
+        *,
+        progress: Wanted = None,
+    ) -> Optional[List[Any]]:
+        """Call ``func(*task)`` for every task."""
+        return self.map(Star(func), iterable, progress=progress)
+
+    def imap(
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: Optional[int] = None,
+        *,
+        progress: Wanted = None,
+    ) -> Iterator[Any]:
+        """Call ``func(task)`` for every task, and give the results in order.
+
+        A `SerialPool` calls each when its result is asked for.
+        """
+        each = self._each(func, iterable)
+        shown = counted(None, iterable, progress, self.size)
+        return Results(lambda timeout: next(each), shown)
+
+    imap_unordered = imap
+
+    def map_async(
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: Optional[int] = None,
+        callback: Optional[Callable[[List[Any]], object]] = None,
+        error_callback: Optional[Callable[[BaseException], object]] = None,
+        *,
+        progress: Wanted = None,
+    ) -> AsyncResult:
+        """A `map` whose result, or exception, is in what is returned."""
+        call = functools.partial(self.map, func, iterable, progress=progress)
+        return _result(_future_of(call, callback, error_callback))
+
+    def starmap_async(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: Optional[int] = None,
+        callback: Optional[Callable[[List[Any]], object]] = None,
+        error_callback: Optional[Callable[[BaseException], object]] = None,
+        *,
+        progress: Wanted = None,
+    ) -> AsyncResult:
+        """A `starmap` whose result, or exception, is in what is returned."""
+        call = functools.partial(self.starmap, func, iterable, progress=progress)
+        return _result(_future_of(call, callback, error_callback))
+
+    def apply(
+        self,
+        func: Callable[..., Any],
+        args: Iterable[Any] = (),
+        kwds: Mapping[str, Any] = {},  # noqa: B006
+    ) -> Any:
+        """Call ``func(*args, **kwds)``, here."""
+        return func(*args, **kwds)
+
+    def apply_async(
+        self,
+        func: Callable[..., Any],
+        args: Iterable[Any] = (),
+        kwds: Mapping[str, Any] = {},  # noqa: B006
+        callback: Optional[Callable[[Any], object]] = None,
+        error_callback: Optional[Callable[[BaseException], object]] = None,
+    ) -> AsyncResult:
+        """The same; the result, or exception, is in what is returned."""
+        call = functools.partial(self.apply, func, args, kwds)
+        return _result(_future_of(call, callback, error_callback))
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Call ``fn(*args, **kwargs)``, here; returns a future that is done."""
+        future: Future[Any] = _future_of(functools.partial(fn, *args, **kwargs))
+        return future
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to be ended."""
+
+    def join(self) -> None:
+        """Do nothing: all is done."""
+
+    terminate = close
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
 
-class SerialPool(_Local):
+def _future_of(
+    call: Callable[[], Any], callback: Any = None, error_callback: Any = None
+) -> Any:
+    """A future of what is called now."""
+    future = pool._new_future(callback, error_callback)
+    _fulfil(future, call)
+    return future
+
+
+def in_thread(
+    call: Callable[[], Any], callback: Any = None, error_callback: Any = None
+) -> AsyncResult:
+    """The result of what is called in a thread of its own."""
+    import threading
+
+    future = pool._new_future(callback, error_callback)
+    threading.Thread(target=_fulfil, args=(future, call), daemon=True).start()
+    return _result(future)
+
+
+def _fulfil(future: Any, call: Callable[[], Any]) -> None:
+    try:
+        result = call()
+    except Exception as error:
+        future.set_exception(error)
+    else:
+        future.set_result(result)
+
+
+def _result(future: Any) -> AsyncResult:
+    from ._future import AsyncResult
+
+    return AsyncResult(future)
+
+
+class SerialPool(_AtOnce):
     """Calls each task in this process, one after the other.
 
     Parameters
     ----------
-    **kwargs
+    *args, **kwargs
         ``initializer`` and ``initargs`` are called here, once; other arguments of other
         pools are not used.
 
@@ -168,198 +514,26 @@ class SerialPool(_Local):
 
     size = _processes = _max_workers = 1
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         initializer = kwargs.get("initializer")
         if initializer is not None:
             initializer(*kwargs.get("initargs", ()))
 
-    def map(
-        self,
-        worker: Callable[[Any], Any],
-        tasks: Iterable[Any],
-        callback: Union[Callable[[Any], object], int, None] = None,
-        return_results: bool = True,
-        *,
-        chunksize: Optional[int] = None,
-    ) -> Optional[List[Any]]:
-        """Call ``worker(task)`` for every task.
 
-        Parameters
-        ----------
-        worker : callable
-            Takes one task.
-        tasks : iterable
-            What to call it with.
-        callback : callable, optional
-            Called with each result when it is there.
-        return_results : bool, optional
-            False: they are not kept.
-        chunksize : int, optional
-            Not used.
-
-        Returns
-        -------
-        list or None
-            The results, in order; None if they are not wanted.
-
-        Raises
-        ------
-        Exception
-            What a task, `tasks` or `callback` raises.
-        """
-        results: List[Any] = []
-        for task in tasks:
-            result = worker(task)
-            if callable(callback):
-                callback(result)
-            if return_results:
-                results.append(result)
-        return results if return_results else None
-
-    def close(self) -> None:
-        """Do nothing: there is nothing to be ended."""
-
-    join = terminate = close
-
-    def __enter__(self) -> SerialPool:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-
-class MultiPool(_Local, multiprocessing.pool.Pool):
-    """A `multiprocessing.Pool` with `MPIPool`'s `map`: processes of this host alone.
-
-    Parameters
-    ----------
-    processes : int, optional
-        How many. Default: as many as there are processors.
-    initializer : callable, optional
-        Called once in each of them.
-    initargs : iterable, optional
-        Its arguments.
-    **kwargs
-        Other arguments of `multiprocessing.Pool`.
-
-    Attributes
-    ----------
-    size : int
-        Number of processes.
-
-    Examples
-    --------
-    >>> from ezmpi import MultiPool
-    >>> with MultiPool(2) as pool:
-    ...     pool.map(lambda x: x * x, [2, 3])
-    [4, 9]
-    """
-
-    def __init__(
-        self,
-        processes: Optional[int] = None,
-        initializer: Optional[Callable[..., object]] = None,
-        initargs: Iterable[Any] = (),
-        **kwargs: Any,
-    ) -> None:
-        arguments = initializer, tuple(initargs)
-        super().__init__(processes, _begin, arguments, **kwargs)
-        self.size = self._max_workers = int(self._processes)  # type: ignore[attr-defined]
-
-    def map(  # type: ignore[override]
-        self,
-        worker: Callable[[Any], Any],
-        tasks: Iterable[Any],
-        callback: Union[Callable[[Any], object], int, None] = None,
-        return_results: bool = True,
-        *,
-        chunksize: Optional[int] = None,
-    ) -> Optional[List[Any]]:
-        """Call ``worker(task)`` for every task, in the processes.
-
-        Parameters
-        ----------
-        worker : callable
-            Takes one task. Lambdas and local functions go by dill.
-        tasks : iterable
-            What to call it with; all are drawn at first.
-        callback : callable or int, optional
-            Called with each result, in order, when all are there; or `chunksize`.
-        return_results : bool, optional
-            False: None is returned.
-        chunksize : int, optional
-            Tasks that travel together.
-
-        Returns
-        -------
-        list or None
-            The results, in order; None if they are not wanted.
-
-        Raises
-        ------
-        Exception
-            What a task, `tasks` or `callback` raises.
-        """
-        if isinstance(callback, int):
-            callback, chunksize = None, callback
-        results = super().map(_by_dill(worker), tasks, chunksize)
-        if callback is not None:
-            for result in results or ():
-                callback(result)
-        return results if return_results else None
-
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        exception: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
-        if exception is None:
-            self.close()
-        else:
-            self.terminate()
-        self.join()
-
-
-def _begin(initializer: Optional[Callable[..., object]], initargs: Any) -> None:
-    """In each process of a `MultiPool`: Ctrl-C is the parent's, which ends them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if initializer is not None:
-        initializer(*initargs)
-
-
-class _ByDill:
-    """Becomes the function where it is unpickled."""
-
-    def __init__(self, pickled: bytes) -> None:
-        self.pickled = pickled
-
-    def __reduce__(self) -> Any:
-        import dill
-
-        return dill.loads, (self.pickled,)
-
-
-def _by_dill(function: Callable[[Any], Any]) -> Any:
-    """The function as it is, if pickle can send it."""
-    import pickle
-
-    try:
-        pickle.dumps(function)
-    except Exception:
-        import dill
-
-        return _ByDill(dill.dumps(function))
-    return function
-
-
-class JoblibPool(_Local):
+class JoblibPool(_AtOnce):
     """Calls tasks by `joblib.Parallel`.
+
+    The maps and `imap` do; `apply`, `apply_async` and `submit` call in this process.
 
     Parameters
     ----------
     *args, **kwargs
-        Arguments of `joblib.Parallel`.
+        Arguments of `joblib.Parallel`, of which each map makes one.
+
+    Attributes
+    ----------
+    size : int
+        How many tasks it runs at once.
 
     Raises
     ------
@@ -375,60 +549,45 @@ class JoblibPool(_Local):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        import joblib
+        joblib = _joblib()
+        self._arguments = args, kwargs
+        jobs = joblib.Parallel(*args, **kwargs).n_jobs
+        self.size = int(joblib.effective_n_jobs(jobs))
 
-        self._delayed = joblib.delayed
-        self._parallel = joblib.Parallel(*args, **kwargs)
-        jobs = kwargs.get("n_jobs", args[0] if args else None)
-        self.size = int(joblib.effective_n_jobs(-1 if jobs is None else jobs))
-
-    def map(
-        self,
-        worker: Callable[[Any], Any],
-        tasks: Iterable[Any],
-        callback: Union[Callable[[Any], object], int, None] = None,
-        return_results: bool = True,
-        *,
-        chunksize: Optional[int] = None,
-    ) -> Optional[List[Any]]:
-        """Call ``worker(task)`` for every task.
-
-        Parameters
-        ----------
-        worker : callable
-            Takes one task.
-        tasks : iterable
-            What to call it with.
-        callback : callable, optional
-            Called with each result, in order, when all are there.
-        return_results : bool, optional
-            False: None is returned.
-        chunksize : int, optional
-            Not used: joblib has ``batch_size``.
+    @staticmethod
+    def enabled() -> bool:
+        """Whether joblib is installed.
 
         Returns
         -------
-        list or None
-            The results, in order; None if they are not wanted.
-
-        Raises
-        ------
-        Exception
-            What a task, `tasks` or `callback` raises.
+        bool
+            False if it is not.
         """
-        results: List[Any] = self._parallel(self._delayed(worker)(task) for task in tasks)
-        if callable(callback):
-            for result in results:
-                callback(result)
-        return results if return_results else None
+        try:
+            _joblib()
+        except ImportError:
+            return False
+        return True
 
-    def close(self) -> None:
-        """Do nothing: joblib ends its processes itself."""
+    @property
+    def _processes(self) -> int:
+        return self.size
 
-    join = terminate = close
+    _max_workers = _processes
 
-    def __enter__(self) -> JoblibPool:
-        return self
+    def _each(self, func: Callable[[Any], Any], iterable: Iterable[Any]) -> Iterator[Any]:
+        joblib = _joblib()
+        args, kwargs = self._arguments
+        try:  # results as they come
+            parallel = joblib.Parallel(*args, **{"return_as": "generator", **kwargs})
+        except (TypeError, ValueError):  # an old joblib, or a backend that cannot
+            parallel = joblib.Parallel(*args, **kwargs)
+        return iter(parallel(joblib.delayed(func)(task) for task in iterable))
 
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+
+def _joblib() -> Any:
+    try:
+        import joblib
+    except ImportError:
+        raise ImportError("JoblibPool needs joblib: pip install joblib") from None
+    return joblib

@@ -1,0 +1,343 @@
+"""`MultiPool`: `multiprocessing.Pool`, with `MPIPool`'s `map` and its way to pickle.
+
+What goes to a process and back travels as bytes that are loaded where it is used. So
+lambdas and what the script defined after the pool was made can be sent; and what cannot
+be loaded raises, where `multiprocessing` would wait for ever.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import functools
+import multiprocessing.pool
+import os
+import pickle
+import signal
+import sys
+
+from . import errors, local
+from ._main import MainRecord, namespace
+from ._pickling import Encoder, bind
+from .pool import _PoolStub
+
+TYPE_CHECKING = False  # typing is not imported: see __init__.py
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any, Callable, Iterable, Iterator, List, Optional, Type
+
+    from ._progress import Wanted
+    from .local import Callback
+
+__all__ = ["MultiPool"]
+
+
+class MultiPool(local.Local, multiprocessing.pool.Pool):
+    """A `multiprocessing.Pool` with `MPIPool`'s methods: processes of this host alone.
+
+    Parameters
+    ----------
+    processes : int, optional
+        How many. Default: as many as there are processors.
+    initializer : callable, optional
+        Called once in each of them.
+    initargs : iterable, optional
+        Its arguments.
+    **kwargs
+        Other arguments of `multiprocessing.Pool`: ``maxtasksperchild``, ``context``.
+
+    Attributes
+    ----------
+    size : int
+        Number of processes.
+
+    Raises
+    ------
+    Exception
+        What `multiprocessing.Pool` raises.
+
+    Notes
+    -----
+    The end of a ``with`` block waits for what was begun, as with `MPIPool`; after an
+    exception it does not. The processes ignore Ctrl-C: this one ends them.
+
+    Examples
+    --------
+    >>> from ezmpi import MultiPool
+    >>> with MultiPool(2) as pool:
+    ...     pool.map(lambda x: x * x, [2, 3])
+    [4, 9]
+    """
+
+    def __init__(
+        self,
+        processes: Optional[int] = None,
+        initializer: Optional[Callable[..., object]] = None,
+        initargs: Iterable[Any] = (),
+        **kwargs: Any,
+    ) -> None:
+        if initializer is not None:
+            if not callable(initializer):
+                raise TypeError("initializer must be a callable")
+            initializer = _Sent(initializer)
+        arguments = initializer, tuple(initargs)
+        super().__init__(processes, _begin, arguments, **kwargs)
+        self.size = self._max_workers = int(self._processes)  # type: ignore[attr-defined]
+
+    def _setup_queues(self) -> None:
+        super()._setup_queues()  # type: ignore[misc]
+        put = self._quick_put  # type: ignore[has-type]
+        get = self._quick_get  # type: ignore[has-type]
+        encoder = Encoder(self._record())
+
+        def put_encoded(task: Any) -> None:
+            if task is not None:
+                job, number, *call = task
+                task = job, number, _Call(encoder, call), (), {}
+            put(task)
+
+        def get_decoded() -> Any:
+            answer = get()
+            if answer is not None:
+                job, number, (success, value) = answer
+                answer = job, number, _decoded(value) if success else (False, value)
+            return answer
+
+        self._quick_put, self._quick_get = put_encoded, get_decoded
+
+    def _record(self) -> MainRecord:
+        """What the processes find in their ``__main__``."""
+        record = MainRecord()
+        main = sys.modules["__main__"]
+        method = self._ctx.get_start_method()  # type: ignore[attr-defined]
+        is_imported = hasattr(main, "__file__") or getattr(main, "__spec__", None)
+        if method != "fork" and not is_imported:  # an interactive session: nothing
+            record.note(dict.fromkeys(namespace()))
+        return record
+
+    def map(  # type: ignore[override]
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        callback: Callback = None,
+        return_results: Any = True,
+        *,
+        chunksize: Optional[int] = None,
+        progress: Wanted = None,
+    ) -> Optional[List[Any]]:
+        """Call ``func(task)`` for every task, in the processes.
+
+        Parameters
+        ----------
+        func : callable
+            Takes one task.
+        iterable : iterable
+            What to call it with; all are drawn at first.
+        callback : callable or int, optional
+            Called with each result, in order, when it and those before it are there, in
+            the thread that called `map`. An int here is `chunksize`; the callback may
+            follow it, as in schwimmbad.
+        return_results : bool, optional
+            With False the results are not kept, and None is returned.
+        chunksize : int, optional
+            Tasks that travel together. Default: a quarter of a process's share.
+        progress : bool, str or callable, optional
+            As of `MPIPool.map`.
+
+        Returns
+        -------
+        list or None
+            The results in the order of the tasks.
+
+        Raises
+        ------
+        Exception
+            What a task, `iterable` or `callback` raises.
+        KeyboardInterrupt
+            At Ctrl-C, which ends the processes: the pool cannot be used on.
+        """
+        if isinstance(callback, int):
+            callback, chunksize = None, callback
+        if callable(return_results):
+            callback, return_results = return_results, True
+        try:
+            if callback is None and return_results and not _is_wanted(progress):
+                return super().map(func, iterable, chunksize)
+            tasks = list(iterable)
+            called = local.counted(callback, tasks, progress, self.size)
+            chunksize = chunksize or -(-len(tasks) // (4 * self.size)) or 1
+            results = super().imap(func, tasks, chunksize)
+            return local.collect(results, called, return_results)
+        except KeyboardInterrupt:
+            self.terminate()
+            self.join()
+            raise
+
+    def starmap(  # type: ignore[override]
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: Optional[int] = None,
+        *,
+        progress: Wanted = None,
+    ) -> Optional[List[Any]]:
+        """Call ``func(*task)`` for every task."""
+        return self.map(
+            local.Star(func), iterable, chunksize=chunksize, progress=progress
+        )
+
+    def imap(  # type: ignore[override]
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: Optional[int] = None,
+        *,
+        progress: Wanted = None,
+    ) -> Iterator[Any]:
+        """Call ``func(task)`` for every task, and give the results in order."""
+        results: Any = super().imap(func, iterable, chunksize or 1)
+        return local.Results(
+            results.next, local.counted(None, iterable, progress, self.size)
+        )
+
+    def imap_unordered(  # type: ignore[override]
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: Optional[int] = None,
+        *,
+        progress: Wanted = None,
+    ) -> Iterator[Any]:
+        """Call ``func(task)`` for every task, and give the results as they come."""
+        results: Any = super().imap_unordered(func, iterable, chunksize or 1)
+        return local.Results(
+            results.next, local.counted(None, iterable, progress, self.size)
+        )
+
+    def map_async(
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: Optional[int] = None,
+        callback: Optional[Callable[[List[Any]], object]] = None,
+        error_callback: Optional[Callable[[BaseException], object]] = None,
+        *,
+        progress: Wanted = None,
+    ) -> Any:
+        """Begin a `map`, and go on."""
+        if not _is_wanted(progress):
+            return super().map_async(func, iterable, chunksize, callback, error_callback)
+        call = functools.partial(
+            self.map, func, iterable, chunksize=chunksize, progress=progress
+        )
+        return local.in_thread(call, callback, error_callback)
+
+    def starmap_async(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: Optional[int] = None,
+        callback: Optional[Callable[[List[Any]], object]] = None,
+        error_callback: Optional[Callable[[BaseException], object]] = None,
+        *,
+        progress: Wanted = None,
+    ) -> Any:
+        """Begin a `starmap`, and go on."""
+        star = local.Star(func)
+        return self.map_async(
+            star, iterable, chunksize, callback, error_callback, progress=progress
+        )
+
+    def submit(
+        self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> concurrent.futures.Future[Any]:
+        """Have ``fn(*args, **kwargs)`` called in a process, and go on.
+
+        Returns
+        -------
+        concurrent.futures.Future
+            It cannot be cancelled.
+        """
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        future.set_running_or_notify_cancel()
+        self.apply_async(fn, args, kwargs, future.set_result, future.set_exception)
+        return future
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        exception: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        if exception is None:
+            self.close()
+        else:
+            self.terminate()
+        self.join()
+
+    def __reduce__(self) -> Any:
+        return _PoolStub, ("", 0, self.size)
+
+
+def _is_wanted(progress: Wanted) -> bool:
+    return progress is not None and progress is not False
+
+
+# --- in the processes ---
+
+
+def _begin(initializer: Optional[Callable[..., object]], initargs: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
+    if initializer is not None:
+        initializer(*initargs)
+
+
+class _Sent:
+    """A function; where it has to be pickled, as `_pickling` does it."""
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+
+    def __call__(self, *args: Any) -> Any:
+        return self._function(*args)
+
+    def __reduce__(self) -> Any:
+        return pickle.loads, (Encoder(None)(self._function, None),)
+
+
+class _Call:
+    """A call as bytes; called, it returns the `_Answer`, and never raises."""
+
+    def __init__(self, encoder: Encoder, call: Any) -> None:
+        encoder.forget_met()
+        self._call = encoder(call, None)
+        self._bindings = encoder.take_bindings()  # each process may lack them
+
+    def __call__(self) -> _Answer:
+        try:
+            if self._bindings is not None:
+                bind(self._bindings)
+            function, args, kwargs = pickle.loads(self._call)
+            return _Answer(True, Encoder(None)(function(*args, **kwargs), None))
+        except BaseException as error:
+            *account, _ = errors._account(error, 0, "task")
+            where = f"process {os.getpid()} on {os.uname().nodename}"
+            return _Answer(False, pickle.dumps((*account, where)))
+
+
+class _Answer:
+    """What a call returned, or what is to be told of its exception, as bytes."""
+
+    def __init__(self, success: bool, pickled: bytes) -> None:
+        self.success = success
+        self.pickled = pickled
+
+
+def _decoded(answer: _Answer) -> Any:
+    """Whether it succeeded, and the result or exception."""
+    try:
+        value = pickle.loads(answer.pickled)
+        if answer.success:
+            return True, value
+        return False, errors._restore(value, errors._SINGLE_CALL, False)
+    except Exception as error:
+        return False, error

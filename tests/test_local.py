@@ -1,0 +1,343 @@
+"""Pools without MPI do what a script asks of MPIPool, and schwimmbad's of theirs."""
+
+import doctest
+import functools
+import inspect
+import itertools
+import operator
+import pickle
+import subprocess
+import sys
+
+import pytest
+from launch import PROGRAMS, launch
+
+import ezmpi
+import ezmpi._batches
+import ezmpi._multi
+import ezmpi.local
+from ezmpi import JoblibPool, MPIPool, MultiPool, SerialPool, choose_pool
+
+
+def joblib_pool(**backend):
+    pytest.importorskip("joblib")
+    return JoblibPool(2, **backend)
+
+
+POOLS = {
+    "serial": SerialPool,
+    "multi": lambda: MultiPool(2),
+    "joblib": joblib_pool,
+    "joblib-threads": lambda: joblib_pool(backend="threading"),
+}
+
+
+@pytest.fixture(params=POOLS.values(), ids=POOLS.keys())
+def pool(request):
+    with request.param() as pool:
+        yield pool
+
+
+def run(program, *args, code=None):
+    """Start it without mpiexec; returns exit code, output and standard error."""
+    source = [str(PROGRAMS / program)] if code is None else ["-c", code]
+    done = subprocess.run(
+        [sys.executable, *source, *args],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        timeout=120,
+        cwd=str(PROGRAMS),
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+# Joblib's processes cannot import this file.
+inverse = functools.partial(operator.truediv, 1)
+
+
+# ---- what a script that chooses by a flag may call -------------------------------
+
+
+@pytest.mark.parametrize("cls", [SerialPool, MultiPool, JoblibPool])
+def test_the_methods_of_mpipool_are_there(cls):
+    """Each with at least the parameters that it has there."""
+    not_there = {"comm", "closed", "run_everywhere", "workers"}
+    own_names = {"map": {"worker", "tasks"}}  # as in schwimmbad, they differ
+    for name, method in inspect.getmembers(MPIPool):
+        if name.startswith("_") or name in not_there:
+            continue
+        there = getattr(cls, name, None)
+        if not callable(method):
+            continue
+        assert callable(there), name
+        wanted = set(inspect.signature(method).parameters) - own_names.get(name, set())
+        missing = wanted - set(inspect.signature(there).parameters)
+        assert not missing, (name, missing)
+
+
+def test_who_it_is(pool):
+    assert (pool.rank, pool.master) == (0, 0)
+    assert pool.is_master() and not pool.is_worker() and pool.enabled()
+    assert pool.wait() is None and pool.wait(lambda: 1 / 0) is None
+    assert pool.size == pool._processes == pool._max_workers
+    assert pool.size == (1 if isinstance(pool, SerialPool) else 2)
+
+
+def test_map(pool):
+    seen = []
+    assert pool.map(abs, range(-3, 0)) == pool(abs, range(-3, 0)) == [3, 2, 1]
+    assert pool.map(abs, iter([-1, 2]), seen.append) == [1, 2] == seen
+    assert pool.map(abs, [-3], callback=seen.append, return_results=False) is None
+    assert seen == [1, 2, 3]
+    assert pool.map(abs, [-1, -2, -3], chunksize=2) == [1, 2, 3]
+    assert pool.map(abs, [-1, -2, -3], 2) == [1, 2, 3]  # as multiprocessing has it
+    assert pool.map(abs, []) == []
+    assert pool.starmap(pow, [(2, 3), (3, 2)]) == [8, 9]
+
+
+# Joblib says of the tasks that it then drops that it drops them.
+@pytest.mark.filterwarnings("ignore:.*tasks which were still being processed")
+def test_a_failure_is_raised_and_the_pool_can_be_used_on(pool):
+    with pytest.raises(ZeroDivisionError):
+        pool.map(inverse, [1, 0, 2])
+    with pytest.raises(ZeroDivisionError):
+        pool.map(abs, [1, 2], callback=lambda result: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        pool.map(abs, (1 / x for x in [1, 0]))
+    assert pool.map(abs, [-1]) == [1]
+
+
+def test_one_by_one(pool):
+    assert list(pool.imap(abs, [-1, -2])) == [1, 2]
+    assert sorted(pool.imap_unordered(abs, [-1, -2])) == [1, 2]
+    assert list(pool.istarmap(pow, [(2, 3), (3, 2)])) == [8, 9]
+    assert sorted(pool.istarmap_unordered(pow, [(2, 3), (3, 2)])) == [8, 9]
+    results = pool.imap(abs, [-1, -2])
+    assert [next(results), results.next(timeout=60)] == [1, 2]
+    with pytest.raises(StopIteration):
+        next(results)
+
+
+def test_a_serial_iterator_is_lazy_and_goes_on_behind_a_failure():
+    results = SerialPool().imap(inverse, itertools.count(-1))
+    assert next(results) == -1
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+    assert next(results) == 1
+
+
+def test_results_that_are_to_come(pool):
+    seen = []
+    result = pool.map_async(abs, [-1, -2], callback=seen.append)
+    assert result.get(60) == [1, 2] and result.ready() and result.successful()
+    assert pool.starmap_async(pow, [(2, 3)]).get(60) == [8]
+    assert pool.apply(pow, (2, 3)) == 8 and pool.apply(int, ("11",), {"base": 2}) == 3
+    assert pool.apply_async(pow, (2, 3), callback=seen.append).get(60) == 8
+    failed = pool.apply_async(inverse, (0,), error_callback=seen.append)
+    failed.wait(60)
+    assert failed.ready() and not failed.successful()
+    with pytest.raises(ZeroDivisionError):
+        failed.get()
+    assert seen[:2] == [[1, 2], 8] and type(seen[2]) is ZeroDivisionError
+    assert pool.submit(int, "11", base=2).result(60) == 3
+    assert type(pool.submit(inverse, 0).exception(60)) is ZeroDivisionError
+
+
+@pytest.mark.parametrize("method", ["map", "starmap", "imap", "istarmap", "map_async"])
+def test_progress(pool, method):
+    shown = []
+    tasks = [(x,) for x in range(5)] if "star" in method else range(5)
+    results = getattr(pool, method)(abs, tasks, progress=lambda *a: shown.append(a))
+    results = results.get(60) if method == "map_async" else results
+    assert list(results) == [0, 1, 2, 3, 4]
+    assert shown[-1] == (5, 5, 0)
+    assert all(0 < done <= 5 and total == 5 for done, total, _ in shown)
+
+
+def test_progress_of_a_failure_ends(pool):
+    shown = []
+    with pytest.raises(ZeroDivisionError):
+        pool.map(inverse, [0, 0], progress=lambda *numbers: shown.append(numbers))
+    assert shown == [(0, 2, 0)]
+    with pytest.raises(TypeError, match="progress"):
+        pool.map(abs, [1], progress=3)
+
+
+def test_shared(pool):
+    table = pool.share({"a": 1})
+    assert table.value == {"a": 1}
+    assert pool.map(table.value.get, ["a", "b"]) == [1, None]
+
+
+def test_it_can_be_ended_in_every_way():
+    for make in POOLS.values():
+        with make() as pool:
+            pool.map(abs, [1])
+        pool.close()
+        pool.join()
+        pool.terminate()
+        pool.shutdown()
+        with pytest.raises(ZeroDivisionError):
+            with make() as pool:
+                raise ZeroDivisionError
+
+
+# ---- batches ---------------------------------------------------------------------
+
+
+def test_batches_are_schwimmbads():
+    """Those of its batch_tasks(n_batches=size, data=tasks)."""
+    assert ezmpi._batches.batches(list(range(7)), 3) == [
+        ((0, 3), [0, 1, 2]),
+        ((3, 5), [3, 4]),
+        ((5, 7), [5, 6]),
+    ]
+    assert ezmpi._batches.batches([1], 4) == [((0, 1), [1])]
+    assert ezmpi._batches.batches([], 4) == []
+
+
+def test_batched_map(pool):
+    seen = []
+    results = pool.batched_map(operator.itemgetter(1), iter("abc"), callback=seen.append)
+    assert results == seen == ([list("abc")] if pool.size == 1 else [["a", "b"], ["c"]])
+    ranges = pool.batched_map(operator.itemgetter(0), "abc")
+    assert ranges == ([(0, 3)] if pool.size == 1 else [(0, 2), (2, 3)])
+    assert pool.batched_map(inverse, []) == []
+
+
+# ---- each ------------------------------------------------------------------------
+
+
+def test_serial_takes_the_arguments_of_all():
+    seen = []
+    SerialPool(use_dill=True, initializer=seen.append, initargs=(1,), context=None)
+    assert seen == [1]
+    assert pickle.loads(pickle.dumps(SerialPool())).map(abs, [-1]) == [1]
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_multi(method):
+    assert run("local_multi.py", method) == (0, "ok\n", "")
+
+
+def test_multi_in_an_interactive_session():
+    """Processes that are spawned find nothing of it; they are sent what they need."""
+    code = """
+import multiprocessing
+from ezmpi import MultiPool
+def double(x):
+    return 2 * x
+class Point:
+    def __init__(self, x):
+        self.x = double(x)
+with MultiPool(2, context=multiprocessing.get_context("spawn")) as pool:
+    points = pool.map(Point, [1, 2])
+    print([point.x for point in points], {type(point) is Point for point in points})
+"""
+    assert run(None, code=code) == (0, "[2, 4] {True}\n", "")
+
+
+def test_multi_and_ctrl_c():
+    code, output, errors = run("local_interrupt.py")
+    assert (code, output) == (0, "ok\n"), errors
+
+
+def test_multi_has_schwimmbads_order_of_arguments():
+    seen = []
+    with MultiPool(2) as pool:
+        assert pool.map(abs, [-1, -2], 1, seen.append) == [1, 2] == seen
+        assert pool.map(abs, [-3], None, seen.append) == [3] == seen[2:]
+
+
+class HoldsPool:
+    def __init__(self, pool):
+        self.pool = pool
+
+    def double(self, x):
+        return 2 * x
+
+    def misuse(self, x):
+        return self.pool.map(abs, [x])
+
+
+def test_multi_travels_with_what_holds_it():
+    with MultiPool(2) as pool:
+        assert pool.map(HoldsPool(pool).double, [1, 2]) == [2, 4]
+        with pytest.raises(RuntimeError, match="a task used the pool"):
+            pool.map(HoldsPool(pool).misuse, [1])
+
+
+@pytest.mark.parametrize("processes", [0, -1])
+def test_multi_of_no_process(processes):
+    with pytest.raises(ValueError):
+        choose_pool(processes=processes)
+
+
+def test_joblib_is_needed_for_its_pool_alone():
+    code = """
+import sys
+sys.modules["joblib"] = None
+from ezmpi import JoblibPool, choose_pool
+print(JoblibPool.enabled(), choose_pool().map(abs, [-1]))
+JoblibPool(2)
+"""
+    exit_code, output, errors = run(None, code=code)
+    assert (exit_code, output) == (1, "False [1]\n")
+    assert errors.endswith("ImportError: JoblibPool needs joblib: pip install joblib\n")
+
+
+def test_joblib_counts_its_jobs():
+    pytest.importorskip("joblib")
+    assert JoblibPool().size == 1
+    assert JoblibPool(3).size == JoblibPool(n_jobs=3).size == 3
+
+
+# ---- choosing --------------------------------------------------------------------
+
+
+def test_choose_pool_without_mpi():
+    assert type(choose_pool()) is SerialPool
+    with choose_pool(mpi=False, processes=3, initializer=abs, initargs=[1]) as pool:
+        assert type(pool) is MultiPool and pool.size == 3
+
+
+@pytest.mark.parametrize(
+    "arguments, chosen",
+    [((), "SerialPool 1"), (("--ncores", "2"), "MultiPool 2")],
+)
+def test_a_script_of_schwimmbads(arguments, chosen):
+    assert run("local_choose.py", *arguments) == (0, chosen + "\n", "")
+
+
+def test_a_script_of_schwimmbads_on_mpi():
+    result = launch(PROGRAMS / "local_choose.py", 3, "--mpi", timeout=60)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "MPIPool 2\n", "")
+
+
+def test_the_flag_was_forgotten():
+    """Every process runs the whole script; rank 0 says so, once."""
+    result = launch(PROGRAMS / "local_choose.py", 3, timeout=60)
+    assert (result.returncode, result.stdout) == (0, "SerialPool 1\n" * 3), result
+    warnings = [text.count("each runs the whole script") for text in result.errors]
+    assert warnings == [1, 0, 0], result
+
+
+def test_mpi_without_mpiexec():
+    exit_code, output, errors = run("local_choose.py", "--mpi")
+    assert (exit_code, output) == (1, "")
+    assert "Need at least two" in errors or "TransportError" in errors
+
+
+# ---- docstrings ------------------------------------------------------------------
+
+
+def test_examples_of_the_docstrings():
+    pytest.importorskip("joblib")
+    names = {}
+    for module in (ezmpi.local, ezmpi._multi):
+        for test in doctest.DocTestFinder().find(module):
+            if test.examples:
+                names[test.name.rpartition(".")[2]] = doctest.DocTestRunner().run(test)
+    assert set(names) == {"choose_pool", "SerialPool", "MultiPool", "JoblibPool"}
+    assert all(result.failed == 0 for result in names.values()), names
