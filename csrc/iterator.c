@@ -109,12 +109,15 @@ show(struct iterator *iterator)
     return status;
 }
 
-/* If it is time. */
+/* If it is time.  Who has just answered is to get more first, else it would
+   never be seen at work. */
 static int
 show_now(struct iterator *iterator)
 {
     double age = 1e-9 * (double)(crew_coarse_clock() - iterator->shown);
-    return age < PROGRESS_SECONDS ? 0 : show(iterator);
+    if (age < PROGRESS_SECONDS)
+        return 0;
+    return master_touch(iterator->crew) < 0 ? -1 : show(iterator);
 }
 
 static int

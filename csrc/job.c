@@ -839,7 +839,7 @@ job_progress(const struct job *job)
         .total = job->tasks.count,
         .busy = job->line.holders,
     };
-    if (!schedule_is_open(schedule))
+    if (progress.total == SCHEDULE_UNKNOWN && !schedule_is_open(schedule))
         progress.total = schedule_drawn(schedule);
     return progress;
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
@@ -88,25 +87,29 @@ class _Bar:
                 "called with the tasks done, their number or None, and the busy workers"
             ) from None
         terminal = _terminal()
+        is_file = terminal is None and sys.stderr is sys.__stderr__
         is_asked = os.environ.get("EZMPI_PROGRESS", "0") not in ("", "0")
-        self._seconds = SECONDS if terminal is not None else _FILE_SECONDS
-        self._shown = time.monotonic() if terminal is None else 0.0
         self._bar = tqdm(
             desc=description,
             unit="task",
             # None: a notebook shows it, and nothing else where there is no terminal
             disable=False if is_asked or terminal is not None else None,
             ncols=_columns(terminal) if terminal else None,
+            delay=0 if is_file else 1e-9,  # first shown with numbers
+            mininterval=_FILE_SECONDS if is_file else 0,
+            miniters=0,
+            smoothing=0,
         )
 
     def __call__(self, done: int, total: Optional[int], busy: int) -> None:
-        self._bar.n = done
-        self._bar.total = total
+        if self._bar.disable:
+            return
+        if total != self._bar.total:
+            start = self._bar.start_t
+            self._bar.reset(total)  # how a notebook's bar learns it
+            self._bar.start_t = start
         self._bar.set_postfix_str(f"{busy} busy" if busy else "", refresh=False)
-        now = time.monotonic()
-        if now - self._shown >= self._seconds:
-            self._shown = now
-            self._bar.refresh()
+        self._bar.update(done - self._bar.n)
 
     def close(self) -> None:
         self._bar.close()
@@ -124,6 +127,8 @@ def _terminal() -> Optional[str]:
         return None
     if sys.stderr.isatty():
         return ""
+    if sys.stderr is not sys.__stderr__:  # a notebook's, say
+        return None
     try:
         name = _launchers_output(os.getppid())
     except (OSError, ValueError, IndexError):  # no /proc, or another's process
