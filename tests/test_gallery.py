@@ -26,7 +26,16 @@ class Example(NamedTuple):
 
 
 EXAMPLES = [
+    Example("adaptive_resonance.py", "adaptive", "peak = ", 0.3137, 0.002),
     Example("emcee_ringdown.py", "emcee", "period = ", 3.0, 0.05),
+    Example("bilby_pulse.py", "bilby", "height = ", 1.0, 0.2),
+    Example("dynesty_lines.py", "dynesty", "log evidence of two = ", -46.5, 3),
+    Example("nautilus_transit.py", "nautilus", "depth = ", 1.2, 0.2),
+    Example("zeus_decay.py", "zeus", "lifetime = ", 2.0, 0.3),
+    Example("lmfit_decay.py", "lmfit", "t2 = ", 8.0, 1.0),
+    Example("pypesto_multistart.py", "pypesto", "frequency = ", 0.35, 0.005),
+    Example("scipy_period.py", "scipy", "period = ", 5.3, 0.02),
+    Example("sklearn_grid_search.py", "sklearn", "score = ", 0.98, 0.02),
 ]
 
 
