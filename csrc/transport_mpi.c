@@ -230,6 +230,13 @@ transport_start(int *first, struct transport_error *error)
     return checked(error, "MPI_Init_thread", code);
 }
 
+/* Where the process's own code is not known yet. */
+static _Noreturn void
+abort_now(void)
+{
+    wire_abort(process.ending == TRANSPORT_INTERRUPTED ? INTERRUPTED_CODE : 1);
+}
+
 /* Ctrl-C in a pool's constructor: MPI_Finalize would wait there, too. */
 static _Noreturn void
 abort_alone(void)
@@ -238,7 +245,7 @@ abort_alone(void)
             "ezmpi: rank %d waited for other ranks to come to MPIPool(), and "
             "has ended; aborting the job\n",
             process.coming->wire.rank);
-    wire_abort(1);
+    abort_now();
 }
 
 /* 0: rank 0 did not hear from others in time. */
@@ -249,13 +256,6 @@ end_mailboxes(void)
         abort_alone();
     }
     return mailbox_end(process.mailboxes, NULL);
-}
-
-/* Where the process's own code is not known yet. */
-static _Noreturn void
-abort_now(void)
-{
-    wire_abort(process.ending == TRANSPORT_INTERRUPTED ? INTERRUPTED_CODE : 1);
 }
 
 #ifdef __GLIBC__
