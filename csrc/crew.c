@@ -42,13 +42,9 @@ crew_init(struct crew *crew)
         PyErr_NoMemory();
         return -1;
     }
-    crew->record = new_record();
-    if (crew->record == NULL)
-        return -1;
     if (helm_init(&crew->helm) == 0)
         return 0;
     PyErr_SetString(PyExc_OSError, "no lock can be made");
-    Py_CLEAR(crew->record);
     return -1;
 }
 
@@ -75,6 +71,28 @@ new_crew(const struct transport *transport, struct mailbox *mailbox)
     return crew;
 }
 
+/* Making a record runs Python, and so perhaps another thread, or a signal's
+   handler, that makes the mailbox's crew meanwhile; making a crew does not. */
+static struct crew *
+find_or_make(const struct transport *transport, struct mailbox *mailbox)
+{
+    PyObject *record = NULL;
+    struct crew *crew = transport->owner(mailbox);
+    if (crew != NULL)
+        return crew;
+    if (transport->rank(mailbox) == 0 && (record = new_record()) == NULL)
+        return NULL;
+    crew = transport->owner(mailbox);
+    if (crew == NULL)
+        crew = new_crew(transport, mailbox);
+    if (crew != NULL && crew->record == NULL) {
+        crew->record = record;
+        record = NULL;
+    }
+    Py_XDECREF(record);
+    return crew;
+}
+
 struct crew *
 crew_open(const struct transport *transport, int32_t handle)
 {
@@ -97,8 +115,7 @@ crew_open(const struct transport *transport, int32_t handle)
         errors_raise_transport(&error);
         return NULL;
     }
-    struct crew *crew = transport->owner(mailbox);
-    return crew != NULL ? crew : new_crew(transport, mailbox);
+    return find_or_make(transport, mailbox);
 }
 
 /* ---- the helm --------------------------------------------------------- */

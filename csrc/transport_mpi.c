@@ -230,6 +230,13 @@ transport_start(int *first, struct transport_error *error)
     return checked(error, "MPI_Init_thread", code);
 }
 
+/* Where the process's own code is not known yet. */
+static _Noreturn void
+abort_now(void)
+{
+    wire_abort(process.ending == TRANSPORT_INTERRUPTED ? INTERRUPTED_CODE : 1);
+}
+
 /* Ctrl-C in a pool's constructor: MPI_Finalize would wait there, too. */
 static _Noreturn void
 abort_alone(void)
@@ -238,7 +245,7 @@ abort_alone(void)
             "ezmpi: rank %d waited for other ranks to come to MPIPool(), and "
             "has ended; aborting the job\n",
             process.coming->wire.rank);
-    wire_abort(1);
+    abort_now();
 }
 
 /* 0: rank 0 did not hear from others in time. */
@@ -249,13 +256,6 @@ end_mailboxes(void)
         abort_alone();
     }
     return mailbox_end(process.mailboxes, NULL);
-}
-
-/* Where the process's own code is not known yet. */
-static _Noreturn void
-abort_now(void)
-{
-    wire_abort(process.ending == TRANSPORT_INTERRUPTED ? INTERRUPTED_CODE : 1);
 }
 
 #ifdef __GLIBC__
@@ -299,7 +299,8 @@ abort_later(void)
 
 /* A Python that Ctrl-C ended sends itself a SIGINT after this, with no more
    exit handlers; of a rank that a signal ended launchers make codes like that
-   of a segmentation fault.  So it ends here. */
+   of a segmentation fault.  So it ends here; but no faster than others do, by
+   _exit, since MPICH's launcher then kills those and takes their code. */
 static void
 transport_leave(void)
 {
@@ -315,8 +316,7 @@ transport_leave(void)
             abort_now();
         }
         MPI_Finalize();
-        fflush(NULL);
-        _exit(INTERRUPTED_CODE);
+        exit(INTERRUPTED_CODE);
     }
     if (is_in_time) {
         MPI_Finalize();

@@ -63,7 +63,7 @@ def test_results_one_by_one(how):
 @pytest.mark.parametrize(
     "how",
     "terminated_by_handler used_by_handler terminated_by_code terminated_while_drawn "
-    "called_by_cancel waits_while_pickled nested".split(),
+    "called_by_cancel waits_while_pickled nested made_by_handler".split(),
 )
 def test_the_users_code_uses_the_pool(how):
     check("reentry.py", 3, how)
@@ -95,6 +95,7 @@ def test_nothing_is_lost(how):
         ("exit_3", 3, "done 9"),
         ("error", 1, None),
         ("error_in_with", 1, None),
+        ("interrupted", 130, None),
         ("exit_at_once", None, None),  # the launcher's own, where it kills others
         ("dropped", 0, "done 9"),
     ],
@@ -106,3 +107,8 @@ def test_at_exit(how, code, printed):
     assert printed is None or printed in result.stdout.splitlines(), result
     assert result.left == [], result
     assert result.seconds < 5, result
+
+
+def test_at_exit_the_calls_of_a_second_thread_are_waited_for():
+    pytest.importorskip("mpi4py", reason="needs mpi4py")
+    check("two_makers.py", 3)

@@ -5,8 +5,19 @@ import signal
 import pytest
 from launch import check, launch, mpi
 
-CODES = {"plain": 0, "exception": 1, "exit3": 3, "text": 1, "zero": 0}
-LAST_WORDS = {"exception": "LookupError: deliberate", "text": "deliberate last words"}
+CODES = {
+    "plain": 0,
+    "exception": 1,
+    "exit3": 3,
+    "text": 1,
+    "zero": 0,
+    "interrupt": 128 + signal.SIGINT,
+}
+LAST_WORDS = {
+    "exception": "LookupError: deliberate",
+    "text": "deliberate last words",
+    "interrupt": "\nKeyboardInterrupt",
+}
 
 
 def check_ending(how, ranks, *args, seconds=10):
@@ -54,6 +65,18 @@ def test_ending_with_mpi4py(how, where, imported):
     check_ending(how, 3, where, imported)
 
 
+@pytest.mark.parametrize("imported", ["", "after"])
+@pytest.mark.parametrize("where", ["with", "open"])
+@pytest.mark.parametrize("thread", ["", "daemon", "numpy"])
+def test_ending_by_ctrl_c(thread, where, imported):
+    """Where Python sends itself the signal once more, launchers report a crash."""
+    if thread == "numpy":
+        pytest.importorskip("numpy", reason="needs numpy")
+    if imported:
+        pytest.importorskip("mpi4py", reason="needs mpi4py")
+    check_ending("interrupt", 3, where, thread, imported)
+
+
 def broke_its_launcher(result):
     """The launcher of Open MPI 5.0.11 itself dies of SIGSEGV after one MPI_Abort in
     ten where another rank has ended before, in a plain mpi4py program as well."""
@@ -67,7 +90,8 @@ def broke_its_launcher(result):
         ("exit3", "with", 3, ""),  # __exit__ has seen it
         ("exception", "with", 1, ""),
         ("exception", "open", 1, ""),
-        ("plain", "with", 1, ""),  # a worker had to be killed: not a success
+        ("plain", "with", 1, ""),  # a worker had to be killed: not a success, ...
+        ("plain", "terminate", 0, ""),  # ... unless it was given up
         ("exit3", "open", 3, ""),  # the process's own is seen when it exits, ...
         ("exit3", "with", 3, "before"),
         ("exception", "open", 1, "before"),
@@ -80,14 +104,24 @@ def test_ending_while_workers_are_busy(how, where, code, owner):
     if owner:
         pytest.importorskip("mpi4py", reason="needs mpi4py")
     result = launch("ending.py", 3, how, where, "busy=60", owner)
+    check_aborted(result, code)
+    if how == "exception":
+        assert result.errors[0].count("LookupError: deliberate") == 1, result
+
+
+def check_aborted(result, code):
     assert result.returncode == code or broke_its_launcher(result), result
     assert result.left == [], result
     assert result.seconds < 11, result
     lines = [line for line in result.errors[0].splitlines() if "ezmpi: rank" in line]
     assert len(lines) == 1, result
     assert "5 s after rank 0 ended; aborting the job" in lines[0], result
-    if how == "exception":
-        assert result.errors[0].count("LookupError: deliberate") == 1, result
+
+
+def test_ending_while_workers_do_their_own_part():
+    result = launch("behind.py", 3)
+    check_aborted(result, 1)
+    assert "finished" not in result.stdout, result
 
 
 @pytest.mark.slow

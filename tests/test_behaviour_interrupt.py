@@ -132,15 +132,19 @@ def test_while_the_account_of_a_failure_is_made(ranks):
     check("interrupt_failing.py", ranks)
 
 
-def test_while_waiting_for_a_rank_that_does_not_come():
+@pytest.mark.parametrize(
+    ("how", "rank", "code"), [("first", 0, 1), ("second", 0, 130), ("second", 1, 130)]
+)
+def test_while_waiting_for_a_rank_that_does_not_come(how, rank, code):
     pytest.importorskip("mpi4py", reason="needs mpi4py")
-    with start("absent.py", 3) as job:
+    with start("absent.py", 3, how) as job:
         job.wait_for("waiting\nwaiting")
         time.sleep(0.5)  # on the way there Ctrl-C is Python's, and MPI_Finalize waits
         sent = time.monotonic()
-        job.signal(0, signal.SIGINT)
+        job.signal(rank, signal.SIGINT)
         result = job.finish(timeout=30)
     assert job.started + result.seconds - sent < 5, result
-    assert result.returncode != 0 and result.left == [], result
-    assert result.errors[0].count("\nKeyboardInterrupt") == 1, result
-    assert "rank 0 waited for other ranks to come to MPIPool()" in result.stderr
+    assert result.returncode == code and result.left == [], result
+    assert result.errors[rank].count("\nKeyboardInterrupt") == 1, result
+    said = "rank %d waited for other ranks to come to MPIPool()" % rank
+    assert said in result.errors[rank], result

@@ -1,12 +1,22 @@
-"""One rank never comes to the pool; mpi4py has started MPI, so the others wait there."""
+"""absent.py HOW -- one rank never comes to the pool where the others wait.
 
+first: mpi4py has started MPI.  second: ezmpi has, for a pool that all ranks have left.
+"""
+
+import sys
 import time
-
-from mpi4py import MPI
 
 from ezmpi import MPIPool
 
-if MPI.COMM_WORLD.rank == MPI.COMM_WORLD.size - 1:
+if sys.argv[1] == "second":
+    pool = MPIPool(test_mode=True)
+    if pool.is_master():
+        pool.close()
+
+from mpi4py import MPI  # noqa: E402
+
+comm = MPI.COMM_WORLD.Dup()
+if comm.rank == comm.size - 1:
     time.sleep(60)
 print("waiting", flush=True)
-MPIPool()
+MPIPool(comm)

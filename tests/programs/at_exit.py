@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 import sys
 import threading
 import time
@@ -9,8 +10,8 @@ import time
 from ezmpi import MPIPool
 
 
-def nap(x):
-    time.sleep(0.05)
+def nap(x, seconds=0.05):
+    time.sleep(seconds)
     return x
 
 
@@ -41,6 +42,14 @@ def error_in_with():
 def exit_3():
     pending()
     sys.exit(3)
+
+
+def interrupted():
+    """By Ctrl-C, when the script has ended and a call is waited for."""
+    pool.submit(nap, 1, 20)
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    timer.daemon = True  # or it is waited for before
+    timer.start()
 
 
 def exit_at_once():

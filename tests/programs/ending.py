@@ -1,9 +1,10 @@
 """ending.py HOW WHERE [OPTION...]: the ways in which a master's script ends.
 
-HOW: plain, exception, exit3, text, zero.  WHERE: with, close, open (not closed), with_out
-(after the with), with_caught (after one that an exception left).  OPTION: test_mode;
-before, after (mpi4py is imported before or after the pool is made); busy=SECONDS (a
-worker is in an abandoned task for so long); interrupted (by Ctrl-C it was abandoned).
+HOW: plain, exception, exit3, text, zero, interrupt.  WHERE: with, close, terminate, open
+(not closed), with_out (after the with), with_caught (after one that an exception left).
+OPTION: test_mode; before, after (mpi4py is imported before or after the pool is made);
+busy=SECONDS (a worker is in an abandoned task for so long); interrupted (by Ctrl-C it
+was abandoned); daemon, numpy (there are other threads).
 """
 
 import os
@@ -31,6 +32,9 @@ def end():
         sys.exit("deliberate last words")
     if how == "zero":
         sys.exit(0)
+    if how == "interrupt":
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(10)
 
 
 def nap(seconds):
@@ -49,6 +53,12 @@ def use(pool):
     for option in sys.argv:
         if option.startswith("busy="):
             keep_busy(pool, float(option[5:]))
+    if "daemon" in sys.argv:
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+    if "numpy" in sys.argv:
+        import numpy as np
+
+        np.ones((500, 500)) @ np.ones((500, 500))  # its threads are those of BLAS
 
 
 def keep_busy(pool, seconds):
@@ -81,6 +91,8 @@ def main():
         use(pool)
         if where == "close":
             pool.close()
+        if where == "terminate":
+            pool.terminate()
         if pool.is_master():
             end()
 

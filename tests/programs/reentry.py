@@ -7,9 +7,9 @@ import sys
 import threading
 import time
 
-from cases import case, check_works, raised, square
+from cases import case, check_works, launchers_rank, raised, square
 
-from ezmpi import MPIPool, PoolClosedError
+from ezmpi import MPIPool, PoolClosedError, _mpi
 
 PATIENCE = 10  # seconds, for what takes a moment
 came = []  # what handlers did
@@ -82,6 +82,17 @@ def used_by_handler():
     on_alarm(lambda: [future.cancel() for future in waiting])
     assert [future.result() for future in blocking] == [0.5] * pool.size and came
     assert all(future.cancelled() for future in waiting)
+
+
+def made_by_handler():
+    """The first pool of all, while the main thread waits in the constructor of it."""
+    _mpi.start()
+    if launchers_rank() > 0:
+        time.sleep(1)
+        MPIPool()
+    on_alarm(lambda: check_works(MPIPool()))
+    check_works(MPIPool())
+    assert came
 
 
 def terminated_by_code():
