@@ -1,4 +1,7 @@
-"""``python -m ezmpi info``: what MPI there is, how it was started, and how fast it is."""
+"""``python -m ezmpi info``: what MPI there is, how it was started, and how fast it is.
+
+Always the same ten lines; a line that cannot be known says why.
+"""
 
 from __future__ import annotations
 
@@ -7,130 +10,179 @@ import sys
 import time
 
 from . import __version__, _mpi
-from ._mpi import choice
-from ._mpi.launcher import find_launcher
 from .errors import TransportError
 from .pool import MPIPool
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Tuple
+    from typing import Any, Dict, List, Sequence, Tuple
+
 
 TRIPS = 200  # of which the median is told
-BLOCK = bytes(8_000_000)
+BLOCKS = 3  # of which the fastest is told
+BLOCK = 8_000_000  # bytes
+LISTED = 16  # workers; of more, only the extremes are told
+
+
+class _Rank:
+    """What a rank says of itself: its host, and the processors that it may use."""
+
+    def __init__(self) -> None:
+        self.host = os.uname().nodename
+        self.processors = os.cpu_count() or 1  # of the host
+        self.usable = tuple(range(self.processors))
+        if hasattr(os, "sched_getaffinity"):
+            self.usable = tuple(sorted(os.sched_getaffinity(0)))
 
 
 def main() -> None:
     """Print it, on rank 0; the other ranks serve and end."""
-    if _mpi.is_under_launcher() and not _mpi.is_first():
+    if not _mpi.is_first():
         MPIPool()
     problems: List[str] = []
-    _tell("ezmpi", f"{__version__}, Python {sys.version.split()[0]}, {sys.executable}")
-    _tell("transports", _transports())
-    _tell_library(problems)
-    _tell_launcher()
-    if _mpi.is_under_launcher():
-        _tell_ranks(problems)
-    elif not problems:
-        command = " ".join(_mpi.launch_command(4))
-        problems.append(f"none found; started alone. Try: {command} python -m ezmpi info")
+    _tell("ezmpi", f"{__version__}, {os.path.dirname(os.path.abspath(__file__))}")
+    _tell("python", f"{sys.version.split()[0]}, {sys.executable}")
+    _tell("transports", ", ".join(_mpi.transports()) or "none")
+    _tell("library", _library(problems))
+    _tell("launcher", _launcher(problems))
+    works = _tell_ranks(problems) if _mpi.is_under_launcher() else _tell_alone(problems)
     _tell("problems", "; ".join(problems) or "none found")
+    if not works:
+        raise SystemExit(1)
 
 
 def _tell(what: str, text: str) -> None:
     print(f"{what + ':':<12} {text}", flush=True)
 
 
-def _transports() -> str:
-    built = [f"{each.name} (for {each.needs})" for each in choice.compiled()]
-    return ", ".join(built) or "none"
-
-
-def _tell_library(problems: List[str]) -> None:
+def _library(problems: List[str]) -> str:
     try:
-        _tell("library", _mpi.describe())
+        return _mpi.describe()
     except TransportError as error:
-        _tell("library", "none that can be used")
         problems.append(str(error))
+        return "none that can be used"
 
 
-def _tell_launcher() -> None:
-    launcher = find_launcher()
-    seen = f"{launcher.name}, {launcher.ranks} ranks" if launcher else "none"
+def _launcher(problems: List[str]) -> str:
     try:
         expected = _mpi.launch_command(4)[0]
-    except TransportError:
+    except TransportError as error:
         expected = "not known"
-    _tell("launcher", f"seen: {seen}; expected: {expected}")
+        if not problems:
+            problems.append(str(error))
+    return f"seen: {_mpi.launcher_seen() or 'none'}; expected: {expected}"
+
+
+def _tell_alone(problems: List[str]) -> bool:
+    """Whether nothing was found that would stop a job."""
+    _tell("ranks", "this process alone")
+    _tell("processors", _processors([_Rank()], problems))
+    _tell_times("not measured: no workers")
+    if problems:
+        return False
+    command = " ".join(_mpi.launch_command(4))
+    problems.append(f"none found; with workers: {command} python -m ezmpi info")
+    return True
+
+
+def _tell_times(trip: str, rate: str = "") -> None:
+    _tell("round trip", trip)
+    _tell("bandwidth", rate or trip)
 
 
 # ---- with workers ----------------------------------------------------------------
 
 
-def _tell_ranks(problems: List[str]) -> None:
+def _tell_ranks(problems: List[str]) -> bool:
+    """Whether a pool could be made."""
     try:
         pool = MPIPool()
-    except (TransportError, ValueError) as error:
-        problems.append(str(error))
-        return
-    facts = [_facts(), *pool.run_everywhere(_facts)]
+    except TransportError as error:
+        if str(error) not in problems:
+            problems.append(str(error))
+        _tell("ranks", "no pool can be made: see problems")
+        _tell("processors", _processors([_Rank()], []))
+        _tell_times("not measured: no pool")
+        return False
+    ranks = [_Rank(), *pool.run_everywhere(_Rank)]
     by_host: Dict[str, List[int]] = {}
-    for rank, (host, _, _) in enumerate(facts):
-        by_host.setdefault(host, []).append(rank)
-    hosts = [f"{host}: {_ranges(ranks)}" for host, ranks in by_host.items()]
-    _tell("ranks", "; ".join(hosts))
-    _tell("processors", _processors(facts, problems, by_host))
-    times = [_measure(pool, rank) for rank in range(1, pool.size + 1)]
-    _tell("round trip", ", ".join(f"{trip * 1e6:.0f}" for trip, _ in times) + " µs")
-    _tell("bandwidth", ", ".join(f"{rate / 1e9:.1f}" for _, rate in times) + " GB/s")
+    for number, rank in enumerate(ranks):
+        by_host.setdefault(rank.host, []).append(number)
+    _tell("ranks", "; ".join(f"{host}: {_list(of)}" for host, of in by_host.items()))
+    _tell("processors", _processors(ranks, problems))
+    times = [_measure(pool, number) for number in sorted(pool.workers)]
+    _tell_times(
+        _each([trip * 1e6 for trip, _ in times], "{:.0f}") + " µs",
+        _each([rate / 1e9 for _, rate in times], "{:.2f}") + " GB/s",
+    )
+    return True
 
 
-def _facts() -> Tuple[str, int, int]:
-    """The host, the processors that this rank may use, and those that are there."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-    there = os.cpu_count() or 1
-    return os.uname().nodename, usable or there, there
+def _list(numbers: Sequence[int]) -> str:
+    if len(numbers) > 2 and numbers[-1] - numbers[0] == len(numbers) - 1:
+        return f"{numbers[0]}-{numbers[-1]}"
+    return ", ".join(map(str, numbers))
 
 
-def _ranges(ranks: List[int]) -> str:
-    if len(ranks) > 2 and ranks == list(range(ranks[0], ranks[-1] + 1)):
-        return f"{ranks[0]}-{ranks[-1]}"
-    return ", ".join(map(str, ranks))
-
-
-def _processors(
-    facts: List[Tuple[str, int, int]], problems: List[str], by_host: Dict[str, List[int]]
-) -> str:
+def _processors(ranks: List[_Rank], problems: List[str]) -> str:
     told = []
-    for host, ranks in by_host.items():
-        there = facts[ranks[0]][2]
-        usable = sorted({facts[rank][1] for rank in ranks})
-        bound = "not bound" if usable == [there] else f"each rank has {usable[0]}"
-        told.append(f"{host}: {there}, {bound}")
-        if len(ranks) > there + 1:
-            problems.append(
-                f"{len(ranks)} ranks share {there} processors on {host}: start at most "
-                f"{there + 1} there, since rank 0 mostly waits"
-            )
+    for host in dict.fromkeys(rank.host for rank in ranks):
+        here = [rank for rank in ranks if rank.host == host]
+        told.append(f"{host}: {here[0].processors}, {_binding(here)}")
+        sets = [rank.usable for rank in here]
+        for usable in dict.fromkeys(sets):
+            if sets.count(usable) > len(usable) + 1:
+                problems.append(
+                    f"{sets.count(usable)} ranks on {host} share {len(usable)} of its "
+                    f"processors: let at most {len(usable) + 1} do so (rank 0 mostly "
+                    "waits), with fewer ranks or another binding by the launcher"
+                )
     return "; ".join(told)
+
+
+def _binding(ranks: List[_Rank]) -> str:
+    """Which of the host's processors its ranks may use."""
+    sizes = sorted({len(rank.usable) for rank in ranks})
+    if sizes == [ranks[0].processors]:
+        return "no rank bound"
+    if len({rank.usable for rank in ranks}) == 1:
+        return f"all ranks bound to the same {sizes[0]}"
+    if len(sizes) == 1:
+        return f"each rank bound to {sizes[0]}"
+    return f"each rank bound to {sizes[0]} to {sizes[-1]}"
+
+
+def _each(values: List[float], form: str) -> str:
+    """The values of ranks 1, 2, ...; of very many, the extremes."""
+    if len(values) <= LISTED:
+        return ", ".join(map(form.format, values))
+    by_value = sorted((value, rank) for rank, value in enumerate(values, 1))
+    places = (("least", 0), ("median", len(values) // 2), ("most", -1))
+    return ", ".join(
+        f"{what} {form.format(by_value[place][0])} (rank {by_value[place][1]})"
+        for what, place in places
+    )
 
 
 def _echo(data: Any) -> Any:
     return data
 
 
+def _echo_block(block: Any) -> Any:
+    import pickle
+
+    return pickle.PickleBuffer(block)  # as arrays travel: beside the pickle
+
+
 def _measure(pool: MPIPool, rank: int) -> Tuple[float, float]:
     """Seconds there and back, and bytes a second, with one worker."""
-    times = []
-    for _ in range(TRIPS):
-        start = time.perf_counter()
-        pool._apply_at(rank, _echo, 0)
-        times.append(time.perf_counter() - start)
-    best = min(_time(pool, rank) for _ in range(3))
-    return sorted(times)[TRIPS // 2], 2 * len(BLOCK) / best
+    trips = [_seconds(pool, rank, _echo, None) for _ in range(TRIPS)]
+    block = _echo_block(bytearray(BLOCK))
+    best = min(_seconds(pool, rank, _echo_block, block) for _ in range(BLOCKS))
+    return sorted(trips)[TRIPS // 2], 2 * BLOCK / best
 
 
-def _time(pool: MPIPool, rank: int) -> float:
+def _seconds(pool: MPIPool, rank: int, function: Any, argument: Any) -> float:
     start = time.perf_counter()
-    pool._apply_at(rank, _echo, BLOCK)
+    pool._apply_at(rank, function, argument)
     return time.perf_counter() - start

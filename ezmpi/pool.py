@@ -850,6 +850,7 @@ class MPIPool(_ezmpi.MPIPool):
         return [future.result() for future in futures]
 
     def _apply_at(self, rank: int, fn: Callable[..., Any], *args: Any) -> Any:
+        """`apply`, on one worker: for `ezmpi._info`."""
         future = _future().PoolFuture()
         future._ticket = self._call(fn, args, {}, future, rank)
         return future.result()
@@ -1378,9 +1379,11 @@ def _raised_by(function: Callable[[], None]) -> Optional[BaseException]:
 
 
 def end_at_once(code: int) -> None:
-    """Let nothing hold up the end, which has this code, not 0: for `ezmpi._command`."""
+    """Let no pool hold up the end, which has this code, not 0: for `ezmpi._command`."""
     global _code_at_once
     _code_at_once = code
+    for pool in _masters():
+        pool.terminate()  # now: Python waits for threads before it calls _at_exit
 
 
 def _uncaught() -> Optional[BaseException]:

@@ -77,7 +77,7 @@ class Result:
 class Job:
     """A program that runs; made by `start`, ended where its ``with`` ends."""
 
-    def __init__(self, command, ranks, env, directory):
+    def __init__(self, command, ranks, env, directory, stdin=os.devnull):
         self.ranks = ranks
         self.directory = directory
         self._token = uuid.uuid4().hex
@@ -87,10 +87,10 @@ class Job:
         env = dict(env, **{TOKEN: self._token, "TMPDIR": str(directory)})
         self.started = time.monotonic()
         with open(str(directory / "stdout"), "ab") as out:
-            with open(str(directory / "stderr"), "wb") as err:
+            with open(str(directory / "stderr"), "wb") as err, open(stdin) as into:
                 self._launcher = subprocess.Popen(
                     command,
-                    stdin=subprocess.DEVNULL,
+                    stdin=into,
                     stdout=out,
                     stderr=err,
                     cwd=str(directory),
@@ -283,13 +283,22 @@ def launcher_environment(launcher, changes=None):
 # --- running ---
 
 
-def start(program, ranks, *args, options=(), env=None, launcher=None, python=()):
+def start(
+    program,
+    ranks,
+    *args,
+    options=(),
+    env=None,
+    launcher=None,
+    python=(),
+    stdin=os.devnull,
+):
     """Start ``mpiexec -n ranks python program args``.
 
     Parameters
     ----------
     program : str or Path
-        A name in ``tests/programs``, or a path.
+        A name in ``tests/programs``, or a path; None: it is in the other arguments.
     options : sequence of str
         More for mpiexec.
     env : dict
@@ -298,13 +307,17 @@ def start(program, ranks, *args, options=(), env=None, launcher=None, python=())
         Another mpiexec than the environment's.
     python : sequence of str
         Options of Python.
+    stdin : str or Path
+        A file, which the launcher gives to rank 0.
     """
     launcher = launcher or mpiexec()
     directory = Path(tempfile.mkdtemp(prefix="job-", dir=str(_runs())))
     command = launcher_command(launcher, ranks, options)
     command += [str(RANK), str(directory), sys.executable, *python]
-    command += [str(PROGRAMS / program), *[str(arg) for arg in args]]
-    return Job(command, ranks, launcher_environment(launcher, env), directory)
+    command += [] if program is None else [str(PROGRAMS / program)]
+    command += map(str, args)
+    env = launcher_environment(launcher, env)
+    return Job(command, ranks, env, directory, str(stdin))
 
 
 def launch(program, ranks, *args, timeout=60, **options):

@@ -12,7 +12,7 @@ import os
 from .. import _ezmpi
 from ..errors import TransportError
 from . import choice, libraries
-from .launcher import find_launcher, raise_once
+from .launcher import find_launcher, raise_once, whose
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
@@ -86,10 +86,27 @@ def start() -> Any:
 
 
 def describe() -> str:
-    """The library, why it is taken, and what it says of itself."""
+    """The library that is taken, why, and what it says of itself.
+
+    Raises
+    ------
+    TransportError
+        If none can be; a `LauncherError` if that is because of the launcher.
+    """
     loaded = _load()
     _, _, version = _ezmpi.describe_transport(loaded.capsule)
-    return f"{loaded.library.path} ({loaded.library.why}): {version}"
+    return f"{loaded.library.path} ({loaded.library.why}): {' '.join(version.split())}"
+
+
+def transports() -> List[str]:
+    """The transports that there are, in words."""
+    return [f"{each.name} (for {each.needs})" for each in choice.compiled()]
+
+
+def launcher_seen() -> str:
+    """Who started this process, in words; "" if none did."""
+    launcher = find_launcher()
+    return f"{launcher.name}, {launcher.ranks} ranks" if launcher else ""
 
 
 def set_ending(seconds: float, code: int) -> None:
@@ -124,12 +141,40 @@ def is_first() -> bool:
 
 
 def launch_command(processes: int) -> List[str]:
-    """What starts so many under the MPI that would be taken here; starts no MPI."""
+    """What starts so many under the MPI that would be taken here; starts no MPI.
+
+    Raises
+    ------
+    TransportError
+        If there is no such MPI, or no launcher of it.
+    """
     transport, library = choice.choose(None)
-    command = [libraries.beside(library.path, "mpiexec") or "mpiexec"]
-    if transport.name == "openmpi" and processes > (os.cpu_count() or 1):
+    command = [_launcher_of(library.path, transport.name)]
+    if whose(command[0]) == "openmpi":
+        # It counts cores, of which rank 0 needs none, and the rest is the user's wish.
         command.append("--oversubscribe")
     return [*command, "-n", str(processes)]
+
+
+def _launcher_of(library: str, family: str) -> str:
+    """The path of the mpiexec that starts programs which use the library."""
+    beside = libraries.beside(library, "mpiexec")
+    if beside:
+        return beside
+    import shutil
+
+    others = []
+    # as Debian names them where several are installed
+    for name in ("mpiexec", f"mpiexec.{family}", "mpiexec.hydra"):
+        path = shutil.which(name)
+        if path and whose(path) in (family, ""):
+            return path
+        others += [path] if path else []
+    raise TransportError(
+        f"no mpiexec was found for {library}: none beside it, and on PATH "
+        f"{' and '.join(others) + ' of another MPI' if others else 'none'}. Install the "
+        "one of that MPI, or put its directory on PATH"
+    )
 
 
 def is_alone() -> bool:

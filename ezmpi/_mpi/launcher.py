@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Mapping, NoReturn, Optional, Tuple
 
 _FIRST_RANK_SECONDS = 2.0
+_VERSION_SECONDS = 10.0
 
 
 class Launcher:
@@ -71,15 +73,40 @@ def find_launcher(environ: Mapping[str, str] = os.environ) -> Optional[Launcher]
     return None
 
 
-def raise_once(error: Exception) -> NoReturn:
-    """Raise the error so that the job says it once, if all ranks meet it alike.
+@functools.lru_cache(maxsize=None)
+def whose(mpiexec: str) -> str:
+    """The family of a launcher, by what it says of itself; "" if that is not known."""
+    import subprocess
 
-    A launcher ends the job at the first rank that fails: so rank 0 goes first. Other
-    errors than a `LauncherError` may be this rank's alone, and must be said.
-    """
+    try:
+        said = subprocess.run(
+            [mpiexec, "--version"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=_VERSION_SECONDS,
+        ).stdout.decode(errors="replace")
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    if any(sign in said for sign in ("Open MPI", "OpenRTE", "prterun")):
+        return "openmpi"
+    return "mpich" if "HYDRA" in said or "Intel(R) MPI" in said else ""
+
+
+def let_first_go_first() -> None:
+    """Give rank 0 the time to say what is wrong: a launcher ends the job at the first
+    rank that fails."""
     launcher = find_launcher()
     if launcher is not None and launcher.rank > 0:
         time.sleep(_FIRST_RANK_SECONDS)
-        if isinstance(error, LauncherError):
-            raise SystemExit(1)
+
+
+def raise_once(error: Exception) -> NoReturn:
+    """Raise the error so that the job says it once, if all ranks meet it alike.
+
+    Other errors than a `LauncherError` may be this rank's alone, and must be said.
+    """
+    let_first_go_first()
+    launcher = find_launcher()
+    if launcher is not None and launcher.rank > 0 and isinstance(error, LauncherError):
+        raise SystemExit(1)
     raise error
