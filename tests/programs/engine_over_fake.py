@@ -166,10 +166,12 @@ class Job:
         )
         return future
 
-    def iterate(self, pool, function, tasks, *, unordered=False, chunksize=1, window=4):
+    def iterate(
+        self, pool, function, tasks, *, unordered=False, chunksize=1, window=4, show=None
+    ):
         """What is left where it cannot be begun has nothing to give."""
         results = self.attempt(
-            pool._iterate, function, tasks, False, unordered, chunksize, window
+            pool._iterate, function, tasks, False, unordered, chunksize, window, show
         )
         return FailedIterator() if results is self else results
 
@@ -605,6 +607,32 @@ def dropped(job, pool):
     del results
     job.iterate(pool, echo, [Block(bytes(LARGE)) for _ in range(3)])
     job.gives([2], pool.map, double, [1])
+
+
+@scenario()
+def shown(job, pool):
+    """How far it is, to a function that may raise, or use the pool."""
+    seen = []
+
+    def show(*numbers):
+        seen.append(numbers)
+
+    def refuse(*numbers):
+        raise LookupError(numbers)
+
+    def work(*numbers):
+        job.gives([2], pool.map, double, [1])
+
+    job.gives([0, 2, 4], lambda: pool.map(double, range(3), progress=show))
+    job.gives([0, 2, 4], list, job.iterate(pool, double, range(3), show=show))
+    job.gives([0, 2, 4], list, job.iterate(pool, double, range(3), show=work))
+    job.raises(LookupError, lambda: pool.map(double, range(3), progress=refuse))
+    job.raises(LookupError, list, job.iterate(pool, double, range(3), show=refuse))
+    future = job.begin(pool, double, range(3))
+    job.gives([0, 2, 4], job.ends, future)
+    if future._ticket is not job:
+        seen.append(future._ticket.progress())
+    assert all(done <= 3 and total == 3 for done, total, _ in seen), seen
 
 
 @scenario()

@@ -173,6 +173,25 @@ def iterations(pool, number):
     raised(list, pool.imap(echo, [1, Unpicklable(), 2]))
 
 
+def progress(pool, number):
+    """Shown to a function that returns, raises, closes what it is told of."""
+    told = []
+    assert len(pool.map(echo, TASKS, progress=lambda *of: told.append(of))) > 0
+    assert pool.starmap(pow, [(2, 3)], progress=lambda *of: told.append(of)) == [8]
+    assert len(list(pool.imap(echo, TASKS, progress=lambda *of: told.append(of)))) > 0
+    assert told
+    raised(pool.map, echo, TASKS, progress=lambda *of: 1 / 0)
+    raised(list, pool.imap(echo, TASKS, progress=lambda *of: 1 / 0))
+    raised(pool.map, echo, TASKS, progress=3)
+    results = pool.imap(echo, TASKS, progress=lambda *of: results.close())
+    assert list(results) == []
+    dropped = pool.imap(echo, TASKS, progress=lambda *of: dropped)
+    next(dropped)
+    del dropped
+    if number % 20 == 0:
+        gc.collect()
+
+
 def callbacks(pool, number):
     """Of calls and maps that go on in the background."""
     told = []
