@@ -26,7 +26,7 @@ from launch import launch
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-FENCE = re.compile(r"^```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 # Other pools are not installed: one of them is also called ezmpi. Each lies in a
 # directory of its own, in the directory that EZMPI_TEST_PEERS names.
@@ -100,11 +100,12 @@ def peer_path(script):
     return path
 
 
-def skip_without_modules(source, path):
-    for name in imports(source):
+def skip_without_modules(script, path):
+    extra = " (extra: gallery)" if script.page.parent.name == "gallery" else ""
+    for name in imports(script.source):
         top = name.partition(".")[0]
         if not (path and (path / top).is_dir()) and not importlib.util.find_spec(top):
-            pytest.skip(top + " is not installed")
+            pytest.skip(top + " is not installed" + extra)
 
 
 def run(command, program, env):
@@ -141,7 +142,7 @@ def matches(output, expected):
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_script_prints_what_is_shown(script, tmp_path):
     path = peer_path(script)
-    skip_without_modules(script.source, path)
+    skip_without_modules(script, path)
     program = tmp_path / "script.py"
     program.write_text(script.source)
     env = {"PYTHONPATH": str(path)} if path else {}
