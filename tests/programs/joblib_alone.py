@@ -1,0 +1,5 @@
+"""The backend is asked for by a single process."""
+
+import ezmpi.joblib
+
+ezmpi.joblib.register()
