@@ -48,7 +48,7 @@ def number_after(says, text):
 def test_the_pool_and_the_serial_run_agree(example):
     if importlib.util.find_spec(example.needs) is None:
         pytest.skip("%s is not installed (extra: gallery)" % example.needs)
-    result = launch(GALLERY / example.program, 3, timeout=120)
+    result = launch(GALLERY / example.program, 3, timeout=240)
     assert result.returncode == 0, result
     assert "The pool and the serial run agree." in result.stdout.splitlines(), result
     assert abs(number_after(example.says, result.stdout) - example.value) <= (
