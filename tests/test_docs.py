@@ -158,12 +158,18 @@ def test_script_prints_what_is_shown(script, tmp_path):
 # ---- the pages -------------------------------------------------------------------
 
 
+def is_complete(kind, text):
+    if kind == "diff":
+        return any(line.startswith(" ") for line in text.splitlines())
+    return kind == "python" and "import" in text.split("\n")[0]
+
+
 def test_every_script_is_followed_by_its_output():
-    """A block that begins with an import is meant to be complete."""
+    """A block that begins with an import is meant to be complete; a diff with context."""
     for page in PAGES:
         found = blocks(page)
         for (kind, text), (_, shown) in zip(found, found[1:]):
-            if kind == "diff" or (kind == "python" and "import" in text.split("\n")[0]):
+            if is_complete(kind, text):
                 assert shown.startswith("$ "), (page, text)
 
 
@@ -176,7 +182,7 @@ def test_every_python_block_is_python():
 
 def test_links_lead_to_files():
     for page in PAGES:
-        for link in re.findall(r"\]\(([^)#:]+)[^)]*\)", page.read_text()):
+        for link in re.findall(r"\]\((?!https:)([^)#]+)[^)]*\)", page.read_text()):
             assert (page.parent / link).exists(), (page, link)
 
 

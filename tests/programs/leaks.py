@@ -185,9 +185,9 @@ def progress(pool, number):
     raised(pool.map, echo, TASKS, progress=3)
     results = pool.imap(echo, TASKS, progress=lambda *of: results.close())
     assert list(results) == []
-    dropped = pool.imap(echo, TASKS, progress=lambda *of: dropped)
-    next(dropped)
-    del dropped
+    kept = []
+    kept.append(pool.imap(echo, TASKS, progress=lambda *of: kept))
+    next(kept[0])
     if number % 20 == 0:
         gc.collect()
 
