@@ -172,6 +172,8 @@ class _Call:
         self._free = at_once
         self._waiting: Deque[Tuple[Any, Any]] = collections.deque()
         self._begun: Dict[Future[Any], List[Shared]] = {}  # what they need is kept
+        self._done: Deque[Tuple[Future[Any], Any]] = collections.deque()
+        self._is_telling = False
         self._ended = False
         self._large = large
         self._seen: Dict[int, weakref.ref[Any]] = {}
@@ -198,14 +200,29 @@ class _Call:
             self._begun[future] = needed
 
         def done(future: Future[Any]) -> None:
-            self._done(future, callback)
+            self._done.append((future, callback))
+            self._tell()
 
         future.add_done_callback(done)
         if self._ended:  # meanwhile
             future.cancel()
         return future
 
-    def _done(self, future: Future[Any], callback: Any) -> None:
+    def _tell(self) -> None:
+        """Tell joblib of what is done, which then submits more, which may be done at
+        once, and so on: one thread at a time, in a loop, since calls would nest."""
+        while self._done:
+            with self._lock:
+                if self._is_telling:
+                    return  # who is at it looks again
+                self._is_telling = True
+            try:
+                while self._done:
+                    self._tell_of(*self._done.popleft())
+            finally:
+                self._is_telling = False
+
+    def _tell_of(self, future: Future[Any], callback: Any) -> None:
         if future.cancelled() or future.exception() is not None:
             self._take_no_more()  # joblib ends the call
         with self._lock:
