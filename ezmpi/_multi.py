@@ -7,13 +7,16 @@ be loaded raises, where `multiprocessing` would wait for ever.
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
 import functools
+import itertools
 import multiprocessing.pool
 import os
 import pickle
 import signal
 import sys
+import threading
 
 from . import errors, local
 from ._main import MainRecord, namespace
@@ -23,15 +26,15 @@ from .pool import _PoolStub
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Any, Callable, Iterable, Iterator, List, Optional, Type
+    from typing import Any, Callable, Iterable, Iterator, List, Optional, Tuple, Type
 
     from ._progress import Wanted
-    from .local import Callback
+    from .local import Callback, Draw
 
 __all__ = ["MultiPool"]
 
 
-class MultiPool(local.Local, multiprocessing.pool.Pool):
+class MultiPool(local.Local, multiprocessing.pool.Pool):  # type: ignore[misc]
     """A `multiprocessing.Pool` with `MPIPool`'s methods: processes of this host alone.
 
     Parameters
@@ -82,6 +85,7 @@ class MultiPool(local.Local, multiprocessing.pool.Pool):
         arguments = initializer, tuple(initargs)
         super().__init__(processes, _begin, arguments, **kwargs)
         self.size = self._max_workers = int(self._processes)  # type: ignore[attr-defined]
+        self._collecting: List[threading.Thread] = []
 
     def _setup_queues(self) -> None:
         super()._setup_queues()  # type: ignore[misc]
@@ -159,31 +163,28 @@ class MultiPool(local.Local, multiprocessing.pool.Pool):
             callback, chunksize = None, callback
         if callable(return_results):
             callback, return_results = return_results, True
+        local.check(func, chunksize)
         try:
             if callback is None and return_results and not _is_wanted(progress):
                 return super().map(func, iterable, chunksize)
-            tasks = list(iterable)
-            called = local.counted(callback, tasks, progress, self.size)
-            chunksize = chunksize or -(-len(tasks) // (4 * self.size)) or 1
-            results = super().imap(func, tasks, chunksize)
-            return local.collect(results, called, return_results)
+            arguments = self._begin_map(func, iterable, chunksize, progress)
+            return local.collect(*arguments, callback, return_results)
         except KeyboardInterrupt:
             self.terminate()
             self.join()
             raise
 
-    def starmap(  # type: ignore[override]
+    def _begin_map(
         self,
-        func: Callable[..., Any],
-        iterable: Iterable[Iterable[Any]],
-        chunksize: Optional[int] = None,
-        *,
-        progress: Wanted = None,
-    ) -> Optional[List[Any]]:
-        """Call ``func(*task)`` for every task."""
-        return self.map(
-            local.Star(func), iterable, chunksize=chunksize, progress=progress
-        )
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: Optional[int],
+        progress: Wanted,
+    ) -> Tuple[Draw, local.Counter]:
+        tasks = list(iterable)
+        counter = local.Counter(tasks, progress, self.size)
+        chunksize = chunksize or -(-len(tasks) // (4 * self.size))
+        return _drawing(super().imap, func, tasks, chunksize), counter
 
     def imap(  # type: ignore[override]
         self,
@@ -194,10 +195,9 @@ class MultiPool(local.Local, multiprocessing.pool.Pool):
         progress: Wanted = None,
     ) -> Iterator[Any]:
         """Call ``func(task)`` for every task, and give the results in order."""
-        results: Any = super().imap(func, iterable, chunksize or 1)
-        return local.Results(
-            results.next, local.counted(None, iterable, progress, self.size)
-        )
+        local.check(func, chunksize)
+        counter = local.Counter(iterable, progress, self.size)
+        return local.Results(_drawing(super().imap, func, iterable, chunksize), counter)
 
     def imap_unordered(  # type: ignore[override]
         self,
@@ -208,9 +208,10 @@ class MultiPool(local.Local, multiprocessing.pool.Pool):
         progress: Wanted = None,
     ) -> Iterator[Any]:
         """Call ``func(task)`` for every task, and give the results as they come."""
-        results: Any = super().imap_unordered(func, iterable, chunksize or 1)
+        local.check(func, chunksize)
+        counter = local.Counter(iterable, progress, self.size)
         return local.Results(
-            results.next, local.counted(None, iterable, progress, self.size)
+            _drawing(super().imap_unordered, func, iterable, chunksize), counter
         )
 
     def map_async(
@@ -224,28 +225,24 @@ class MultiPool(local.Local, multiprocessing.pool.Pool):
         progress: Wanted = None,
     ) -> Any:
         """Begin a `map`, and go on."""
+        local.check(func, chunksize)
         if not _is_wanted(progress):
             return super().map_async(func, iterable, chunksize, callback, error_callback)
-        call = functools.partial(
-            self.map, func, iterable, chunksize=chunksize, progress=progress
-        )
-        return local.in_thread(call, callback, error_callback)
+        arguments = self._begin_map(func, iterable, chunksize, progress)
+        call = functools.partial(local.collect, *arguments)
+        result, thread = local.in_thread(call, callback, error_callback)
+        alive = [other for other in self._collecting if other.is_alive()]
+        self._collecting = [*alive, thread]
+        return result
 
-    def starmap_async(
-        self,
-        func: Callable[..., Any],
-        iterable: Iterable[Iterable[Any]],
-        chunksize: Optional[int] = None,
-        callback: Optional[Callable[[List[Any]], object]] = None,
-        error_callback: Optional[Callable[[BaseException], object]] = None,
-        *,
-        progress: Wanted = None,
-    ) -> Any:
-        """Begin a `starmap`, and go on."""
-        star = local.Star(func)
-        return self.map_async(
-            star, iterable, chunksize, callback, error_callback, progress=progress
-        )
+    def join(self) -> None:
+        """Wait, after `close`, for the end of what was begun, and of the processes."""
+        super().join()
+        if self._state == multiprocessing.pool.TERMINATE:  # type: ignore[attr-defined]
+            return  # results that have not come will not come
+        for thread in self._collecting:
+            if thread is not threading.current_thread():
+                thread.join()
 
     def submit(
         self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
@@ -276,6 +273,30 @@ class MultiPool(local.Local, multiprocessing.pool.Pool):
 
     def __reduce__(self) -> Any:
         return _PoolStub, ("", 0, self.size)
+
+
+def _drawing(
+    imap: Any, func: Callable[[Any], Any], tasks: Iterable[Any], chunksize: Optional[int]
+) -> Draw:
+    """What draws the results of multiprocessing's `imap` called with chunks.
+
+    Chunks of our own: with those of multiprocessing the iterator has no ``next``, and a
+    failed task takes the rest of its chunk with it.
+    """
+    tasks = iter(tasks)
+    chunks = iter(lambda: list(itertools.islice(tasks, chunksize or 1)), [])
+    results = imap(_EachOf(func), chunks)
+    waiting: Any = collections.deque()
+
+    def draw(timeout: Optional[float]) -> Tuple[bool, Any]:
+        try:
+            answer = waiting.popleft()
+        except IndexError:
+            answer, *others = results.next(timeout)
+            waiting.extend(others)
+        return _decoded(answer)
+
+    return draw
 
 
 def _is_wanted(progress: Wanted) -> bool:
@@ -313,15 +334,32 @@ class _Call:
         self._bindings = encoder.take_bindings()  # each process may lack them
 
     def __call__(self) -> _Answer:
-        try:
-            if self._bindings is not None:
-                bind(self._bindings)
-            function, args, kwargs = pickle.loads(self._call)
-            return _Answer(True, Encoder(None)(function(*args, **kwargs), None))
-        except BaseException as error:
-            *account, _ = errors._account(error, 0, "task")
-            where = f"process {os.getpid()} on {os.uname().nodename}"
-            return _Answer(False, pickle.dumps((*account, where)))
+        return _answer(self._run)
+
+    def _run(self) -> Any:
+        if self._bindings is not None:
+            bind(self._bindings)
+        function, args, kwargs = pickle.loads(self._call)
+        return function(*args, **kwargs)
+
+
+class _EachOf:
+    """Calls a function with every task of a chunk; returns the `_Answer` of each."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self._function = function
+
+    def __call__(self, chunk: List[Any]) -> List[_Answer]:
+        return [_answer(self._function, task) for task in chunk]
+
+
+def _answer(function: Callable[..., Any], *args: Any) -> _Answer:
+    try:
+        return _Answer(True, Encoder(None)(function(*args), None))
+    except BaseException as error:
+        *account, _ = errors._account(error, 0, "task")
+        where = f"process {os.getpid()} on {os.uname().nodename}"
+        return _Answer(False, pickle.dumps((*account, where)))
 
 
 class _Answer:
@@ -332,7 +370,7 @@ class _Answer:
         self.pickled = pickled
 
 
-def _decoded(answer: _Answer) -> Any:
+def _decoded(answer: _Answer) -> Tuple[bool, Any]:
     """Whether it succeeded, and the result or exception."""
     try:
         value = pickle.loads(answer.pickled)

@@ -7,6 +7,7 @@ For scripts that choose by a flag, as those that were written for schwimmbad do.
 from __future__ import annotations
 
 import functools
+import operator
 import sys
 import time
 import types
@@ -18,13 +19,27 @@ from .pool import MPIPool
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
     from concurrent.futures import Future
-    from typing import Any, Callable, Iterable, Iterator, List, Mapping, Optional, Union
+    from typing import (
+        Any,
+        Callable,
+        Iterable,
+        Iterator,
+        List,
+        Mapping,
+        Optional,
+        Tuple,
+        Type,
+        Union,
+    )
 
     from ._future import AsyncResult
     from ._multi import MultiPool
     from ._progress import Wanted
 
     Callback = Union[Callable[[Any], object], int, None]
+    # Whether the next task succeeded, and its result or exception; the timeout is for
+    # pools that work in the background. Raises StopIteration when there is no more.
+    Draw = Callable[[Optional[float]], Tuple[bool, Any]]
 
 __all__ = ["JoblibPool", "SerialPool", "choose_pool"]
 
@@ -162,6 +177,33 @@ class Local:
         """
         return self.map(worker, batches(list(tasks), self.size), *args, **kwargs)
 
+    def starmap(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: Optional[int] = None,
+        *,
+        progress: Wanted = None,
+    ) -> Optional[List[Any]]:
+        """Call ``func(*task)`` for every task."""
+        return self.map(Star(func), iterable, chunksize=chunksize, progress=progress)
+
+    def starmap_async(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: Optional[int] = None,
+        callback: Optional[Callable[[List[Any]], object]] = None,
+        error_callback: Optional[Callable[[BaseException], object]] = None,
+        *,
+        progress: Wanted = None,
+    ) -> Any:
+        """The `map_async` of `starmap`."""
+        star = Star(func)
+        return self.map_async(
+            star, iterable, chunksize, callback, error_callback, progress=progress
+        )
+
     def istarmap(
         self,
         func: Callable[..., Any],
@@ -209,87 +251,102 @@ class Local:
     if TYPE_CHECKING:  # each has its own
 
         def map(self, *args: Any, **kwargs: Any) -> Optional[List[Any]]: ...
+        def map_async(self, *args: Any, **kwargs: Any) -> Any: ...
         def imap(self, *args: Any, **kwargs: Any) -> Iterator[Any]: ...
         def imap_unordered(self, *args: Any, **kwargs: Any) -> Iterator[Any]: ...
         def close(self) -> None: ...
         def join(self) -> None: ...
 
 
+def check(function: Any, chunksize: Any = None) -> None:
+    """Raise, as `MPIPool` does, what these arguments deserve."""
+    if not callable(function):
+        raise TypeError(
+            "what the pool is to call must be callable, not " + type(function).__name__
+        )
+    if chunksize is None:
+        return
+    if isinstance(chunksize, bool) or not hasattr(chunksize, "__index__"):
+        raise TypeError(
+            f"chunksize must be an int or None, not {type(chunksize).__name__}"
+        )
+    if operator.index(chunksize) < 1:
+        raise ValueError(f"chunksize must be at least 1, not {chunksize}")
+
+
 class Star:
     """Calls a function with what a task holds."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
+        check(function)
         self._function = function
 
     def __call__(self, task: Iterable[Any]) -> Any:
         return self._function(*task)
 
 
-class Counted:
-    """A callback that shows how often it was called, as `_progress` has it."""
+class Counter:
+    """Shows how many tasks have ended, as `_progress` has it."""
 
-    def __init__(
-        self, callback: Any, tasks: Any, display: _progress.Display, size: int
-    ) -> None:
-        self._callback = callback
-        self._display = display
+    def __init__(self, tasks: Any, progress: Wanted, size: int) -> None:
+        self._display = _progress.Display(progress)
+        self._show = self._display.show  # None when nothing is to be shown any more
         self._size = size
         self._done = 0
         self._total = len(tasks) if hasattr(tasks, "__len__") else None
         self._shown = 0.0
 
-    def __call__(self, result: Any) -> None:
+    def count(self) -> None:
+        """One more has ended, well or not."""
+        if self._show is None:
+            return
         self._done += 1
         now = time.monotonic()
         if now - self._shown >= _progress.SECONDS:
             self._shown = now
             left = self._size if self._total is None else self._total - self._done
-            self._show(self._total, min(self._size, left))
-        if self._callback is not None:
-            self._callback(result)
+            self._call(min(self._size, left))
 
-    def _show(self, total: Optional[int], busy: int) -> None:
-        if self._display.show is not None:
-            self._display.show(self._done, total, busy)
-
-    def end(self, is_done: bool) -> None:
+    def end(self, is_all: bool) -> None:
         """Show the last numbers, and close the display."""
+        if is_all and self._total is None:
+            self._total = self._done
         with self._display:
-            self._show(self._done if is_done else self._total, 0)
+            self._call(0)
+        self._show = None
 
-
-def counted(callback: Any, tasks: Any, progress: Wanted, size: int) -> Any:
-    """The callback, or a `Counted` that calls it, or None."""
-    called = callback if callable(callback) else None
-    display = _progress.Display(progress)
-    return called if display.show is None else Counted(called, tasks, display, size)
+    def _call(self, busy: int) -> None:
+        show, self._show = self._show, None  # if it raises, it is not called again
+        if show is not None:
+            show(self._done, self._total, busy)
+            self._show = show
 
 
 def collect(
-    results: Iterable[Any], callback: Any, return_results: bool
+    draw: Draw, counter: Counter, callback: Any = None, return_results: bool = True
 ) -> Optional[List[Any]]:
     """The results as a list, each passed to the callback when it comes."""
     kept: List[Any] = []
-    is_done = False
     try:
-        for result in results:
-            if callback is not None:
+        for result in Results(draw, counter):
+            if callable(callback):
                 callback(result)
             if return_results:
                 kept.append(result)
-        is_done = True
-    finally:
-        if isinstance(callback, Counted):
-            callback.end(is_done)
+    except BaseException as error:
+        try:
+            counter.end(False)
+        finally:
+            raise error  # and not what the progress callable raises
     return kept if return_results else None
 
 
 class Results:
-    """The results of `imap`: what ``draw(timeout)`` returns until it raises."""
+    """The results of `imap`."""
 
-    def __init__(self, draw: Callable[[Optional[float]], Any], shown: Any) -> None:
+    def __init__(self, draw: Draw, counter: Counter) -> None:
         self._draw = draw
-        self._shown: Optional[Counted] = shown
+        self._counter = counter
 
     def __iter__(self) -> Results:
         return self
@@ -300,22 +357,25 @@ class Results:
     def next(self, timeout: Optional[float] = None) -> Any:
         """The next one; the timeout is for pools that work in the background."""
         try:
-            result = self._draw(timeout)
+            success, value = self._draw(timeout)
         except StopIteration:
-            if self._shown is not None:
-                self._shown.end(True)
-                self._shown = None
+            self._counter.end(True)
             raise
-        if self._shown is not None:
-            self._shown(result)
-        return result
+        if not success and isinstance(value, StopIteration):  # it is not the end
+            value = RuntimeError("a task raised StopIteration")
+        try:
+            self._counter.count()
+        finally:
+            if not success:
+                raise value  # and not what the progress callable raises
+        return value
 
 
 class _AtOnce(Local):
-    """Methods that return when all is done: here, but for what `_each` sends away."""
+    """Methods that return when all is done: here, but for what `_drawing` sends away."""
 
-    def _each(self, func: Callable[[Any], Any], iterable: Iterable[Any]) -> Iterator[Any]:
-        return map(func, iterable)
+    def _drawing(self, func: Callable[[Any], Any], iterable: Iterable[Any]) -> Draw:
+        raise NotImplementedError
 
     def map(
         self,
@@ -354,19 +414,9 @@ class _AtOnce(Local):
         Exception
             What a task, `iterable` or `callback` raises.
         """
-        called = counted(callback, iterable, progress, self.size)
-        return collect(self._each(func, iterable), called, return_results)
-
-    def starmap(
-        self,
-        func: Callable[..., Any],
-        iterable: Iterable[Iterable[Any]],
-        chunksize: Optional[int] = None,
-        *,
-        progress: Wanted = None,
-    ) -> Optional[List[Any]]:
-        """Call ``func(*task)`` for every task."""
-        return self.map(Star(func), iterable, progress=progress)
+        check(func, chunksize)
+        counter = Counter(iterable, progress, self.size)
+        return collect(self._drawing(func, iterable), counter, callback, return_results)
 
     def imap(
         self,
@@ -380,9 +430,9 @@ class _AtOnce(Local):
 
         A `SerialPool` calls each when its result is asked for.
         """
-        each = self._each(func, iterable)
-        shown = counted(None, iterable, progress, self.size)
-        return Results(lambda timeout: next(each), shown)
+        check(func, chunksize)
+        counter = Counter(iterable, progress, self.size)
+        return Results(self._drawing(func, iterable), counter)
 
     imap_unordered = imap
 
@@ -397,21 +447,8 @@ class _AtOnce(Local):
         progress: Wanted = None,
     ) -> AsyncResult:
         """A `map` whose result, or exception, is in what is returned."""
+        check(func, chunksize)
         call = functools.partial(self.map, func, iterable, progress=progress)
-        return _result(_future_of(call, callback, error_callback))
-
-    def starmap_async(
-        self,
-        func: Callable[..., Any],
-        iterable: Iterable[Iterable[Any]],
-        chunksize: Optional[int] = None,
-        callback: Optional[Callable[[List[Any]], object]] = None,
-        error_callback: Optional[Callable[[BaseException], object]] = None,
-        *,
-        progress: Wanted = None,
-    ) -> AsyncResult:
-        """A `starmap` whose result, or exception, is in what is returned."""
-        call = functools.partial(self.starmap, func, iterable, progress=progress)
         return _result(_future_of(call, callback, error_callback))
 
     def apply(
@@ -460,25 +497,27 @@ def _future_of(
 ) -> Any:
     """A future of what is called now."""
     future = pool._new_future(callback, error_callback)
-    _fulfil(future, call)
+    _fulfil(future, call, Exception)  # others, as Ctrl-C, are the caller's
     return future
 
 
 def in_thread(
     call: Callable[[], Any], callback: Any = None, error_callback: Any = None
-) -> AsyncResult:
-    """The result of what is called in a thread of its own."""
+) -> Tuple[AsyncResult, Any]:
+    """The result of what is called in a thread of its own, and the thread."""
     import threading
 
     future = pool._new_future(callback, error_callback)
-    threading.Thread(target=_fulfil, args=(future, call), daemon=True).start()
-    return _result(future)
+    arguments = future, call, BaseException
+    thread = threading.Thread(target=_fulfil, args=arguments, daemon=True)
+    thread.start()
+    return _result(future), thread
 
 
-def _fulfil(future: Any, call: Callable[[], Any]) -> None:
+def _fulfil(future: Any, call: Callable[[], Any], to_catch: Type[BaseException]) -> None:
     try:
         result = call()
-    except Exception as error:
+    except to_catch as error:
         future.set_exception(error)
     else:
         future.set_result(result)
@@ -518,6 +557,18 @@ class SerialPool(_AtOnce):
         initializer = kwargs.get("initializer")
         if initializer is not None:
             initializer(*kwargs.get("initargs", ()))
+
+    def _drawing(self, func: Callable[[Any], Any], iterable: Iterable[Any]) -> Draw:
+        tasks = iter(iterable)
+
+        def draw(timeout: Optional[float]) -> Tuple[bool, Any]:
+            task = next(tasks)
+            try:
+                return True, func(task)
+            except BaseException as error:
+                return False, error
+
+        return draw
 
 
 class JoblibPool(_AtOnce):
@@ -575,14 +626,15 @@ class JoblibPool(_AtOnce):
 
     _max_workers = _processes
 
-    def _each(self, func: Callable[[Any], Any], iterable: Iterable[Any]) -> Iterator[Any]:
+    def _drawing(self, func: Callable[[Any], Any], iterable: Iterable[Any]) -> Draw:
         joblib = _joblib()
         args, kwargs = self._arguments
         try:  # results as they come
             parallel = joblib.Parallel(*args, **{"return_as": "generator", **kwargs})
         except (TypeError, ValueError):  # an old joblib, or a backend that cannot
             parallel = joblib.Parallel(*args, **kwargs)
-        return iter(parallel(joblib.delayed(func)(task) for task in iterable))
+        each = iter(parallel(joblib.delayed(func)(task) for task in iterable))
+        return lambda timeout: (True, next(each))  # it ends at the first failure
 
 
 def _joblib() -> Any:

@@ -8,6 +8,7 @@ import operator
 import pickle
 import subprocess
 import sys
+import time
 
 import pytest
 from launch import PROGRAMS, launch
@@ -159,9 +160,84 @@ def test_progress_of_a_failure_ends(pool):
     shown = []
     with pytest.raises(ZeroDivisionError):
         pool.map(inverse, [0, 0], progress=lambda *numbers: shown.append(numbers))
-    assert shown == [(0, 2, 0)]
+    joblib_drops_it = isinstance(pool, JoblibPool)
+    assert shown[-1] == (0 if joblib_drops_it else 1, 2, 0)
     with pytest.raises(TypeError, match="progress"):
         pool.map(abs, [1], progress=3)
+
+
+@pytest.mark.parametrize("make", [SerialPool, lambda: MultiPool(2)])
+def test_a_task_that_raises_stop_iteration_ends_no_map(make):
+    with make() as pool:
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            pool.map(next, [iter([1]), iter([])], callback=lambda result: None)
+
+
+class Stop(BaseException):
+    pass
+
+
+def stop(*args):
+    raise Stop
+
+
+@pytest.mark.filterwarnings("ignore:.*tasks which were still being processed")
+def test_what_the_progress_callable_raises(pool):
+    """It comes out of map; of two exceptions, the task's does."""
+    with pytest.raises(Stop):
+        pool.map(abs, [-1, -2], progress=stop)
+    with pytest.raises(ZeroDivisionError):
+        pool.map(inverse, [0], progress=stop)
+    assert pool.map(abs, [-1]) == [1]
+
+
+@pytest.mark.parametrize("method", ["map", "starmap", "imap", "istarmap", "map_async"])
+@pytest.mark.parametrize(
+    "function, chunksize, error, message",
+    [
+        (5, None, TypeError, "what the pool is to call must be callable, not int"),
+        (abs, 0, ValueError, "chunksize must be at least 1, not 0"),
+        (abs, 1.5, TypeError, "chunksize must be an int or None, not float"),
+    ],
+)
+def test_arguments_are_checked_at_the_call(
+    pool, method, function, chunksize, error, message
+):
+    for progress in (None, lambda *numbers: None):
+        with pytest.raises(error, match=message):
+            getattr(pool, method)(function, [], chunksize=chunksize, progress=progress)
+
+
+METHODS = ["imap", "imap_unordered", "istarmap", "istarmap_unordered"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("chunksize", [None, 1, 2, 4, 100])
+def test_chunks_one_by_one(pool, method, chunksize):
+    tasks = range(-7, 0)
+    tasks = ((x,) for x in tasks) if "star" in method else iter(tasks)
+    results = getattr(pool, method)(abs, tasks, chunksize=chunksize)
+    first = results.next(timeout=60)
+    results = [first, *results]
+    assert sorted(results) == list(range(1, 8))
+    assert "unordered" in method or results == list(range(7, 0, -1))
+
+
+@pytest.mark.parametrize("make", [SerialPool, lambda: MultiPool(2)])
+@pytest.mark.parametrize("chunksize", [1, 4])
+def test_a_failed_task_counts_and_takes_no_other_with_it(make, chunksize):
+    shown = []
+    tasks = [1, 2, 0, 4, 5, 8]
+    with make() as pool:
+        results = pool.imap(
+            inverse, tasks, chunksize, progress=lambda *numbers: shown.append(numbers)
+        )
+        got = [next(results), next(results)]
+        with pytest.raises(ZeroDivisionError):
+            next(results)
+        got += results
+    assert got == [1, 0.5, 0.25, 0.2, 0.125]
+    assert shown[-1] == (6, 6, 0)
 
 
 def test_shared(pool):
@@ -266,6 +342,49 @@ def test_multi_travels_with_what_holds_it():
         assert pool.map(HoldsPool(pool).double, [1, 2]) == [2, 4]
         with pytest.raises(RuntimeError, match="a task used the pool"):
             pool.map(HoldsPool(pool).misuse, [1])
+
+
+def drawn_slowly():
+    for x in range(4):
+        time.sleep(0.05)
+        yield x
+
+
+@pytest.mark.parametrize("progress", [None, lambda *numbers: time.sleep(0.2)])
+def test_multi_is_closed_with_a_map_on_its_way(progress):
+    """What was begun comes; join waits for it, also for what shows it."""
+    pool = MultiPool(2)
+    result = pool.map_async(abs, drawn_slowly(), progress=progress)
+    pool.close()
+    pool.join()
+    assert result.ready() and result.get() == [0, 1, 2, 3]
+
+
+def test_multi_is_terminated_with_a_map_on_its_way():
+    code = """
+import time
+from ezmpi import MultiPool
+pool = MultiPool(2)
+pool.map_async(time.sleep, [600, 600], progress=lambda *numbers: None)
+pool.terminate()
+pool.join()
+print("ok")
+"""
+    assert run(None, code=code) == (0, "ok\n", "")
+
+
+def test_multi_and_exceptions_that_are_no_exception():
+    with MultiPool(2) as pool:
+        with pytest.raises(Stop):
+            pool.map_async(abs, [1, 2], progress=stop).get(60)
+        with pytest.raises(Stop):
+            pool.map_async(stop, [1, 2], progress=lambda *numbers: None).get(60)
+        seen = []
+        result = pool.map_async(
+            stop, [1], error_callback=seen.append, progress=lambda *numbers: None
+        )
+        result.wait(60)
+    assert [type(error) for error in seen] == [Stop]
 
 
 @pytest.mark.parametrize("processes", [0, -1])
