@@ -393,6 +393,21 @@ crew_broadcast(struct crew *crew, enum verb verb, const struct header *header,
     return 0;
 }
 
+void
+crew_tell_interrupted(struct crew *crew)
+{
+    struct header header = {0};
+    if (!PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)
+        || crew_is_forked(crew) || crew->transport->closed(crew->mailbox))
+        return;
+    PyObject *raised = PyErr_GetRaisedException();
+    crew_take_helm(crew);
+    if (crew_broadcast(crew, VERB_INTERRUPTED, &header, NULL) < 0)
+        PyErr_Clear();
+    crew_leave_helm(crew);
+    PyErr_SetRaisedException(raised);
+}
+
 /* ---- receiving -------------------------------------------------------- */
 
 #ifdef CLOCK_MONOTONIC_COARSE

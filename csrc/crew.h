@@ -161,6 +161,12 @@ int crew_send(struct crew *crew, int rank, enum verb verb,
 int crew_broadcast(struct crew *crew, enum verb verb,
                    const struct header *header, struct parcel *parcel);
 
+/* Where the exception that is set is a KeyboardInterrupt.  One Ctrl-C, at the
+   terminal or the launcher, goes to every rank, but not at once: a worker may
+   get it in a task of what is begun next, which the user did not interrupt.
+   So workers are told before that is.  Takes the helm. */
+void crew_tell_interrupted(struct crew *crew);
+
 /* ---- receiving -------------------------------------------------------- */
 
 /* Waits at most seconds, the GIL free.  1: *letter is filled and its parcel

@@ -194,6 +194,15 @@ depth(const struct dispatch *dispatch, const struct line *line, int worker)
     return one < other ? one : other;
 }
 
+int
+dispatch_busy(const struct dispatch *dispatch)
+{
+    int busy = 0;
+    for (int worker = 0; worker < dispatch->crew->workers; worker++)
+        busy += seats_oldest(dispatch->seats, worker) != NULL;
+    return busy;
+}
+
 /* Has the worker that has just answered room for more?  It has that moment
    begun the next chunk that it holds: so nothing ever waits behind one that is
    known to be long. */

@@ -112,6 +112,8 @@ int dispatch_send(struct dispatch *dispatch, struct chunk *chunk, int worker,
 struct chunk *dispatch_find_stuck(const struct dispatch *dispatch);
 /* Seconds after which to look for such again. */
 double dispatch_patience(const struct dispatch *dispatch);
+/* Workers that have something to do, of whatever line. */
+int dispatch_busy(const struct dispatch *dispatch);
 /* Has the worker begun the chunk that it was given? */
 int
 dispatch_is_begun(const struct dispatch *dispatch, const struct chunk *chunk);

@@ -99,25 +99,35 @@ has_come(void *iterator_)
            || job_is_over(iterator->job);
 }
 
-static int
-show(struct iterator *iterator)
-{
-    PyObject *display = Py_NewRef(iterator->show);
-    int status = progress_show(iterator->crew, iterator->job, display);
-    iterator->shown = crew_coarse_clock();
-    Py_DECREF(display);
-    return status;
-}
-
 /* If it is time.  Who has just answered is to get more first, else it would
-   never be seen at work. */
+   never be seen at work.  What runs in here may end the iterator, or take from
+   it. */
 static int
 show_now(struct iterator *iterator)
 {
     double age = 1e-9 * (double)(crew_coarse_clock() - iterator->shown);
     if (age < PROGRESS_SECONDS)
         return 0;
-    return master_touch(iterator->crew) < 0 ? -1 : show(iterator);
+    iterator->shown = crew_coarse_clock();
+    if (master_touch(iterator->crew) < 0)
+        return -1;
+    PyObject *display = Py_XNewRef(iterator->show);
+    int status = display == NULL
+                     ? 0
+                     : progress_show(iterator->crew, iterator->job, display);
+    Py_XDECREF(display);
+    return status;
+}
+
+/* Steals the display; may set an exception, but what failed before it is
+   raised. */
+static void
+show_last(struct iterator *iterator, PyObject *display, int has_failed)
+{
+    if (progress_show(iterator->crew, iterator->job, display) < 0
+        && has_failed)
+        PyErr_WriteUnraisable(display);
+    Py_DECREF(display);
 }
 
 static int
@@ -158,14 +168,14 @@ end(struct iterator *iterator)
     PyObject *failure = job != NULL ? job_failure(job) : iterator->left;
     Py_XINCREF(failure);
     if (failure != NULL && job != NULL && job_is_left(job))
-        iterator->left = Py_NewRef(failure);
-    int status = iterator->show != NULL ? show(iterator) : 0;
-    Py_CLEAR(iterator->show);
+        Py_XSETREF(iterator->left, Py_NewRef(failure));
+    PyObject *display = iterator->show;
+    iterator->show = NULL;
+    if (display != NULL)
+        show_last(iterator, display, failure != NULL);
     drop_job(iterator);
-    if (failure != NULL && status == 0)
+    if (failure != NULL)
         PyErr_SetRaisedException(failure);
-    else
-        Py_XDECREF(failure);
     return NULL;
 }
 

@@ -40,6 +40,7 @@ struct job {
     unsigned long caller; /* thread that calls back now, or 0 */
     int is_over;
     int is_left; /* before its end */
+    uint64_t completed; /* tasks, as far as was told */
 };
 
 static struct job *
@@ -103,6 +104,12 @@ free_if_unused(struct job *job)
 {
     if (job->users == 0 && job->chunks == 0)
         PyMem_RawFree(job);
+}
+
+void
+job_keep(struct job *job)
+{
+    job->users++;
 }
 
 void
@@ -466,7 +473,7 @@ draw(struct line *line)
     struct chunk *chunk = new_chunk(job);
     uint64_t turns = job->crew->turns;
     int status = chunk == NULL ? -1 : 0;
-    job->users++;
+    job_keep(job);
     if (status == 0)
         status = fill(job, chunk);
     if (status < 0)
@@ -830,15 +837,19 @@ job_begin(struct crew *crew, const struct job_request *request)
 
 /* ---- what others ask -------------------------------------------------- */
 
+/* A failure takes back what was done behind it, and an end all of it. */
 struct job_progress
-job_progress(const struct job *job)
+job_progress(struct job *job)
 {
     const struct schedule *schedule = job->line.schedule;
+    uint64_t completed = schedule_completed(schedule);
     struct job_progress progress = {
-        .completed = schedule_completed(schedule),
         .total = job->tasks.count,
-        .busy = job->line.holders,
+        .busy = dispatch_busy(job->crew->dispatch),
     };
+    if (completed > job->completed)
+        job->completed = completed;
+    progress.completed = job->completed;
     if (progress.total == SCHEDULE_UNKNOWN && !schedule_is_open(schedule))
         progress.total = schedule_drawn(schedule);
     return progress;

@@ -31,14 +31,17 @@ struct job_request {
 
 /* Begins a job; the caller has a share in it.  NULL: exception set. */
 struct job *job_begin(struct crew *crew, const struct job_request *request);
+/* One more share; needs no helm. */
+void job_keep(struct job *job);
 void job_release(struct job *job);
 
-/* How far it is; total: SCHEDULE_UNKNOWN while it is not known. */
+/* How far it is, and never less than was told before; total: SCHEDULE_UNKNOWN
+   while it is not known. */
 struct job_progress {
     uint64_t completed, total; /* tasks */
-    int busy; /* workers */
+    int busy; /* workers, also with tasks of other jobs */
 };
-struct job_progress job_progress(const struct job *job);
+struct job_progress job_progress(struct job *job);
 
 /* These need no helm. */
 int job_is_over(const struct job *job);

@@ -325,24 +325,6 @@ get_helm(struct crew *crew, const struct master_wait *wait, int has_watched)
     return 1;
 }
 
-/* One Ctrl-C, at the terminal or the launcher, goes to every rank, but not at
-   once: a worker may get it in a task of what is begun next, which the user
-   did not interrupt.  So workers are told before that is. */
-static void
-tell_interrupted(struct crew *crew)
-{
-    struct header header = {0};
-    if (!PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)
-        || crew->transport->closed(crew->mailbox))
-        return;
-    PyObject *raised = PyErr_GetRaisedException();
-    crew_take_helm(crew);
-    if (crew_broadcast(crew, VERB_INTERRUPTED, &header, NULL) < 0)
-        PyErr_Clear();
-    crew_leave_helm(crew);
-    PyErr_SetRaisedException(raised);
-}
-
 static int
 wait_for(struct crew *crew, const struct master_wait *wait)
 {
@@ -374,7 +356,7 @@ master_wait(struct crew *crew, const struct master_wait *wait)
         return -1;
     int status = wait_for(crew, wait);
     if (status < 0)
-        tell_interrupted(crew);
+        crew_tell_interrupted(crew);
     return status;
 }
 
@@ -516,7 +498,7 @@ begin(struct crew *crew, const struct job_request *request)
     struct job *job = job_begin(crew, request);
     crew_leave_helm(crew);
     if (job == NULL)
-        tell_interrupted(crew);
+        crew_tell_interrupted(crew);
     return job;
 }
 
@@ -528,6 +510,16 @@ result_of(const struct job *job)
         return Py_NewRef(results_list(job_results(job)));
     PyErr_SetRaisedException(Py_NewRef(failure));
     return NULL;
+}
+
+/* What failed before the display is raised. */
+static int
+end_by_display(struct job *job, PyObject *show)
+{
+    if (!job_is_over(job) || job_failure(job) == NULL)
+        return -1;
+    PyErr_WriteUnraisable(show);
+    return 1;
 }
 
 /* As master_wait. */
@@ -542,7 +534,7 @@ wait_and_show(struct crew *crew, struct job *job, PyObject *show)
     while (status == 0) {
         status = master_wait(crew, &wait);
         if (status >= 0 && progress_show(crew, job, show) < 0)
-            status = -1;
+            return end_by_display(job, show);
     }
     return status;
 }

@@ -6,12 +6,14 @@
 #include "progress.h"
 
 PyObject *
-progress_of(struct crew *crew, const struct job *job)
+progress_of(struct crew *crew, struct job *job)
 {
     if (job == NULL || crew_is_forked(crew) || helm_is_mine(&crew->helm))
         Py_RETURN_NONE;
+    job_keep(job); /* another thread may drop it before we get the helm */
     crew_take_helm(crew);
     struct job_progress progress = job_progress(job);
+    job_release(job);
     crew_leave_helm(crew);
     unsigned long long completed = progress.completed, total = progress.total;
     if (progress.total == SCHEDULE_UNKNOWN)
@@ -20,7 +22,7 @@ progress_of(struct crew *crew, const struct job *job)
 }
 
 int
-progress_show(struct crew *crew, const struct job *job, PyObject *show)
+progress_show(struct crew *crew, struct job *job, PyObject *show)
 {
     PyObject *numbers = progress_of(crew, job);
     PyObject *shown = NULL;
@@ -29,6 +31,8 @@ progress_show(struct crew *crew, const struct job *job, PyObject *show)
     else if (numbers != NULL)
         shown = PyObject_CallObject(show, numbers);
     Py_XDECREF(numbers);
+    if (shown == NULL)
+        crew_tell_interrupted(crew);
     Py_XDECREF(shown);
     return shown == NULL ? -1 : 0;
 }

@@ -41,6 +41,8 @@ def main() -> None:
 
             _info.main()
         elif arguments and arguments[0].startswith("-n"):
+            if arguments[0] == "-np":  # as launchers have it, too
+                arguments[0] = "-n"
             _start(*_option(arguments))
         else:
             _run(_parse(arguments))
@@ -114,7 +116,7 @@ def _python_options() -> List[str]:
 
 def _run(program: Program) -> None:
     if not _mpi.is_under_launcher():
-        _refuse("start it with mpiexec, or say how many processes: -n 4")
+        _refuse("start two processes or more: with mpiexec -n 4, or with -n 4 here")
     _program.set_paths(program)
     if _mpi.is_first():
         _program.become(_program.names_of_main())
@@ -148,7 +150,21 @@ def _say(error: BaseException) -> None:
     sys.last_type, sys.last_value, sys.last_traceback = type(error), error, traceback
     if sys.version_info >= (3, 12):
         sys.last_exc = error
-    sys.excepthook(type(error), error, traceback)
+    _call_hook(error)
+
+
+def _call_hook(error: BaseException) -> None:
+    """The script's own may raise, or be missing: then Python says so, and shows both."""
+    try:
+        sys.excepthook(type(error), error, error.__traceback__)
+    except SystemExit:
+        raise
+    except BaseException as of_hook:
+        rest = of_hook.__traceback__.tb_next if of_hook.__traceback__ else None
+        print("Error in sys.excepthook:", file=sys.stderr)
+        sys.__excepthook__(type(of_hook), of_hook, rest)
+        print("\nOriginal exception was:", file=sys.stderr)
+        sys.__excepthook__(type(error), error, error.__traceback__)
 
 
 def _is_ours(code: CodeType) -> bool:

@@ -101,7 +101,7 @@ def _tell_ranks(problems: List[str]) -> bool:
         if str(error) not in problems:
             problems.append(str(error))
         _tell("ranks", "no pool can be made: see problems")
-        _tell("processors", _processors([_Rank()], []))
+        _tell("processors", f"{os.cpu_count()} on this host")
         _tell_times("not measured: no pool")
         return False
     ranks = [_Rank(), *pool.run_everywhere(_Rank)]

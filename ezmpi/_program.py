@@ -52,6 +52,8 @@ def _main_inside(path: str) -> Optional[ModuleSpec]:
 def names_of_main(**names: Any) -> Dict[str, Any]:
     """What a ``__main__`` has before it runs."""
     none = dict.fromkeys(("__doc__", "__loader__", "__package__", "__spec__"))
+    if sys.version_info < (3, 14):
+        none["__annotations__"] = {}
     return {**none, "__name__": "__main__", "__builtins__": builtins, **names}
 
 

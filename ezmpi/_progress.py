@@ -33,12 +33,15 @@ class Display:
     ----------
     wanted : bool, str, callable or None
         True: a bar; a str: a bar of that name; a callable gets the numbers: tasks done,
-        of how many (None: not known yet), workers that have some.
+        of how many (None: not known yet), workers that have something to do.
+    tasks : iterable, optional
+        The tasks, which may have a length.
 
     Attributes
     ----------
     show : callable or None
-        What the pool is to call with the numbers.
+        What the pool is to call with the numbers; it may give None for the number of
+        tasks where `tasks` has a length.
 
     Raises
     ------
@@ -48,7 +51,7 @@ class Display:
         If `wanted` is none of these.
     """
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: Wanted, tasks: Any = None) -> None:
         self._bar: Optional[_Bar] = None
         self.show: Optional[Show] = None
         if wanted is None or wanted is False:
@@ -62,6 +65,8 @@ class Display:
                 "progress must be True, a description (str), a function or None, not "
                 f"{type(wanted).__name__}"
             )
+        if hasattr(tasks, "__len__"):
+            self.show = _knowing(len(tasks), self.show)
 
     def close(self) -> None:
         """End the bar's line."""
@@ -73,6 +78,15 @@ class Display:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _knowing(length: int, show: Show) -> Show:
+    """The same, told the number of tasks also while the pool does not know it."""
+
+    def know(done: int, total: Optional[int], busy: int) -> object:
+        return show(done, length if total is None else total, busy)
+
+    return know
 
 
 class _Bar:
@@ -87,13 +101,13 @@ class _Bar:
                 "called with the tasks done, their number or None, and the busy workers"
             ) from None
         terminal = _terminal()
+        is_closed = sys.stderr is None or sys.stderr.closed
         is_file = terminal is None and sys.stderr is sys.__stderr__
-        is_asked = os.environ.get("EZMPI_PROGRESS", "0") not in ("", "0")
+        asked = os.environ.get("EZMPI_PROGRESS", "")
         self._bar = tqdm(
             desc=description,
             unit="task",
-            # None: a notebook shows it, and nothing else where there is no terminal
-            disable=False if is_asked or terminal is not None else None,
+            disable=is_closed or _is_silent(asked, terminal),
             ncols=_columns(terminal) if terminal else None,
             delay=0 if is_file else 1e-9,  # first shown with numbers
             mininterval=_FILE_SECONDS if is_file else 0,
@@ -105,14 +119,26 @@ class _Bar:
         if self._bar.disable:
             return
         if total != self._bar.total:
-            start = self._bar.start_t
-            self._bar.reset(total)  # how a notebook's bar learns it
-            self._bar.start_t = start
+            self._know(total)
         self._bar.set_postfix_str(f"{busy} busy" if busy else "", refresh=False)
         self._bar.update(done - self._bar.n)
 
+    def _know(self, total: Optional[int]) -> None:
+        self._bar.total = total
+        if hasattr(self._bar, "container"):  # a notebook's, which learns it only so
+            start = self._bar.start_t
+            self._bar.reset(total)
+            self._bar.start_t = start
+
     def close(self) -> None:
         self._bar.close()
+
+
+def _is_silent(asked: str, terminal: Optional[str]) -> Optional[bool]:
+    """None: a notebook shows it, and nothing else where there is no terminal."""
+    if asked:
+        return asked == "0"
+    return None if terminal is None else False
 
 
 # ---- the terminal ----------------------------------------------------------------

@@ -273,7 +273,10 @@ class _Call:
             content = pickle.dumps(value, 5, buffer_callback=buffers.append), buffers
             seen = self._seen.get(key)
             if seen is None or seen() is not value:  # of many none may come again
-                self._seen[key] = weakref.ref(value, self._forget(key))
+                try:
+                    self._seen[key] = weakref.ref(value, self._forget(key))
+                except TypeError:  # a numpy.bytes_
+                    pass
                 return _Packed(content)
             shared = self._pool.share(content)
             shared._value = None  # it would keep the array

@@ -198,9 +198,10 @@ class MPIPool(_ezmpi.MPIPool):
             True, or a description: a bar on standard error, of `tqdm` [2]_, with tasks
             done, rate, remaining time and busy workers. It is shown where standard
             error, or the launcher's on this host, is a terminal, in a notebook, and
-            where the environment has ``EZMPI_PROGRESS=1``. A callable gets the numbers
-            instead, about ten times a second and at the end: tasks done, of how many
-            (None: an iterable without a length goes on), and workers that have tasks.
+            where the environment has ``EZMPI_PROGRESS=1`` (0: nowhere). A callable gets
+            the numbers instead, about ten times a second and at the end: tasks done, of
+            how many (None: not known before an iterable without a length ends), and
+            workers that have tasks, of this or another job.
 
         Returns
         -------
@@ -277,7 +278,7 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize: Optional[int],
         progress: Wanted,
     ) -> Optional[List[Any]]:
-        with self._display(progress) as show:
+        with self._display(progress, tasks) as show:
             results: Optional[List[Any]] = super().map(
                 worker,
                 tasks,
@@ -288,10 +289,10 @@ class MPIPool(_ezmpi.MPIPool):
             )
         return results
 
-    def _display(self, progress: Wanted) -> Display:
+    def _display(self, progress: Wanted, tasks: Iterable[Any]) -> Display:
         from . import _progress
 
-        return _progress.Display(progress if self.is_master() else None)
+        return _progress.Display(progress if self.is_master() else None, tasks)
 
     # --- multiprocessing.Pool ---
 
@@ -484,7 +485,7 @@ class MPIPool(_ezmpi.MPIPool):
         error_callback: Optional[Callable[[BaseException], object]],
         progress: Wanted,
     ) -> AsyncResult:
-        display = None if progress is None else self._display(progress)
+        display = None if progress is None else self._display(progress, iterable)
         future = _new_future(callback, error_callback)
         future._ticket = self._begin(func, iterable, future, star, chunksize)
         if display is not None and display.show is not None:
@@ -530,7 +531,7 @@ class MPIPool(_ezmpi.MPIPool):
         >>> pool.starmap(pow, [(2, 3), (3, 2)])
         [8, 9]
         """
-        with self._display(progress) as show:
+        with self._display(progress, iterable) as show:
             results: List[Any] = super().starmap(func, iterable, chunksize, progress=show)
         return results
 
@@ -706,7 +707,7 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize: Optional[int],
         progress: Wanted,
     ) -> Iterator[Any]:
-        show = None if progress is None else self._display(progress).show
+        show = None if progress is None else self._display(progress, iterable).show
         window = WINDOW * int(self.size)
         return self._iterate(func, iterable, star, unordered, chunksize, window, show)
 
@@ -1125,7 +1126,8 @@ class MPIPool(_ezmpi.MPIPool):
             self._join(None, False)
             return
         self.terminate()
-        code = exit_code(exception)
+        # Of others `_at_exit` knows whether they were caught.
+        code = exit_code(exception) if isinstance(exception, SystemExit) else 0
         if code and self.is_master():
             _mpi.set_ending(_ENDING_SECONDS, code)
 

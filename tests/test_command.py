@@ -141,6 +141,7 @@ def test_hook_that_fails():
     result = launch("command/endings.py", 3, "broken_hook", python=EZMPI)
     assert result.returncode == 1 and result.left == [], result
     assert "OSError: in the hook" in result.errors[0], result
+    assert "\nOriginal exception was:\nTraceback" in result.errors[0], result
     assert "ValueError: second" in result.errors[0], result
 
 
@@ -239,7 +240,7 @@ def test_start_of_nothing(tmp_path):
         (["-n"], "-n needs an argument"),
         (["-n", "3"], "nothing to run"),
         (["-n", "3", "-m"], "-m needs an argument"),
-        (["script.py"], "start it with mpiexec, or say how many processes"),
+        (["script.py"], "start two processes or more: with mpiexec"),
     ):
         result = alone(*EZMPI, *arguments, cwd=tmp_path)
         assert result.returncode == 2 and words in result.stderr, result

@@ -1,6 +1,8 @@
 """What a function gets that is told the progress."""
 
+import itertools
 import sys
+import threading
 import time
 
 from ezmpi import MPIPool, Pool
@@ -150,6 +152,57 @@ def failing(pool, seen):
         seen.rows.clear()
 
 
+def length_of_a_set(pool, seen):
+    pool.map(slow, set(range(COUNT)), chunksize=1, progress=seen)
+    assert {total for _, total, _ in seen.take()} == {COUNT}
+
+
+def takes_while_it_is_shown(pool):
+    """It is not shown again meanwhile."""
+    taken = []
+
+    def show(done, total, busy):
+        taken.extend(itertools.islice(results, 1))
+
+    results = pool.imap(slow, range(COUNT), 1, progress=show)
+    taken += results
+    assert sorted(taken) == list(range(COUNT))
+
+
+def closed_by_another_thread(pool):
+    """While the numbers are asked for, by other threads that take results."""
+    sys.setswitchinterval(1e-5)
+    for _ in range(5):
+        results = pool.imap(spin, range(100_000), progress=lambda *numbers: None)
+        threads = [threading.Thread(target=list, args=(results,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.1003)
+        results.close()
+        for thread in threads:
+            thread.join()
+    sys.setswitchinterval(0.005)
+
+
+def spin(x):
+    end = time.perf_counter() + 0.0003
+    while time.perf_counter() < end:
+        pass
+
+
+def terminated():
+    """What was done stays so; then nobody is busy."""
+    rows = []
+    pool = MPIPool()
+    result = pool.map_async(slow, range(1000), 1, progress=lambda *row: rows.append(row))
+    time.sleep(0.35)
+    pool.terminate()
+    result.wait()
+    time.sleep(0.15)
+    counts = [done for done, _, _ in rows]
+    assert counts == sorted(counts) and 0 < counts[-1] < 1000, rows
+
+
 def refused(pool):
     for wrong in (1, b"text", [print]):
         try:
@@ -178,7 +231,11 @@ with MPIPool() as pool:
     raised_by_the_function(pool)
     uses_the_pool(pool)
     failing(pool, seen)
+    length_of_a_set(pool, seen)
+    takes_while_it_is_shown(pool)
+    closed_by_another_thread(pool)
     refused(pool)
+terminated()
 with Pool() as pool:
     pool.map(slow, range(COUNT), progress=seen)
     seen.rows.clear()
