@@ -227,6 +227,21 @@ await(struct iterator *iterator, double seconds)
     return 1;
 }
 
+/* Steals it.  A StopIteration would end the loop that takes results: it becomes
+   a RuntimeError, as that of a generator (PEP 479). */
+static void
+raise_failure(PyObject *exception)
+{
+    if (!PyErr_GivenExceptionMatches(exception, PyExc_StopIteration)) {
+        PyErr_SetRaisedException(exception);
+        return;
+    }
+    PyErr_SetString(PyExc_RuntimeError, "a task raised StopIteration");
+    PyObject *raised = PyErr_GetRaisedException();
+    PyException_SetCause(raised, exception);
+    PyErr_SetRaisedException(raised);
+}
+
 /* NULL without an exception: the end. */
 static PyObject *
 next_result(struct iterator *iterator, double seconds)
@@ -243,7 +258,7 @@ next_result(struct iterator *iterator, double seconds)
     }
     if (!is_failure)
         return result;
-    PyErr_SetRaisedException(result);
+    raise_failure(result);
     return NULL;
 }
 

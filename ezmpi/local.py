@@ -86,8 +86,9 @@ def choose_pool(
     if _mpi.is_under_launcher() and _mpi.is_first() and not _uses_mpi():
         import warnings
 
+        each = "wait" if "ezmpi._command" in sys.modules else "run the whole script"
         warnings.warn(
-            "mpiexec started several processes, and each runs the whole script, since "
+            f"mpiexec started several processes, and all others {each}, since "
             "choose_pool() was not told mpi=True",
             UserWarning,
             stacklevel=2,
@@ -100,10 +101,9 @@ def choose_pool(
 
 
 def _uses_mpi() -> bool:
-    """Whether the script knows that it runs under mpiexec; `python -m ezmpi` does."""
-    if "mpi4py.MPI" in sys.modules or "ezmpi._command" in sys.modules:
-        return True
-    return bool(pool._masters())
+    """Whether the script has shown that it knows of mpiexec."""
+    not_its = 1 if "ezmpi._command" in sys.modules else 0
+    return "mpi4py.MPI" in sys.modules or len(pool._masters()) > not_its
 
 
 class Local:

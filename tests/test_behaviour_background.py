@@ -54,7 +54,7 @@ def test_comm_executor_of_another_root(root):
 
 
 @pytest.mark.parametrize(
-    "how", "dropped in_iterable by_iterable forked shared windows".split()
+    "how", "dropped in_iterable by_iterable forked shared windows stopped".split()
 )
 def test_results_one_by_one(how):
     check("iterators.py", 3, how)

@@ -91,7 +91,8 @@ def broke_its_launcher(result):
         ("exception", "with", 1, ""),
         ("exception", "open", 1, ""),
         ("plain", "with", 1, ""),  # a worker had to be killed: not a success, ...
-        ("plain", "terminate", 0, ""),  # ... unless it was given up
+        ("plain", "terminate", 0, ""),  # ... unless it was given up, ...
+        ("plain", "with_caught", 0, ""),  # ... as an exception does that leaves a with
         ("exit3", "open", 3, ""),  # the process's own is seen when it exits, ...
         ("exit3", "with", 3, "before"),
         ("exception", "open", 1, "before"),

@@ -435,11 +435,16 @@ def test_a_script_of_schwimmbads_on_mpi():
 
 
 def test_the_flag_was_forgotten():
-    """Every process runs the whole script; rank 0 says so, once."""
+    """Every process runs the whole script, and rank 0 says so, once; or all but rank 0
+    wait."""
     result = launch(PROGRAMS / "local_choose.py", 3, timeout=60)
     assert (result.returncode, result.stdout) == (0, "SerialPool 1\n" * 3), result
-    warnings = [text.count("each runs the whole script") for text in result.errors]
+    warnings = [text.count("all others run the whole script") for text in result.errors]
     assert warnings == [1, 0, 0], result
+    program = PROGRAMS / "local_choose.py"
+    result = launch(program, 3, timeout=60, python=["-m", "ezmpi"])
+    assert (result.returncode, result.stdout) == (0, "SerialPool 1\n"), result
+    assert "all others wait, since choose_pool() was not told" in result.errors[0], result
 
 
 def test_mpi_without_mpiexec():

@@ -204,5 +204,20 @@ def windows():
             assert time.monotonic() - start < 1, (size, source)
 
 
+def stopped():
+    """By a task, which must not look like the end: the next ones are there."""
+    pool = MPIPool()
+    results = pool.imap(stop_at_two, range(4), chunksize=1)
+    assert [next(results), next(results)] == [0, 1]
+    failure = raised(next, results)
+    assert type(failure) is RuntimeError and "StopIteration" in str(failure), failure
+    assert type(failure.__cause__) is StopIteration
+    assert list(results) == [3]
+
+
+def stop_at_two(x):
+    return x if x != 2 else next(iter(()))
+
+
 globals()[sys.argv[1]]()
 print("ok")
