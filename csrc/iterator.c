@@ -227,8 +227,8 @@ await(struct iterator *iterator, double seconds)
     return 1;
 }
 
-/* Steals it.  A StopIteration would end the loop that takes results: it becomes
-   a RuntimeError, as that of a generator (PEP 479). */
+/* Steals it.  A StopIteration would end the loop that takes results: it
+   becomes a RuntimeError, as that of a generator (PEP 479). */
 static void
 raise_failure(PyObject *exception)
 {

@@ -18,7 +18,7 @@ import signal
 import sys
 import threading
 
-from . import errors, local
+from . import _local, errors
 from ._main import MainRecord, namespace
 from ._pickling import Encoder, bind
 from .pool import _PoolStub
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Callable, Iterable, Iterator, List, Optional, Tuple, Type
 
+    from ._local import Callback, Draw
     from ._progress import Wanted
-    from .local import Callback, Draw
 
 __all__ = ["MultiPool"]
 
 
-class MultiPool(local.Local, multiprocessing.pool.Pool):  # type: ignore[misc]
+class MultiPool(_local.Local, multiprocessing.pool.Pool):  # type: ignore[misc]
     """A `multiprocessing.Pool` with `MPIPool`'s methods: processes of this host alone.
 
     Parameters
@@ -163,12 +163,12 @@ class MultiPool(local.Local, multiprocessing.pool.Pool):  # type: ignore[misc]
             callback, chunksize = None, callback
         if callable(return_results):
             callback, return_results = return_results, True
-        local.check(func, chunksize)
+        _local.check(func, chunksize)
         try:
             if callback is None and return_results and not _is_wanted(progress):
                 return super().map(func, iterable, chunksize)
             arguments = self._begin_map(func, iterable, chunksize, progress)
-            return local.collect(*arguments, callback, return_results)
+            return _local.collect(*arguments, callback, return_results)
         except KeyboardInterrupt:
             self.terminate()
             self.join()
@@ -180,9 +180,9 @@ class MultiPool(local.Local, multiprocessing.pool.Pool):  # type: ignore[misc]
         iterable: Iterable[Any],
         chunksize: Optional[int],
         progress: Wanted,
-    ) -> Tuple[Draw, local.Counter]:
+    ) -> Tuple[Draw, _local.Counter]:
         tasks = list(iterable)
-        counter = local.Counter(tasks, progress, self.size)
+        counter = _local.Counter(tasks, progress, self.size)
         chunksize = chunksize or -(-len(tasks) // (4 * self.size))
         return _drawing(super().imap, func, tasks, chunksize), counter
 
@@ -195,9 +195,7 @@ class MultiPool(local.Local, multiprocessing.pool.Pool):  # type: ignore[misc]
         progress: Wanted = None,
     ) -> Iterator[Any]:
         """Call ``func(task)`` for every task, and give the results in order."""
-        local.check(func, chunksize)
-        counter = local.Counter(iterable, progress, self.size)
-        return local.Results(_drawing(super().imap, func, iterable, chunksize), counter)
+        return self._iterate(super().imap, func, iterable, chunksize, progress)
 
     def imap_unordered(  # type: ignore[override]
         self,
@@ -208,11 +206,19 @@ class MultiPool(local.Local, multiprocessing.pool.Pool):  # type: ignore[misc]
         progress: Wanted = None,
     ) -> Iterator[Any]:
         """Call ``func(task)`` for every task, and give the results as they come."""
-        local.check(func, chunksize)
-        counter = local.Counter(iterable, progress, self.size)
-        return local.Results(
-            _drawing(super().imap_unordered, func, iterable, chunksize), counter
-        )
+        return self._iterate(super().imap_unordered, func, iterable, chunksize, progress)
+
+    def _iterate(
+        self,
+        imap: Any,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: Optional[int],
+        progress: Wanted,
+    ) -> Iterator[Any]:
+        _local.check(func, chunksize)
+        counter = _local.Counter(iterable, progress, self.size)
+        return _local.Results(_drawing(imap, func, iterable, chunksize), counter)
 
     def map_async(
         self,
@@ -225,12 +231,12 @@ class MultiPool(local.Local, multiprocessing.pool.Pool):  # type: ignore[misc]
         progress: Wanted = None,
     ) -> Any:
         """Begin a `map`, and go on."""
-        local.check(func, chunksize)
+        _local.check(func, chunksize)
         if not _is_wanted(progress):
             return super().map_async(func, iterable, chunksize, callback, error_callback)
         arguments = self._begin_map(func, iterable, chunksize, progress)
-        call = functools.partial(local.collect, *arguments)
-        result, thread = local.in_thread(call, callback, error_callback)
+        call = functools.partial(_local.collect, *arguments)
+        result, thread = _local.in_thread(call, callback, error_callback)
         alive = [other for other in self._collecting if other.is_alive()]
         self._collecting = [*alive, thread]
         return result
