@@ -106,7 +106,7 @@ static int
 show_now(struct iterator *iterator)
 {
     double age = 1e-9 * (double)(crew_coarse_clock() - iterator->shown);
-    if (age < PROGRESS_SECONDS)
+    if (age < PROGRESS_SECONDS || crew_is_forked(iterator->crew))
         return 0;
     iterator->shown = crew_coarse_clock();
     if (master_touch(iterator->crew) < 0)
