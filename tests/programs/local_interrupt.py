@@ -22,6 +22,8 @@ def interrupt():
 
 if __name__ == "__main__":
     os.setpgrp()
+    # a shell without job control has what it starts in the background ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for callback in (None, lambda result: None):
         threading.Thread(target=interrupt).start()
         start = time.monotonic()
