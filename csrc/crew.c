@@ -156,6 +156,12 @@ crew_is_forked(const struct crew *crew)
     return getpid() != crew->pid;
 }
 
+int
+crew_is_gone(const struct crew *crew)
+{
+    return crew_is_forked(crew) || crew->transport->closed(crew->mailbox);
+}
+
 static int
 is_of_another_thread(const struct crew *crew)
 {
@@ -397,8 +403,7 @@ void
 crew_tell_interrupted(struct crew *crew)
 {
     struct header header = {0};
-    if (!PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)
-        || crew_is_forked(crew) || crew->transport->closed(crew->mailbox))
+    if (!PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) || crew_is_gone(crew))
         return;
     PyObject *raised = PyErr_GetRaisedException();
     crew_take_helm(crew);

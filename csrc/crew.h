@@ -97,6 +97,8 @@ struct crew *crew_open(const struct transport *transport, int32_t handle);
 
 /* Is this a forked child of the process whose crew it is? */
 int crew_is_forked(const struct crew *crew);
+/* Or has MPI ended?  Then the workers cannot be told anything. */
+int crew_is_gone(const struct crew *crew);
 
 /* Waits for the helm, the GIL free. */
 void crew_take_helm(struct crew *crew);

@@ -99,14 +99,16 @@ has_come(void *iterator_)
            || job_is_over(iterator->job);
 }
 
-/* If it is time.  Who has just answered is to get more first, else it would
-   never be seen at work.  What runs in here may end the iterator, or take from
-   it. */
+/* If that is wanted, and it is time.  Who has just answered is to get more
+   first, else it would never be seen at work.  What runs in here may end the
+   iterator, or take from it. */
 static int
 show_now(struct iterator *iterator)
 {
+    if (iterator->show == NULL || crew_is_forked(iterator->crew))
+        return 0;
     double age = 1e-9 * (double)(crew_coarse_clock() - iterator->shown);
-    if (age < PROGRESS_SECONDS || crew_is_forked(iterator->crew))
+    if (age < PROGRESS_SECONDS)
         return 0;
     iterator->shown = crew_coarse_clock();
     if (master_touch(iterator->crew) < 0)
@@ -149,7 +151,7 @@ wait(struct iterator *iterator, double seconds)
     if (iterator->show == NULL)
         return wait_for(iterator, seconds);
     do {
-        if (iterator->show != NULL && show_now(iterator) < 0)
+        if (show_now(iterator) < 0)
             return -1;
         status =
             wait_for(iterator, seconds < 0 ? PROGRESS_SECONDS
@@ -187,7 +189,7 @@ move_on(struct iterator *iterator)
 {
     struct crew *crew = iterator->crew;
     int has_room = iterator->job != NULL && job_has_room_again(iterator->job);
-    if (iterator->show != NULL && show_now(iterator) < 0)
+    if (show_now(iterator) < 0)
         return -1;
     if (!has_room && ++iterator->taken % MOVE_EVERY != 0)
         return 0;

@@ -19,14 +19,14 @@ struct job_request {
     PyObject *tasks;
     PyObject *callback;             /* of each result; NULL: none */
     PyObject *receiver;             /* a future; NULL: somebody waits */
-    PyObject *show; /* progress, while a map waits; or NULL */
+    PyObject *show;                 /* how far a map is; NULL: nobody */
     enum results_kind results;
-    uint64_t chunksize; /* 0: the scheduler chooses */
-    uint64_t window; /* tasks drawn and not taken; 0: any */
+    uint64_t chunksize;             /* 0: the scheduler chooses */
+    uint64_t window;                /* tasks drawn and not taken; 0: any */
     uint64_t pool_number;
     struct codec *codec;
-    struct initializer *initializer; /* NULL: none */
-    uint32_t flags; /* FLAG_DILL, FLAG_STAR, FLAG_EACH */
+    struct initializer *initializer;    /* NULL: none */
+    uint32_t flags;                 /* FLAG_DILL, FLAG_STAR, FLAG_EACH */
 };
 
 /* Begins a job; the caller has a share in it.  NULL: exception set. */
@@ -38,8 +38,8 @@ void job_release(struct job *job);
 /* How far it is, and never less than was told before; total: SCHEDULE_UNKNOWN
    while it is not known. */
 struct job_progress {
-    uint64_t completed, total; /* tasks */
-    int busy; /* workers, also with tasks of other jobs */
+    uint64_t completed, total;      /* tasks */
+    int busy;                       /* workers, by whatever job */
 };
 struct job_progress job_progress(struct job *job);
 

@@ -22,19 +22,13 @@ lease_begin(struct lease *lease)
     lease->closed = 0;
 }
 
-int
-lease_is_mpi_gone(const struct crew *crew)
-{
-    return crew_is_forked(crew) || crew->transport->closed(crew->mailbox);
-}
-
 /* Tells the workers; the helm is ours. */
 static int
 forget(struct lease *lease)
 {
     struct crew *crew = lease->crew;
     struct header header = {.pool = lease->number};
-    if (!lease->is_to_be_forgotten || lease_is_mpi_gone(crew))
+    if (!lease->is_to_be_forgotten || crew_is_gone(crew))
         return 0;
     lease->is_to_be_forgotten = 0;
     int status = crew_forget(crew, crew->open_pools == 0 ? 0 : lease->number);
@@ -168,7 +162,7 @@ lease_join(struct lease *lease, double seconds, int workers_too)
     struct crew *crew = lease->crew;
     int64_t began = crew_clock();
     int status = 0, is_over = 0;
-    if (lease_is_mpi_gone(crew) || (!workers_too && is_done(lease)))
+    if (crew_is_gone(crew) || (!workers_too && is_done(lease)))
         return 1;
     if (crew_check_here(crew) < 0)
         return -1;
@@ -193,7 +187,7 @@ int
 lease_close(struct lease *lease)
 {
     mark_closed(lease);
-    if (lease_is_mpi_gone(lease->crew)
+    if (crew_is_gone(lease->crew)
         || (!lease->test_mode && lease_has_unfinished(lease)))
         return 0;
     return lease_join(lease, -1, 0) < 0 ? -1 : 0;
@@ -204,7 +198,7 @@ lease_drop(struct lease *lease)
 {
     struct crew *crew = lease->crew;
     mark_closed(lease);
-    if (lease_is_mpi_gone(crew) || !crew_try_helm(crew))
+    if (crew_is_gone(crew) || !crew_try_helm(crew))
         return 0;
     int status = forget(lease);
     crew_leave_helm(crew);

@@ -10,17 +10,15 @@
 
 struct lease {
     struct crew *crew;          /* NULL until the pool got it */
-    uint64_t number; /* on its crew, from 1; 0: not the master's */
+    uint64_t number;            /* from 1; 0: not the master's */
     int test_mode;
     int closed;
     int is_terminated;
-    int is_to_be_forgotten; /* closed, and the workers were not told */
+    int is_to_be_forgotten;     /* the workers were not told */
 };
 
 /* On the master, of a crew. */
 void lease_begin(struct lease *lease);
-/* Has MPI ended, or is this a forked child?  Then nothing can be told. */
-int lease_is_mpi_gone(const struct crew *crew);
 /* Has it jobs or calls that are not over?  Needs no helm. */
 int lease_has_unfinished(const struct lease *lease);
 /* Waits for what is unfinished, at most seconds (below 0: for ever), also at

@@ -572,7 +572,7 @@ pool_unshare(PyObject *self, PyObject *key)
     struct pool *pool = (struct pool *)self;
     if (check_made(pool) < 0)
         return NULL;
-    if (lease_is_mpi_gone(pool->lease.crew))
+    if (crew_is_gone(pool->lease.crew))
         Py_RETURN_NONE;
     return master_unshare(pool->lease.crew, pool->codec, key) < 0
                ? NULL
@@ -594,7 +594,7 @@ pool_waiting(PyObject *self, PyObject *Py_UNUSED(ignored))
     struct pool *pool = (struct pool *)self;
     if (check_made(pool) < 0)
         return NULL;
-    if (pool->calls == NULL || lease_is_mpi_gone(pool->lease.crew))
+    if (pool->calls == NULL || crew_is_gone(pool->lease.crew))
         return PyList_New(0);
     if (crew_check_here(pool->lease.crew) < 0)
         return NULL;
@@ -633,7 +633,7 @@ pool_abandon(PyObject *self, PyObject *args)
     if (check_made(pool) < 0
         || !PyArg_ParseTuple(args, "sp:_abandon", &why, &iterators))
         return NULL;
-    if (pool->lease.number == 0 || lease_is_mpi_gone(pool->lease.crew))
+    if (pool->lease.number == 0 || crew_is_gone(pool->lease.crew))
         Py_RETURN_NONE;
     pool->lease.is_terminated |= !iterators;
     if (!iterators && !pool->lease.test_mode)

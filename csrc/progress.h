@@ -10,10 +10,9 @@
 
 #define PROGRESS_SECONDS 0.1    /* from one look to the next */
 
-/* A tuple: tasks done; of how many, or None; workers that have
-   any, of whatever job.  None
-   where there is nothing to be seen: without a job, in a forked child, or
-   from what pickles for the pool.  NULL: exception set. */
+/* A tuple: tasks done; of how many, or None; workers that have any, of
+   whatever job.  None where there is nothing to be seen: without a job, in a
+   forked child, or from what pickles for the pool.  NULL: exception set. */
 PyObject *progress_of(struct crew *crew, struct job *job);
 /* Calls show with these.  -1: exception set, of what it raised. */
 int progress_show(struct crew *crew, struct job *job, PyObject *show);

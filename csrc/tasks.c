@@ -58,7 +58,8 @@ tasks_open(struct tasks *tasks, struct crew *crew, struct codec *codec,
     tasks->is_calm = found > 0;
     if (found == 0)
         found = open_iterator(tasks, crew, kept);
-    tasks->count = count(tasks, kept);
+    if (found >= 0)
+        tasks->count = count(tasks, kept);
     Py_DECREF(kept);
     return found < 0 ? -1 : 0;
 }

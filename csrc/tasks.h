@@ -10,11 +10,11 @@
 
 struct tasks {
     struct rows *rows;              /* NULL: there is an iterator */
-    PyObject *iterator; /* NULL: there are rows, or none any more */
-    uint64_t count; /* SCHEDULE_UNKNOWN: it is not known */
-    int copy; /* a task's buffers may change when the
+    PyObject *iterator;             /* NULL: rows, or none any more */
+    uint64_t count;                 /* SCHEDULE_UNKNOWN: it is not known */
+    int copy;                       /* a task's buffers may change when the
                                        next is drawn */
-    int is_calm; /* drawing runs none of the user's code */
+    int is_calm;                    /* drawing runs no user's code */
 };
 
 /* Of what a user gave; a list that is used in the background may be changed
