@@ -184,5 +184,5 @@ def _measure(pool: MPIPool, rank: int) -> Tuple[float, float]:
 
 def _seconds(pool: MPIPool, rank: int, function: Any, argument: Any) -> float:
     start = time.perf_counter()
-    pool._apply_at(rank, function, argument)
+    pool._submit_to(rank, function, argument).result()
     return time.perf_counter() - start

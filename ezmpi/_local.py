@@ -215,11 +215,11 @@ class Counter:
     """Shows how many tasks have ended, as `_progress` has it."""
 
     def __init__(self, tasks: Any, progress: Wanted, size: int) -> None:
-        self._display = _progress.Display(progress)
+        self._display = _progress.Display(progress, tasks)
         self._show = self._display.show  # None when nothing is to be shown any more
         self._size = size
         self._done = 0
-        self._total = len(tasks) if hasattr(tasks, "__len__") else None
+        self._total = self._display.total
         self._shown = 0.0
 
     def count(self) -> None:

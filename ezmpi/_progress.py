@@ -42,6 +42,8 @@ class Display:
     show : callable or None
         What the pool is to call with the numbers; it may give None for the number of
         tasks where `tasks` has a length.
+    total : int or None
+        That length.
 
     Raises
     ------
@@ -54,6 +56,7 @@ class Display:
     def __init__(self, wanted: Wanted, tasks: Any = None) -> None:
         self._bar: Optional[_Bar] = None
         self.show: Optional[Show] = None
+        self.total: Optional[int] = len(tasks) if hasattr(tasks, "__len__") else None
         if wanted is None or wanted is False:
             return
         if wanted is True or isinstance(wanted, str):
@@ -65,8 +68,8 @@ class Display:
                 "progress must be True, a description (str), a function or None, not "
                 f"{type(wanted).__name__}"
             )
-        if hasattr(tasks, "__len__"):
-            self.show = _knowing(len(tasks), self.show)
+        if self.total is not None:
+            self.show = _knowing(self.total, self.show)
 
     def close(self) -> None:
         """End the bar's line."""

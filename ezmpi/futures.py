@@ -22,7 +22,7 @@ from concurrent.futures import (  # noqa: F401
 )
 
 from . import _mpi
-from .pool import WINDOW, MPIPool
+from .pool import MPIPool
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
@@ -311,7 +311,7 @@ class MPIPoolExecutor(Executor):
     ) -> Iterator[Any]:
         if buffersize is not None and buffersize < 1:
             raise ValueError("buffersize must be None or > 0")
-        window = min(buffersize or WINDOW * int(self._pool.size), _MOST)
+        window = min(buffersize, _MOST) if buffersize else self._pool._window
         results = self._pool._iterate(fn, tasks, star, unordered, chunksize, window, None)
         end = None if timeout is None else time.monotonic() + timeout
         return _until(results, end)

@@ -260,34 +260,21 @@ class MPIPool(_ezmpi.MPIPool):
         [1, 2, 3]
         """
         if progress is not None:
-            return self._map_and_show(
-                worker, tasks, callback, return_results, chunksize, progress
-            )
+            arguments = worker, tasks, callback, return_results
+            mapped = functools.partial(super().map, *arguments, chunksize=chunksize)
+            shown: Optional[List[Any]] = self._show_while(mapped, progress, tasks)
+            return shown
         # not super(), which costs some per cent of a map of one task
         results: Optional[List[Any]] = _ezmpi.MPIPool.map(
             self, worker, tasks, callback, return_results, chunksize=chunksize
         )
         return results
 
-    def _map_and_show(
-        self,
-        worker: Callable[[Any], Any],
-        tasks: Iterable[Any],
-        callback: Union[Callable[[Any], object], int, None],
-        return_results: bool,
-        chunksize: Optional[int],
-        progress: Wanted,
-    ) -> Optional[List[Any]]:
+    def _show_while(
+        self, mapped: Callable[..., Any], progress: Wanted, tasks: Iterable[Any]
+    ) -> Any:
         with self._display(progress, tasks) as show:
-            results: Optional[List[Any]] = super().map(
-                worker,
-                tasks,
-                callback,
-                return_results,
-                chunksize=chunksize,
-                progress=show,
-            )
-        return results
+            return mapped(progress=show)
 
     def _display(self, progress: Wanted, tasks: Iterable[Any]) -> Display:
         from . import _progress
@@ -531,8 +518,10 @@ class MPIPool(_ezmpi.MPIPool):
         >>> pool.starmap(pow, [(2, 3), (3, 2)])
         [8, 9]
         """
-        with self._display(progress, iterable) as show:
-            results: List[Any] = super().starmap(func, iterable, chunksize, progress=show)
+        mapped = functools.partial(super().starmap, func, iterable, chunksize)
+        results: List[Any] = (
+            mapped() if progress is None else self._show_while(mapped, progress, iterable)
+        )
         return results
 
     def imap(
@@ -708,8 +697,9 @@ class MPIPool(_ezmpi.MPIPool):
         progress: Wanted,
     ) -> Iterator[Any]:
         show = None if progress is None else self._display(progress, iterable).show
-        window = WINDOW * int(self.size)
-        return self._iterate(func, iterable, star, unordered, chunksize, window, show)
+        return self._iterate(
+            func, iterable, star, unordered, chunksize, self._window, show
+        )
 
     def join(self) -> None:
         """Wait until all that was begun before `close` is done.
@@ -842,19 +832,15 @@ class MPIPool(_ezmpi.MPIPool):
         >>> len(pool.run_everywhere(os.getpid)) == pool.size
         True
         """
-        futures = []
-        for rank in sorted(self.workers):
-            future = _future().PoolFuture()
-            future._ticket = self._call(fn, args, {}, future, rank)
-            futures.append(future)
+        futures = [self._submit_to(rank, fn, *args) for rank in sorted(self.workers)]
         _future().wait(futures)
         return [future.result() for future in futures]
 
-    def _apply_at(self, rank: int, fn: Callable[..., Any], *args: Any) -> Any:
-        """`apply`, on one worker: for `ezmpi._info`."""
-        future = _future().PoolFuture()
+    def _submit_to(self, rank: int, fn: Callable[..., Any], *args: Any) -> PoolFuture:
+        """`submit`, to one worker."""
+        future: PoolFuture = _future().PoolFuture()
         future._ticket = self._call(fn, args, {}, future, rank)
-        return future.result()
+        return future
 
     def share(self, obj: Any) -> Shared:
         """Send an object to all workers once, for all later tasks to use.
@@ -1059,6 +1045,10 @@ class MPIPool(_ezmpi.MPIPool):
     @property
     def _max_workers(self) -> int:  # where concurrent.futures keeps it
         return int(self.size)
+
+    @property
+    def _window(self) -> int:
+        return WINDOW * int(self.size)
 
     def __call__(
         self,
@@ -1340,9 +1330,10 @@ def _watch_exit() -> None:
 def _at_exit() -> None:
     global _is_ending
     _is_ending = True
-    uncaught = [_uncaught()]
+    of_script = _uncaught()
+    of_pools: List[BaseException] = []
     try:
-        uncaught += _finish_all()
+        of_pools = _finish_all()
     finally:
         for pool in _masters():
             pool._end()
@@ -1352,32 +1343,29 @@ def _at_exit() -> None:
         progress = sys.modules.get("ezmpi._progress")
         if progress is not None:
             progress.join()
-    if any(isinstance(error, KeyboardInterrupt) for error in uncaught):
+    if any(isinstance(error, KeyboardInterrupt) for error in [of_script, *of_pools]):
         _mpi.set_ending(_INTERRUPTED_SECONDS, _mpi.INTERRUPTED)
     elif _code_at_once is not None:
         _mpi.set_ending(_AT_ONCE_SECONDS, _code_at_once)
-    elif uncaught[0] is not None:
+    elif of_script is not None:
         _mpi.set_ending(_ENDING_SECONDS, 1)
-    for error in uncaught[1:]:
-        if error is not None:
-            raise error
+    for error in of_pools:
+        raise error
 
 
 def _masters() -> List[MPIPool]:
     return [pool for pool in list(_pools.values()) if pool._is_masters()]
 
 
-def _finish_all() -> List[Optional[BaseException]]:
-    """What came of each; an exception of one is no reason to lose the others."""
-    return [_raised_by(pool._finish) for pool in _masters()]
-
-
-def _raised_by(function: Callable[[], None]) -> Optional[BaseException]:
-    try:
-        function()
-    except BaseException as error:
-        return error
-    return None
+def _finish_all() -> List[BaseException]:
+    """Each pool, though others raise; what they raised."""
+    raised: List[BaseException] = []
+    for pool in _masters():
+        try:
+            pool._finish()
+        except BaseException as error:
+            raised.append(error)
+    return raised
 
 
 def end_at_once(code: int) -> None:
