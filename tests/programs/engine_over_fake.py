@@ -268,7 +268,7 @@ class Adder:
         self.__dict__ = state
 
 
-gate = threading.Event()
+gate = threading.Event()  # what a scenario does meanwhile may take its time
 
 
 def late_zero(number):
@@ -333,6 +333,14 @@ def plain(job, pool):
     job.gives([], pool.map, double, [])
     job.gives([0, 2], pool.map, double, (i for i in range(2)))
     job.gives(None, pool.map, double, range(5), return_results=False)
+
+
+gate = threading.Event()  # what a scenario does meanwhile may take its time
+
+
+def pass_gate(value):
+    gate.wait(PATIENCE)
+    return value
 
 
 def nap(seconds):
@@ -547,11 +555,13 @@ def calls(job, pool):
 def cancelled(job, pool):
     """What is not begun is taken back, or waits."""
     learn(job, pool)
-    futures = [job.call(pool, nap, 0.005) for _ in range(6)]
+    gate.clear()
+    futures = [job.call(pool, pass_gate, 1) for _ in range(6)]
     taken = {future for future in reversed(futures[2:5]) if future.cancel()}
+    gate.set()
     for future in futures:
         if future not in taken:
-            job.gives(0.005, job.ends, future)
+            job.gives(1, job.ends, future)
         elif not future.cancelled():
             raise Wrong("a call was cancelled, and was not")
     if not taken and not job.failures and job.scenario.words:
@@ -653,11 +663,13 @@ def background(job, pool):
 @scenario()
 def abandoned(job, pool):
     """As terminate does."""
-    late = errors.TimeoutError  # made now: that takes longer than what is abandoned
-    futures = [job.call(pool, nap, 0.005) for _ in range(6)]
-    futures.append(job.begin(pool, nap, [0.005] * 6, chunksize=1))
-    results = job.iterate(pool, nap, itertools.repeat(0.005))
+    late = errors.TimeoutError
+    gate.clear()  # until it opens no task ends
+    futures = [job.call(pool, pass_gate, 1) for _ in range(6)]
+    futures.append(job.begin(pool, pass_gate, [1] * 6, chunksize=1))
+    results = job.iterate(pool, pass_gate, itertools.repeat(1))
     job.attempt(pool._abandon, "it has ended", False)
+    gate.set()
     for future in futures:
         job.raises(late, job.ends, future)
     job.raises(late, next, results)
