@@ -62,6 +62,13 @@ is_owner(const struct job *job)
     return !driver->started || driver->may_not_drive || driver->thread == here;
 }
 
+/* In the background it is not the user's: any thread may call it. */
+static int
+is_callback_calm(const struct job *job)
+{
+    return job->callback == NULL || job->owner == 0;
+}
+
 static void
 ask_owner(struct job *job)
 {
@@ -505,11 +512,10 @@ can_draw(struct line *line)
 
 /* ---- taking in -------------------------------------------------------- */
 
-static int
-call_back(struct job *job, PyObject *result, uint64_t index)
+/* The user's code may use the pool. */
+static PyObject *
+call_without_helm(struct job *job, PyObject *result)
 {
-    if (job->callback == NULL)
-        return 0;
     PyObject *callback = Py_NewRef(job->callback);
     unsigned long outer = job->caller;
     job->caller = PyThread_get_thread_ident();
@@ -518,6 +524,17 @@ call_back(struct job *job, PyObject *result, uint64_t index)
     crew_take_helm(job->crew);
     job->caller = outer;
     Py_DECREF(callback);
+    return done;
+}
+
+static int
+call_back(struct job *job, PyObject *result, uint64_t index)
+{
+    if (job->callback == NULL)
+        return 0;
+    PyObject *done = is_callback_calm(job)
+                         ? PyObject_CallOneArg(job->callback, result)
+                         : call_without_helm(job, result);
     if (done == NULL)
         return settle_raised(job, index, "the callback for");
     Py_DECREF(done);
@@ -540,7 +557,7 @@ take_result(struct job *job, struct reader *reader, uint64_t index)
     }
     if (result == NULL)
         return settle_raised(job, index, "unpickling the result of");
-    int status = call_back(job, result, index);
+    int status = is_failure ? 0 : call_back(job, result, index);
     if (status == 0)
         status = results_put(job->results, index, result, is_failure);
     Py_DECREF(result);
@@ -695,7 +712,7 @@ static int
 take(struct line *line, struct chunk *chunk)
 {
     struct job *job = job_of(line);
-    int is_mine = job->callback == NULL || is_owner(job);
+    int is_mine = is_callback_calm(job) || is_owner(job);
     /* A callback that uses the pool may come by here. */
     if (job->is_over
         || (is_mine && job->caller == 0 && job->answers.first == NULL))

@@ -19,7 +19,7 @@
            # for ezmpi/pool.py
            def _begin(self, func, tasks, future, star, chunksize): ...
            def _iterate(self, func, tasks, star, unordered, chunksize,
-                        window): ...              # a ResultIterator
+                        window, show, arrived=None): ...  # a ResultIterator
            def _call(self, func, args, kwargs, future, rank): ... # a Ticket
            def _share(self, key, value): ...
            def _unshare(self, key): ...
@@ -467,9 +467,9 @@ pool_iterate(PyObject *self, PyObject *args)
     if (check_master(pool) < 0)
         return NULL;
     struct job_request request = new_request(pool);
-    if (!PyArg_ParseTuple(args, "OOppOKO:_iterate", &request.function,
+    if (!PyArg_ParseTuple(args, "OOppOKO|O:_iterate", &request.function,
                           &request.tasks, &star, &unordered, &chunksize,
-                          &window, &request.show)
+                          &window, &request.show, &request.callback)
         || parse_show(&request.show) < 0
         || parse_chunksize(chunksize, &request.chunksize) < 0
         || check_function(request.function) < 0
