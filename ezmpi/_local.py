@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 import time
 import types
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         Union,
     )
 
+    from ._checkpoint import Key, Path
     from ._future import AsyncResult
     from ._progress import Wanted
 
@@ -110,8 +112,14 @@ class Local:
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        checkpoint: Optional[Path] = None,
+        checkpoint_key: Key = None,
     ) -> Optional[List[Any]]:
         """Call ``func(*task)`` for every task."""
+        if checkpoint is not None or checkpoint_key is not None:
+            run = functools.partial(self.map, chunksize=chunksize)
+            file = checkpoint, checkpoint_key
+            return map_kept(run, func, True, iterable, None, True, progress, *file)
         return self.map(Star(func), iterable, chunksize=chunksize, progress=progress)
 
     def starmap_async(
@@ -137,8 +145,14 @@ class Local:
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        checkpoint: Optional[Path] = None,
+        checkpoint_key: Key = None,
     ) -> Iterator[Any]:
         """Call ``func(*task)`` for every task: the `imap` of `starmap`."""
+        if checkpoint is not None or checkpoint_key is not None:
+            run = functools.partial(self.imap, chunksize=chunksize)
+            file = checkpoint, checkpoint_key
+            return iterate_kept(run, func, True, False, iterable, progress, *file)
         return self.imap(Star(func), iterable, chunksize, progress=progress)
 
     def istarmap_unordered(
@@ -148,8 +162,14 @@ class Local:
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        checkpoint: Optional[Path] = None,
+        checkpoint_key: Key = None,
     ) -> Iterator[Any]:
         """Call ``func(*task)`` for every task: the `imap_unordered` of `starmap`."""
+        if checkpoint is not None or checkpoint_key is not None:
+            run = functools.partial(self.imap_unordered, chunksize=chunksize)
+            file = checkpoint, checkpoint_key
+            return iterate_kept(run, func, True, True, iterable, progress, *file)
         return self.imap_unordered(Star(func), iterable, chunksize, progress=progress)
 
     def share(self, obj: Any) -> Any:
@@ -282,11 +302,7 @@ class Results:
 
     def next(self, timeout: Optional[float] = None) -> Any:
         """The next one; the timeout is for pools that work in the background."""
-        try:
-            success, value = self._draw(timeout)
-        except StopIteration:
-            self._counter.end(True)
-            raise
+        success, value = self._take(timeout)
         if not success and isinstance(value, StopIteration):  # it is not the end
             value = RuntimeError("a task raised StopIteration")
         try:
@@ -295,6 +311,80 @@ class Results:
             if not success:
                 raise value  # and not what the progress callable raises
         return value
+
+    def _take(self, timeout: Optional[float]) -> Tuple[bool, Any]:
+        try:
+            return self._draw(timeout)
+        except StopIteration:
+            self._counter.end(True)
+            raise
+
+
+def map_kept(
+    run: Callable[..., object],
+    func: Callable[..., Any],
+    star: bool,
+    iterable: Iterable[Any],
+    callback: Any,
+    return_results: bool,
+    progress: Wanted,
+    checkpoint: Optional[Path],
+    checkpoint_key: Key,
+) -> Optional[List[Any]]:
+    """A map with a checkpoint, by a pool's `map`."""
+    from ._checkpoint import Call
+
+    call = Call(checkpoint, checkpoint_key, func, star, iterable)
+    with _progress.Display(progress, iterable) as show:
+
+        def run_missing(function: Any, missing: Iterable[Any], arrived: Any) -> None:
+            run(function, missing, arrived, False, progress=call.shown(show))
+
+        wanted = callback if callable(callback) else None
+        return call.map(run_missing, wanted, return_results)
+
+
+def iterate_kept(
+    run: Callable[..., Any],
+    func: Callable[..., Any],
+    star: bool,
+    unordered: bool,
+    iterable: Iterable[Any],
+    progress: Wanted,
+    checkpoint: Optional[Path],
+    checkpoint_key: Key,
+) -> Iterator[Any]:
+    """The same by a pool's `imap` or `imap_unordered`."""
+    from . import _checkpoint
+
+    call = _checkpoint.Call(checkpoint, checkpoint_key, func, star, iterable)
+    show = _progress.Display(progress, iterable).show
+    results = run(call.worker, call.missing(), progress=call.shown(show))
+    return _checkpoint.Results(call, _Kept(results, call.keep), unordered)
+
+
+class _Kept:
+    """Results that are kept when they are taken."""
+
+    def __init__(self, results: Results, keep: Callable[[Any], None]) -> None:
+        self._results = results
+        self._keep = keep
+
+    def _take(self, timeout: Optional[float]) -> Optional[Tuple[bool, Any]]:
+        """Whether the next task succeeded, and what it gave; None: none in time."""
+        import multiprocessing
+
+        try:
+            success, value = self._results._take(timeout)
+        except multiprocessing.TimeoutError:
+            return None
+        if success:
+            self._keep(value)
+        self._results._counter.count()
+        return success, value
+
+    def close(self) -> None:
+        """Nothing is to be ended."""
 
 
 def future_of(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Callable, Iterable, Iterator, List, Optional, Tuple, Type
 
+    from ._checkpoint import Key, Path
     from ._local import Callback, Draw
     from ._progress import Wanted
 
@@ -127,6 +128,8 @@ class MultiPool(_local.Local, multiprocessing.pool.Pool):  # type: ignore[misc]
         *,
         chunksize: Optional[int] = None,
         progress: Wanted = None,
+        checkpoint: Optional[Path] = None,
+        checkpoint_key: Key = None,
     ) -> Optional[List[Any]]:
         """Call ``func(task)`` for every task, in the processes.
 
@@ -146,6 +149,8 @@ class MultiPool(_local.Local, multiprocessing.pool.Pool):  # type: ignore[misc]
             Tasks that travel together. Default: a quarter of a process's share.
         progress : bool, str or callable, optional
             As of `MPIPool.map`.
+        checkpoint, checkpoint_key : optional
+            As of `MPIPool.map`.
 
         Returns
         -------
@@ -164,6 +169,12 @@ class MultiPool(_local.Local, multiprocessing.pool.Pool):  # type: ignore[misc]
         if callable(return_results):
             callback, return_results = return_results, True
         _local.check(func, chunksize)
+        if checkpoint is not None or checkpoint_key is not None:
+            run = functools.partial(self.map, chunksize=chunksize)
+            file = checkpoint, checkpoint_key
+            return _local.map_kept(
+                run, func, False, iterable, callback, return_results, progress, *file
+            )
         try:
             if callback is None and return_results and not _is_wanted(progress):
                 return super().map(func, iterable, chunksize)
@@ -193,8 +204,14 @@ class MultiPool(_local.Local, multiprocessing.pool.Pool):  # type: ignore[misc]
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        checkpoint: Optional[Path] = None,
+        checkpoint_key: Key = None,
     ) -> Iterator[Any]:
         """Call ``func(task)`` for every task, and give the results in order."""
+        if checkpoint is not None or checkpoint_key is not None:
+            run = functools.partial(self.imap, chunksize=chunksize)
+            file = checkpoint, checkpoint_key
+            return _local.iterate_kept(run, func, False, False, iterable, progress, *file)
         return self._iterate(super().imap, func, iterable, chunksize, progress)
 
     def imap_unordered(  # type: ignore[override]
@@ -204,8 +221,14 @@ class MultiPool(_local.Local, multiprocessing.pool.Pool):  # type: ignore[misc]
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        checkpoint: Optional[Path] = None,
+        checkpoint_key: Key = None,
     ) -> Iterator[Any]:
         """Call ``func(task)`` for every task, and give the results as they come."""
+        if checkpoint is not None or checkpoint_key is not None:
+            run = functools.partial(self.imap_unordered, chunksize=chunksize)
+            file = checkpoint, checkpoint_key
+            return _local.iterate_kept(run, func, False, True, iterable, progress, *file)
         return self._iterate(super().imap_unordered, func, iterable, chunksize, progress)
 
     def _iterate(

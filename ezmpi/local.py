@@ -10,7 +10,17 @@ import functools
 import sys
 
 from . import _mpi, pool
-from ._local import Counter, Local, Results, as_result, check, collect, future_of
+from ._local import (
+    Counter,
+    Local,
+    Results,
+    as_result,
+    check,
+    collect,
+    future_of,
+    iterate_kept,
+    map_kept,
+)
 from .pool import MPIPool
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
@@ -28,6 +38,7 @@ if TYPE_CHECKING:
         Union,
     )
 
+    from ._checkpoint import Key, Path
     from ._future import AsyncResult
     from ._local import Callback, Draw
     from ._multi import MultiPool
@@ -113,6 +124,8 @@ class _AtOnce(Local):
         *,
         chunksize: Optional[int] = None,
         progress: Wanted = None,
+        checkpoint: Optional[Path] = None,
+        checkpoint_key: Key = None,
     ) -> Optional[List[Any]]:
         """Call ``func(task)`` for every task.
 
@@ -130,6 +143,8 @@ class _AtOnce(Local):
             Not used.
         progress : bool, str or callable, optional
             As of `MPIPool.map`.
+        checkpoint, checkpoint_key : optional
+            As of `MPIPool.map`.
 
         Returns
         -------
@@ -142,6 +157,11 @@ class _AtOnce(Local):
             What a task, `iterable` or `callback` raises.
         """
         check(func, chunksize)
+        if checkpoint is not None or checkpoint_key is not None:
+            file = checkpoint, checkpoint_key
+            return map_kept(
+                self.map, func, False, iterable, callback, return_results, progress, *file
+            )
         counter = Counter(iterable, progress, self.size)
         return collect(self._drawing(func, iterable), counter, callback, return_results)
 
@@ -152,12 +172,17 @@ class _AtOnce(Local):
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        checkpoint: Optional[Path] = None,
+        checkpoint_key: Key = None,
     ) -> Iterator[Any]:
         """Call ``func(task)`` for every task, and give the results in order.
 
         A `SerialPool` calls each when its result is asked for.
         """
         check(func, chunksize)
+        if checkpoint is not None or checkpoint_key is not None:
+            file = checkpoint, checkpoint_key
+            return iterate_kept(self.imap, func, False, False, iterable, progress, *file)
         counter = Counter(iterable, progress, self.size)
         return Results(self._drawing(func, iterable), counter)
 

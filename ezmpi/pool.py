@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Union,
     )
 
+    from ._checkpoint import Key, Path
     from ._future import AsyncResult, PoolFuture
     from ._progress import Display, Wanted
     from ._shared import Shared
@@ -173,6 +174,8 @@ class MPIPool(_ezmpi.MPIPool):
         *,
         chunksize: Optional[int] = None,
         progress: Wanted = None,
+        checkpoint: Optional[Path] = None,
+        checkpoint_key: Key = None,
     ) -> Optional[List[Any]]:
         """Call ``worker(task)`` for every task, on the workers.
 
@@ -202,6 +205,13 @@ class MPIPool(_ezmpi.MPIPool):
             the numbers instead, about ten times a second and at the end: tasks done, of
             how many (None: not known before an iterable without a length ends), and
             workers that have tasks, of this or another job.
+        checkpoint : str or path-like, optional
+            A file that results are written to as they come, within a second. Where it
+            holds some already, as of a run of the same script that was killed, these
+            are taken from it, and their tasks are not run. See :doc:`checkpoint`.
+        checkpoint_key : callable, optional
+            Called with a task, gives what it is recognised by: for tasks that are equal
+            and do not pickle to equal bytes, such as sets. Default: its pickle.
 
         Returns
         -------
@@ -235,6 +245,9 @@ class MPIPool(_ezmpi.MPIPool):
             If MPI reports an error.
         ImportError
             If `progress` wants a bar, and tqdm is not installed.
+        CheckpointError
+            If the file holds results of another callable or of other tasks, is in use
+            by another process, or cannot be read or written.
 
         Notes
         -----
@@ -259,6 +272,18 @@ class MPIPool(_ezmpi.MPIPool):
         >>> pool.map(abs, [-1, 2, -3])
         [1, 2, 3]
         """
+        if checkpoint is not None or checkpoint_key is not None:
+            return self._map_kept(
+                worker,
+                False,
+                tasks,
+                callback,
+                return_results,
+                chunksize,
+                progress,
+                checkpoint,
+                checkpoint_key,
+            )
         if progress is not None:
             arguments = worker, tasks, callback, return_results
             mapped = functools.partial(super().map, *arguments, chunksize=chunksize)
@@ -269,6 +294,40 @@ class MPIPool(_ezmpi.MPIPool):
             self, worker, tasks, callback, return_results, chunksize=chunksize
         )
         return results
+
+    def _map_kept(
+        self,
+        worker: Callable[..., Any],
+        star: bool,
+        tasks: Iterable[Any],
+        callback: Any,
+        return_results: bool,
+        chunksize: Optional[int],
+        progress: Wanted,
+        checkpoint: Optional[Path],
+        checkpoint_key: Key,
+    ) -> Optional[List[Any]]:
+        """`map` or `starmap` with a checkpoint."""
+        base = functools.partial(_ezmpi.MPIPool.map, self)
+        if self.is_worker() or not (callback is None or callable(callback)):
+            if callback is None or type(callback) is not int or chunksize is not None:
+                none: Optional[List[Any]] = base(
+                    worker, (), callback, chunksize=chunksize
+                )
+                return none  # it was `wait`, or has refused the callback
+            callback, chunksize = None, callback
+        from ._checkpoint import Call
+
+        call = Call(checkpoint, checkpoint_key, worker, star, tasks)
+        with self._display(progress, tasks) as show:
+
+            def run(function: Any, missing: Iterable[Any], arrived: Any) -> None:
+                further: Any = {"chunksize": chunksize}
+                if show is not None:
+                    further["progress"] = call.shown(show)
+                base(function, missing, arrived, False, **further)
+
+            return call.map(run, callback, return_results)
 
     def _show_while(
         self, mapped: Callable[..., Any], progress: Wanted, tasks: Iterable[Any]
@@ -489,6 +548,8 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        checkpoint: Optional[Path] = None,
+        checkpoint_key: Key = None,
     ) -> List[Any]:
         """Call ``func(*task)`` for every task, on the workers.
 
@@ -501,6 +562,8 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize : int, optional
             As of `map`.
         progress : bool, str or callable, optional
+            As of `map`.
+        checkpoint, checkpoint_key : optional
             As of `map`.
 
         Returns
@@ -518,6 +581,19 @@ class MPIPool(_ezmpi.MPIPool):
         >>> pool.starmap(pow, [(2, 3), (3, 2)])
         [8, 9]
         """
+        if checkpoint is not None or checkpoint_key is not None:
+            kept = self._map_kept(
+                func,
+                True,
+                iterable,
+                None,
+                True,
+                chunksize,
+                progress,
+                checkpoint,
+                checkpoint_key,
+            )
+            return kept  # type: ignore[return-value]
         mapped = functools.partial(super().starmap, func, iterable, chunksize)
         results: List[Any] = (
             mapped() if progress is None else self._show_while(mapped, progress, iterable)
@@ -531,6 +607,8 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        checkpoint: Optional[Path] = None,
+        checkpoint_key: Key = None,
     ) -> Iterator[Any]:
         """Call ``func(task)`` for every task, and give the results in order as they come.
 
@@ -548,6 +626,8 @@ class MPIPool(_ezmpi.MPIPool):
             result may wait for others of its chunk, by what was seen for 0.1 ms.
         progress : bool, str or callable, optional
             As of `map`, while results are taken.
+        checkpoint, checkpoint_key : optional
+            As of `map`. Results are written when they come, not when they are taken.
 
         Returns
         -------
@@ -571,7 +651,10 @@ class MPIPool(_ezmpi.MPIPool):
         >>> next(results), results.next(timeout=10)
         (1, 2)
         """
-        return self._iterate_over(func, iterable, False, False, chunksize, progress)
+        kept = checkpoint, checkpoint_key
+        return self._iterate_over(
+            func, iterable, False, False, chunksize, progress, *kept
+        )
 
     def imap_unordered(
         self,
@@ -580,6 +663,8 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        checkpoint: Optional[Path] = None,
+        checkpoint_key: Key = None,
     ) -> Iterator[Any]:
         """Call ``func(task)`` for every task, and give the results as they come.
 
@@ -592,6 +677,8 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize : int, optional
             As of `imap`.
         progress : bool, str or callable, optional
+            As of `imap`.
+        checkpoint, checkpoint_key : optional
             As of `imap`.
 
         Returns
@@ -609,7 +696,8 @@ class MPIPool(_ezmpi.MPIPool):
         >>> sorted(pool.imap_unordered(abs, [-1, 2, -3]))
         [1, 2, 3]
         """
-        return self._iterate_over(func, iterable, False, True, chunksize, progress)
+        kept = checkpoint, checkpoint_key
+        return self._iterate_over(func, iterable, False, True, chunksize, progress, *kept)
 
     def istarmap(
         self,
@@ -618,6 +706,8 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        checkpoint: Optional[Path] = None,
+        checkpoint_key: Key = None,
     ) -> Iterator[Any]:
         """Call ``func(*task)`` for every task: the `imap` of `starmap`.
 
@@ -630,6 +720,8 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize : int, optional
             As of `imap`.
         progress : bool, str or callable, optional
+            As of `imap`.
+        checkpoint, checkpoint_key : optional
             As of `imap`.
 
         Returns
@@ -647,7 +739,8 @@ class MPIPool(_ezmpi.MPIPool):
         >>> list(pool.istarmap(pow, [(2, 3), (3, 2)]))
         [8, 9]
         """
-        return self._iterate_over(func, iterable, True, False, chunksize, progress)
+        kept = checkpoint, checkpoint_key
+        return self._iterate_over(func, iterable, True, False, chunksize, progress, *kept)
 
     def istarmap_unordered(
         self,
@@ -656,6 +749,8 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        checkpoint: Optional[Path] = None,
+        checkpoint_key: Key = None,
     ) -> Iterator[Any]:
         """Call ``func(*task)`` for every task: the `imap_unordered` of `starmap`.
 
@@ -668,6 +763,8 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize : int, optional
             As of `imap`.
         progress : bool, str or callable, optional
+            As of `imap`.
+        checkpoint, checkpoint_key : optional
             As of `imap`.
 
         Returns
@@ -685,7 +782,8 @@ class MPIPool(_ezmpi.MPIPool):
         >>> sorted(pool.istarmap_unordered(pow, [(2, 3), (3, 2)]))
         [8, 9]
         """
-        return self._iterate_over(func, iterable, True, True, chunksize, progress)
+        kept = checkpoint, checkpoint_key
+        return self._iterate_over(func, iterable, True, True, chunksize, progress, *kept)
 
     def _iterate_over(
         self,
@@ -695,11 +793,29 @@ class MPIPool(_ezmpi.MPIPool):
         unordered: bool,
         chunksize: Optional[int],
         progress: Wanted,
+        checkpoint: Optional[Path],
+        checkpoint_key: Key,
     ) -> Iterator[Any]:
         show = None if progress is None else self._display(progress, iterable).show
-        return self._iterate(
-            func, iterable, star, unordered, chunksize, self._window, show
+        is_kept = checkpoint is not None or checkpoint_key is not None
+        if self.is_worker() or not is_kept:
+            return self._iterate(
+                func, iterable, star, unordered, chunksize, self._window, show
+            )
+        from ._checkpoint import Call, Results
+
+        call = Call(checkpoint, checkpoint_key, func, star, iterable)
+        iterator = self._iterate(
+            call.worker,
+            call.missing(),
+            False,
+            unordered,
+            chunksize,
+            self._window,
+            call.shown(show),
+            call.keep,
         )
+        return Results(call, iterator, unordered)
 
     def join(self) -> None:
         """Wait until all that was begun before `close` is done.
@@ -1203,6 +1319,8 @@ class Pool(MPIPool):
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        checkpoint: Optional[Path] = None,
+        checkpoint_key: Key = None,
     ) -> Optional[List[Any]]:
         """Call ``func(task)`` for every task: `MPIPool.map` with multiprocessing's names.
 
@@ -1215,6 +1333,8 @@ class Pool(MPIPool):
         chunksize : int, optional
             As of `MPIPool.map`.
         progress : bool, str or callable, optional
+            As of `MPIPool.map`.
+        checkpoint, checkpoint_key : optional
             As of `MPIPool.map`.
 
         Returns
@@ -1232,7 +1352,14 @@ class Pool(MPIPool):
         >>> pool.map(func=abs, iterable=[-1, 2, -3])
         [1, 2, 3]
         """
-        return super().map(func, iterable, chunksize=chunksize, progress=progress)
+        return super().map(
+            func,
+            iterable,
+            chunksize=chunksize,
+            progress=progress,
+            checkpoint=checkpoint,
+            checkpoint_key=checkpoint_key,
+        )
 
     def __exit__(
         self,
@@ -1343,6 +1470,9 @@ def _at_exit() -> None:
         progress = sys.modules.get("ezmpi._progress")
         if progress is not None:
             progress.join()
+        checkpoint = sys.modules.get("ezmpi._checkpoint")
+        if checkpoint is not None:
+            of_pools += checkpoint.close_all()
     if any(isinstance(error, KeyboardInterrupt) for error in [of_script, *of_pools]):
         _mpi.set_ending(_INTERRUPTED_SECONDS, _mpi.INTERRUPTED)
     elif _code_at_once is not None:
