@@ -147,6 +147,13 @@ def _is_followed(obj: Any) -> bool:
     return not isinstance(module, str) or _is_users(module) or is_by_value(obj)
 
 
+def _is_array(obj: Any) -> bool:
+    numpy: Any = sys.modules.get("numpy")
+    if numpy is None or type(obj) is not numpy.ndarray:
+        return False
+    return not obj.dtype.hasobject and obj.dtype.itemsize > 0
+
+
 def _name(obj: Any) -> str:
     """Where an object of a module is found, or as much as it says of that."""
     module = getattr(obj, "__module__", None)
@@ -257,6 +264,8 @@ class _Digester:
             return _joined("property", *map(self.digest, functions))
         if type(obj).__module__.partition(".")[0] == "ezmpi":
             return self._own(obj)
+        if _is_array(obj):
+            return self._array(obj)
         # of functools.lru_cache, jax, numba ...
         held = getattr(obj, "__dict__", None) or {}
         wrapped = held.get("__wrapped__") or held.get("py_func")
@@ -295,6 +304,13 @@ class _Digester:
         kind = _name(type(obj))
         held = getattr(obj, "__dict__", None) or None
         return _joined(kind, self.digest(held), *sorted(map(self.digest, obj)))
+
+    def _array(self, obj: Any) -> bytes:
+        """Whatever its strides; numpy pickles a part of an array in another way."""
+        numpy: Any = sys.modules["numpy"]
+        data = numpy.ascontiguousarray(obj).reshape(-1).view("u1")
+        shape = self.digest((obj.shape, str(obj.dtype.descr)))
+        return _joined("array", shape, _of_data("buffer", data))
 
     def _object(self, obj: Any) -> bytes:
         """By what it would be pickled as."""
