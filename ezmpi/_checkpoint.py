@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
     Path = Union[str, "os.PathLike[str]"]
     Key = Optional[Callable[[Any], Any]]
+    # Of a map: its place, the parts of its callable, the key of its first task.
+    _Left = Tuple[int, Dict[str, str], Optional[bytes]]
     Show = Callable[[int, Optional[int], int], object]
 
 __all__ = ["Call", "Results", "close_all"]
@@ -55,8 +57,9 @@ class _Opened:
 
     def __init__(self, file: File) -> None:
         self.file = file
+        self.process = os.getpid()
         self.next = 0  # place of the next map
-        self.left: Optional[Call] = None  # the last map, if it did not come to its end
+        self.left: Optional[_Left] = None  # the last map, if it did not come to its end
 
 
 _opened: Dict[str, _Opened] = {}
@@ -73,6 +76,10 @@ def _open(path: Any) -> _Opened:
         del _opened[path]
         opened.file.close()
         opened = None
+    if opened is not None and opened.process != os.getpid():
+        raise CheckpointError(
+            f"{path} is in use by the process that this one was forked from"
+        )
     if opened is None:
         opened = _opened[path] = _Opened(File(path))
     return opened
@@ -81,8 +88,10 @@ def _open(path: Any) -> _Opened:
 def close_all() -> List[BaseException]:
     """Write all, at the end of the process; what could not be written."""
     raised: List[BaseException] = []
-    while _opened:
-        _, opened = _opened.popitem()
+    for path, opened in list(_opened.items()):
+        if opened.process != os.getpid():  # a fork of that one must not touch it
+            continue
+        del _opened[path]
         try:
             opened.file.close()
         except CheckpointError as error:
@@ -163,7 +172,7 @@ class Call:
         self._file.recover()
         if left is not None and self._goes_on(left):
             self._file.flush()
-            return left._place
+            return left[0]
         if place < self._file.maps and self._file.keys(place, 0)[0]:
             self._compare(self._file.callable_of(place), place)
         else:
@@ -172,15 +181,16 @@ class Call:
         opened.next += 1
         return place
 
-    def _goes_on(self, left: Call) -> bool:
+    def _goes_on(self, left: _Left) -> bool:
         """Whether this is the map again that did not come to its end."""
-        if left._parts != self._parts or left._first is None:
+        _, parts, first_key = left
+        if parts != self._parts or first_key is None:
             return False
         first = next(self._tasks, left)
         if first is left:
             return False
         self._tasks = _chain(first, self._tasks)
-        return self._key_of(first) == left._first
+        return self._key_of(first) == first_key
 
     def _compare(self, held: Dict[str, str], place: int) -> None:
         if held != self._parts:
@@ -299,7 +309,7 @@ class Call:
         """It ends before its end: the same map begun next goes on with it."""
         with _lock:
             if self._opened.next == self._place + 1:
-                self._opened.left = self
+                self._opened.left = self._place, self._parts, self._first
 
     def shown(self, show: Optional[Show]) -> Optional[Show]:
         """The same, which counts what was in the file, too."""
