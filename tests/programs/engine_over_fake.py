@@ -167,12 +167,19 @@ class Job:
         return future
 
     def iterate(
-        self, pool, function, tasks, *, unordered=False, chunksize=1, window=4, show=None
+        self,
+        pool,
+        function,
+        tasks,
+        *arrived,
+        unordered=False,
+        chunksize=1,
+        window=4,
+        show=None,
     ):
         """What is left where it cannot be begun has nothing to give."""
-        results = self.attempt(
-            pool._iterate, function, tasks, False, unordered, chunksize, window, show
-        )
+        options = unordered, chunksize, window, show, *arrived
+        results = self.attempt(pool._iterate, function, tasks, False, *options)
         return FailedIterator() if results is self else results
 
     def ends(self, future):
@@ -187,6 +194,9 @@ class FailedIterator:
         return self
 
     def __next__(self):
+        raise TransportError("it was not begun")
+
+    def _take(self, timeout):
         raise TransportError("it was not begun")
 
     def close(self):
@@ -603,6 +613,29 @@ def iterators(job, pool):
         job.gives(number, next, results)
     job.raises(ValueError, next, results)
     job.raises(StopIteration, next, results)
+
+
+@scenario()
+def arrivals(job, pool):
+    """Results are told when they come, if they are results; taken, with failures."""
+    came = []
+    results = job.iterate(pool, fail_from_three, range(5), came.append, window=0)
+    for number in range(FIRST_BAD):
+        job.gives((True, number), results._take, PATIENCE)
+    for _ in range(2):
+        job.gives(False, lambda: results._take(PATIENCE)[0])
+    job.raises(StopIteration, results._take, PATIENCE)
+    assert len(came) == len(set(came)) and set(came) <= set(range(FIRST_BAD)), came
+
+    def refuse(result):
+        raise LookupError(result)
+
+    job.raises(LookupError, list, job.iterate(pool, double, range(3), refuse))
+    results = job.iterate(pool, pass_gate, [1])
+    gate.clear()
+    job.gives(None, results._take, 0)
+    gate.set()
+    job.gives((True, 1), results._take, PATIENCE)
 
 
 @scenario()
