@@ -8,15 +8,17 @@ Must not know of SQL, nor of MPI.
 
 from __future__ import annotations
 
+import atexit
 import bisect
 import collections
+import functools
 import os
 import pickle
 import sys
 import threading
 import time
 
-from . import errors
+from . import errors, pool
 from ._fingerprint import CALLABLE, TaskDigest, digest_of, parts_of
 from ._numbered import Numbered
 from .errors import CheckpointError
@@ -82,6 +84,7 @@ def _open(path: Any) -> _Opened:
         )
     if opened is None:
         opened = _opened[path] = _Opened(File(path))
+        _watch_exit()
     return opened
 
 
@@ -97,6 +100,18 @@ def close_all() -> List[BaseException]:
         except CheckpointError as error:
             raised.append(error)
     return raised
+
+
+@functools.lru_cache(maxsize=None)
+def _watch_exit() -> None:
+    atexit.register(_at_exit)
+
+
+def _at_exit() -> None:
+    if pool._watch_exit.cache_info().currsize:  # it does it, when its jobs have ended
+        return
+    for error in close_all():
+        raise error
 
 
 # ---- a map -----------------------------------------------------------------------
@@ -173,7 +188,9 @@ class Call:
         if left is not None and self._goes_on(left):
             self._file.flush()
             return left[0]
-        if place < self._file.maps and self._file.keys(place, 0)[0]:
+        if place < self._file.maps:
+            self._block, self._block_end = self._file.keys(place, 0)
+        if self._block:
             self._compare(self._file.callable_of(place), place)
         else:
             self._file.put_map(place, self._parts)
@@ -304,6 +321,10 @@ class Call:
                 f"the result of task {number}, which {self._file.path} holds, cannot be "
                 f"unpickled ({type(error).__name__}: {error})"
             ) from error
+
+    def is_all(self, results: int) -> bool:
+        """Whether so many are the results of all tasks."""
+        return self.is_drawn and results == self._sent + self.skipped
 
     def leave(self) -> None:
         """It ends before its end: the same map begun next goes on with it."""
@@ -445,6 +466,7 @@ class Results:
         self._number = 0  # of the next result, where they are ordered
         self._came: Optional[Tuple[bool, Any]] = None  # from the pool, not given yet
         self._end: Optional[Exception] = None  # which comes behind what is stored
+        self._given = 0
         self._is_over = False
         self._lock = threading.RLock()
 
@@ -485,6 +507,7 @@ class Results:
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _give(self, number: int, result: bytes) -> Any:
+        self._given += 1
         self._number = number + 1
         return self._call.load(number, result)
 
@@ -493,6 +516,7 @@ class Results:
         (success, value), self._came = self._came, None
         if success:
             return self._give(*value)
+        self._given += 1
         self._number += 1
         errors.renumber(value, self._call.number_of)
         if isinstance(value, StopIteration):  # it is not the end
@@ -505,7 +529,7 @@ class Results:
         if isinstance(end, StopIteration):
             self._is_over = True
         else:
-            self._call.leave()
+            self._leave()
             errors.renumber(end, self._call.number_of)
         raise end
 
@@ -519,14 +543,17 @@ class Results:
 
     def close(self) -> None:
         """End it: what was not begun is not begun."""
+        self._leave()
         self._iterator.close()
-        if not self._is_over:
-            self._is_over = True
+
+    def _leave(self) -> None:
+        """Nothing more is taken: was it all?"""
+        if not self._is_over and not self._call.is_all(self._given):
             self._call.leave()
+        self._is_over = True
 
     def __del__(self) -> None:
-        if not self._is_over:
-            self._call.leave()
+        self._leave()
 
 
 def _left(until: Optional[float]) -> Optional[float]:

@@ -22,6 +22,7 @@ TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Optional, Tuple
 
+_LOCK_SECONDS = 1  # a job that was killed may take as long to end
 _SECONDS = 0.5  # from the first result that waits to its transaction
 _BYTES_AT_ONCE = 1 << 24  # of results: they wait no longer
 _BYTES_AT_MOST = 1 << 28  # of results: who brings more has to wait
@@ -97,7 +98,10 @@ class File:
         connection = None
         try:
             connection = sqlite3.connect(
-                self.path, timeout=0, isolation_level=None, check_same_thread=False
+                self.path,
+                timeout=_LOCK_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,
             )
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             connection.execute("PRAGMA journal_mode = TRUNCATE").fetchall()

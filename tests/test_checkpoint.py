@@ -480,5 +480,43 @@ def test_pools_without_mpi(cls, file):
     connection.close()
 
 
+def test_a_script_without_mpi(tmp_path):
+    """Its results are in the file when it has ended, also by an exception."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from ezmpi import SerialPool\n"
+        "print(SerialPool().map(print, [1, 2], checkpoint='run.sqlite'))\n"
+        "raise KeyError('deliberate')\n"
+    )
+    for wanted in ("1\n2\n[None, None]\n", "[None, None]\n"):
+        done = subprocess.run(
+            [sys.executable, str(script)],
+            cwd=str(tmp_path),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+            timeout=60,
+        )
+        assert (done.returncode, done.stdout) == (1, wanted), done
+        assert done.stderr.strip().splitlines()[-1] == "KeyError: 'deliberate'", done
+
+
+def test_an_iterator_that_gave_all_has_ended(file):
+    """Though it was not asked for more: the same again is another map."""
+    with SerialPool() as pool:
+        for _ in range(2):
+            results = pool.imap(abs, range(3), checkpoint=file)
+            assert [next(results), next(results)] == [0, 1]
+            del results  # left: it is gone on with
+        for _ in range(2):
+            results = pool.imap(abs, range(3), checkpoint=file)
+            assert [next(results), next(results), next(results)] == [0, 1, 2]
+            assert next(results, None) is None
+    end_run()
+    connection = sqlite3.connect(str(file))
+    assert connection.execute("SELECT count(*) FROM maps").fetchone() == (2,)
+    connection.close()
+
+
 def test_parts_of_a_builtin_are_few():
     assert list(parts_of(abs)) == ["the callable"]
