@@ -89,6 +89,9 @@ class TaskDigest:
         self._known: Dict[int, Tuple[object, bytes]] = {}  # by id, which it keeps
 
     def __call__(self, task: object) -> bytes:
+        if type(task) in _ATOMS:
+            pickled = pickle.dumps(task, _PROTOCOL)
+            return hashlib.blake2b(pickled, digest_size=_SIZE).digest()
         file = io.BytesIO()
         buffers: List[pickle.PickleBuffer] = []
         try:
