@@ -15,7 +15,7 @@ TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
     from typing import Any, Callable, NoReturn, Optional, Tuple
 
-_is_worker = False  # this process is one
+siblings = 0  # in a worker: how many there are of its pool
 
 
 def check(fallback: Optional[str], processes: Optional[int]) -> None:
@@ -59,24 +59,29 @@ def begin(
     TransportError
         If no process can be forked.
     """
-    if _is_worker:
+    if siblings:
         raise RuntimeError("a task cannot fork workers for a pool of its own")
     transport = _mpi.start_local()
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()  # or each worker writes it again
-    handle, rank = _ezmpi.fork_workers(transport, processes or processors())
+    workers = processes or processors()
+    handle, rank = _ezmpi.fork_workers(transport, workers)
     if rank > 0:
-        _serve(transport, handle, use_dill, forget_pools)
+        _serve(transport, handle, workers, use_dill, forget_pools)
     return transport, handle
 
 
 def _serve(
-    transport: Any, handle: int, use_dill: bool, forget_pools: Callable[[], None]
+    transport: Any,
+    handle: int,
+    workers: int,
+    use_dill: bool,
+    forget_pools: Callable[[], None],
 ) -> NoReturn:
     """The script that the worker is a copy of goes on in the master alone."""
-    global _is_worker
-    _is_worker = True
+    global siblings
+    siblings = workers
     code = 1
     try:
         forget_pools()

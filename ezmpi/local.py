@@ -354,9 +354,8 @@ class MultiPool(MPIPool):
         """
         if callback is None and callable(chunksize):
             chunksize, callback = None, chunksize
-        return super().map(
-            func, iterable, callback, return_results, chunksize=chunksize, **options
-        )
+        options["chunksize"] = chunksize
+        return super().map(func, iterable, callback, return_results, **options)
 
 
 class JoblibPool(_AtOnce):

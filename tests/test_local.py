@@ -281,7 +281,8 @@ def test_batches_are_schwimmbads():
 def test_batched_map(pool):
     seen = []
     results = pool.batched_map(operator.itemgetter(1), iter("abc"), callback=seen.append)
-    assert results == sorted(seen) == ([list("abc")] if pool.size == 1 else [["a", "b"], ["c"]])
+    expected = [list("abc")] if pool.size == 1 else [["a", "b"], ["c"]]
+    assert results == sorted(seen) == expected
     ranges = pool.batched_map(operator.itemgetter(0), "abc")
     assert ranges == ([(0, 3)] if pool.size == 1 else [(0, 2), (2, 3)])
     assert pool.batched_map(inverse, []) == []

@@ -64,8 +64,11 @@ def arguments():
         assert (pool.rank, pool.master, pool.size) == (0, 0, 3)
         assert pool.is_master() and pool.workers == {1, 2, 3} and pool.comm is None
         assert pool._processes == pool._max_workers == 3
+    processors = len(os.sched_getaffinity(0))
     with MPIPool(fallback="local") as pool:
-        assert pool.size == len(os.sched_getaffinity(0))
+        assert pool.size == processors
+    with make(processors, threads_per_worker="auto") as pool:
+        assert pool.map(os.getenv, ["OMP_NUM_THREADS"]) == ["1"]
     with make(2, test_mode=True) as pool:
         check_works(pool)
 
