@@ -210,8 +210,14 @@ stream_look(struct stream *stream)
     }
     status =
         read_some(stream, &stream->in, sizeof(stream->in), &stream->in_read);
-    return stream->has_ended && stream->in_read == 0 ? TRANSPORT_NOTHING
-                                                     : status;
+    if (stream->has_ended && stream->in_read == 0) {
+        return TRANSPORT_NOTHING;
+    }
+    if (status == TRANSPORT_OK && stream->in.is_lent && stream->ours == NULL) {
+        errno = EPROTO;
+        return TRANSPORT_FAILED;
+    }
+    return status;
 }
 
 /* The next envelope may come. */

@@ -44,7 +44,7 @@ struct stream {
     int has_ended;                  /* the other process has */
 };
 
-/* Takes the socket. */
+/* Takes the socket.  ours, theirs: NULL, nothing is lent. */
 void stream_init(struct stream *stream, int socket, pid_t peer,
                  struct stream_reads *ours, struct stream_reads *theirs);
 /* Its moves go, too. */
