@@ -169,7 +169,7 @@ plain_dump(struct arrays *arrays, struct parcel *parcel, PyObject *object)
 /* ---- loading ------------------------------------------------------------
 
    What comes may be no dump of ours: nothing is reserved for items that the
-   parcel cannot hold, and no tuple is followed deeper than they are written. */
+   parcel cannot hold, and no tuple is followed deeper than we write one. */
 
 static PyObject *
 load(struct arrays *arrays, struct reader *reader, int tag, int depth);
