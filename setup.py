@@ -19,10 +19,9 @@ sys.path.insert(0, "csrc")
 from build_backend import mpi_compilers  # noqa: E402
 
 ENGINE = "module pool lease iterator ticket driver master progress job tasks results call"
-ENGINE += (
-    " worker dispatch seats claim schedule chunk helm crew callable initializer future"
-)
-ENGINE += " codec plain rows array parcel snapshot pages errors sigint forked protocol"
+ENGINE += " worker dispatch seats claim schedule chunk helm hello crew callable"
+ENGINE += " initializer future codec plain rows array parcel snapshot pages errors sigint"
+ENGINE += " forked protocol"
 MAILBOX = "mailbox inbox outbox relay tree frame wire lanes lane segment pipe alarm"
 MAILBOX += " sleeper patience"
 OVER_MPI = f"transport_mpi {MAILBOX}"

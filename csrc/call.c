@@ -72,6 +72,17 @@ load_failure(struct calls *calls, struct reader *reader, uint32_t flags)
     return exception;
 }
 
+static PyObject *
+load_result(struct calls *calls, struct reader *reader,
+            const struct chunk *chunk)
+{
+    if (chunk->reply.count > 0)
+        return codec_load(calls->codec, reader);
+    errors_raise("TransportError", "rank %d answered for no call",
+                 chunk->worker + 1);
+    return NULL;
+}
+
 /* The result, or the exception that it is; never NULL.  *urgent: the
    exception is this thread's, too. */
 static PyObject *
@@ -82,7 +93,8 @@ load_answer(struct calls *calls, const struct chunk *chunk, int *is_failure,
     uint32_t flags = chunk->reply.flags;
     *is_failure = (flags & FLAG_FAILED) != 0;
     PyObject *value = *is_failure ? load_failure(calls, &reader, flags)
-                                  : codec_load(calls->codec, &reader);
+                                  : load_result(calls, &reader, chunk);
+    codec_end(&reader);
     if (value != NULL)
         return value;
     *is_failure = 1;

@@ -491,6 +491,17 @@ take_parcel(struct crew *crew, const struct transport_message *message,
 }
 
 static int
+no_room(const struct transport_message *message)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < message->count; i++)
+        size += message->parts[i].size;
+    PyErr_Format(PyExc_MemoryError, "a message of %zu bytes from rank %d",
+                 size, message->source);
+    return -1;
+}
+
+static int
 open_letter(struct crew *crew, const struct transport_message *message,
             struct letter *letter)
 {
@@ -511,7 +522,7 @@ open_letter(struct crew *crew, const struct transport_message *message,
     letter->parcel = parcel_for(message->parts + 1, message->count - 1);
     if (letter->parcel == NULL) {
         discard(crew, message);
-        return -1;
+        return no_room(message);
     }
     if (take_parcel(crew, message, letter->parcel, &letter->took) < 0) {
         parcel_free(letter->parcel);

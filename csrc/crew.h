@@ -31,6 +31,7 @@ struct crew_member {
     uint32_t claims;                /* such chunks, so far */
     int is_taken_back;              /* some were, and it has not answered for
                                        them */
+    int is_met;                     /* it runs what we run (hello.h) */
 };
 
 #define SIGNAL_SECONDS 0.1 /* whoever waits looks for signals so often */
@@ -59,6 +60,9 @@ struct crew {
     int workers;                    /* ranks 1..workers */
     int arrived;                    /* message holds one not yet taken in */
     struct transport_message message;
+    int met;                        /* workers that said hello; on a worker:
+                                       it did */
+    int is_mixed;                   /* one of them runs something else */
     int serving;                    /* a worker that does */
     int open_pools;
     int released;                   /* workers may be elsewhere: in test_mode

@@ -590,6 +590,15 @@ refuse(const struct letter *letter, struct transport_error *error)
     return TRANSPORT_FAILED;
 }
 
+/* What no worker says: it left no results out that were wanted, and a chunk
+   took no more time than a clock can count. */
+static int
+is_absurd(const struct chunk *chunk, const struct header *reply)
+{
+    uint32_t left_out = reply->flags & ~chunk->header.flags & FLAG_NO_RESULTS;
+    return (left_out && reply->count > 0) || reply->elapsed > INT64_MAX;
+}
+
 /* The failed task counts: it came back, as a failure. */
 static uint64_t
 count_done(const struct header *reply)
@@ -609,6 +618,7 @@ fits(const struct chunk *chunk, const struct letter *letter)
            && reply->count <= chunk->header.count
            && count_done(reply) <= chunk->header.count
            && (!needs_parcel || letter->parcel != NULL)
+           && !is_absurd(chunk, reply)
            && (!(flags & FLAG_BACK)
                || (chunk->header.flags & FLAG_BACK && !(flags & FLAG_FAILED)));
 }
@@ -713,6 +723,8 @@ int
 dispatch_accept(struct dispatch *dispatch, struct letter *letter,
                 struct transport_error *error)
 {
+    if (letter->source < 1 || letter->source > dispatch->crew->workers)
+        return refuse(letter, error);
     return letter->verb == VERB_ANSWER ? take_answer(dispatch, letter, error)
                                        : send_again(dispatch, letter, error);
 }

@@ -576,18 +576,34 @@ take_results(struct job *job, const struct chunk *chunk)
 {
     const struct header *reply = &chunk->reply;
     struct reader reader = {.parcel = chunk->answer};
-    int has_results = !(reply->flags & FLAG_NO_RESULTS);
-    for (uint64_t i = 0; has_results && i < reply->count; i++) {
+    int has_results = !(reply->flags & FLAG_NO_RESULTS), status = 0;
+    for (uint64_t i = 0; has_results && i < reply->count && status == 0; i++) {
         uint64_t index = reply->first + i;
-        int status = index < job->failed && !job->is_over
-                         ? take_result(job, &reader, index)
-                         : codec_skip(&reader);
-        if (status < 0)
-            return -1;
+        status = index < job->failed && !job->is_over
+                     ? take_result(job, &reader, index)
+                     : codec_skip(&reader);
     }
-    return reply->flags & FLAG_FAILED && !job->is_over
-               ? take_failure(job, &reader, reply)
-               : 0;
+    if (status == 0 && reply->flags & FLAG_FAILED && !job->is_over)
+        status = take_failure(job, &reader, reply);
+    codec_end(&reader);
+    return status;
+}
+
+/* Tasks that a worker left out, and that nobody told it to: the job would wait
+   for them for ever. */
+static int
+check_complete(const struct job *job, const struct chunk *chunk)
+{
+    const struct header *reply = &chunk->reply;
+    if (reply->count == chunk->header.count || job->is_over
+        || reply->flags & (FLAG_BACK | FLAG_FAILED)
+        || reply->first + reply->count
+               >= schedule_limited_to(job->line.schedule))
+        return 0;
+    return errors_raise("TransportError",
+                        "rank %d answered for %llu of %llu tasks",
+                        chunk->worker + 1, (unsigned long long)reply->count,
+                        (unsigned long long)chunk->header.count);
 }
 
 /* ---- what comes back -------------------------------------------------- */
@@ -674,7 +690,7 @@ take_answer(struct job *job, const struct chunk *chunk)
         return 0;
     if (chunk->reply.flags & FLAG_BACK && wait_again(job, chunk) < 0)
         return -1;
-    return take_results(job, chunk);
+    return take_results(job, chunk) < 0 ? -1 : check_complete(job, chunk);
 }
 
 static int

@@ -9,6 +9,7 @@
 
 #include "dispatch.h"
 #include "errors.h"
+#include "hello.h"
 #include "progress.h"
 
 #define ENDING_SECONDS 5.0      /* what busy workers get when we end */
@@ -61,6 +62,8 @@ open_letter(struct crew *crew, struct letter *letter)
         break;
     case VERB_UNBOUND:
         return crew_distrust(crew);
+    case VERB_HELLO:
+        return hello_hear(crew, letter);
     default:
         return errors_raise("TransportError",
                             "rank %d sent verb %d, which "

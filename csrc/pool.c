@@ -41,6 +41,7 @@
 #include "crew.h"
 #include "driver.h"
 #include "errors.h"
+#include "hello.h"
 #include "initializer.h"
 #include "iterator.h"
 #include "job.h"
@@ -73,6 +74,8 @@ refuse(const char *why)
 static int
 init_master(struct pool *pool, PyObject *initializer, PyObject *initargs)
 {
+    if (hello_await(pool->lease.crew) < 0)
+        return -1;
     pool->codec = codec_new(pool->use_dill, pool->lease.crew->record);
     if (pool->codec == NULL)
         return -1;

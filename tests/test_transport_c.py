@@ -101,6 +101,11 @@ def test_lanes(tmp_path):
     run_c([HERE / "lanes_test.c", *WIRE[1:], *SLEEP], tmp_path)
 
 
+def test_bad_wire(tmp_path):
+    """Greetings, envelopes and counters that cannot be: an error, and no harm."""
+    run_c([HERE / "bad_wire_test.c", *WIRE[1:], *SLEEP], tmp_path)
+
+
 def test_mailbox(tmp_path):
     """Messages, malformed ones, the end, and every call failing once: no MPI."""
     run_c([HERE / "mailbox_test.c", *MAILBOX, *SLEEP], tmp_path)

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 import tracemalloc
-from ctypes import c_char_p, c_int, c_int32, c_long, c_size_t, c_uint32
+from ctypes import c_char_p, c_int, c_int32, c_long, c_size_t, c_uint32, c_void_p
 
 from ezmpi import _driver, _ezmpi, _shared, errors
 from ezmpi._future import CallbackFuture, PoolFuture
@@ -51,6 +51,8 @@ class Fake(ctypes.Structure):
         ("lose", ctypes.CFUNCTYPE(None, c_int, c_long)),
         ("to_lose", ctypes.CFUNCTYPE(c_long)),
         ("share", ctypes.CFUNCTYPE(None, c_int)),
+        ("inject", ctypes.CFUNCTYPE(None, c_int32, c_int, c_int, c_void_p, c_size_t)),
+        ("arrived", ctypes.CFUNCTYPE(c_int, c_int32, c_int)),
     ]
 
     @classmethod
