@@ -23,6 +23,7 @@ ENGINE += (
     " worker dispatch seats claim schedule chunk helm crew callable initializer future"
 )
 ENGINE += " codec plain rows array parcel snapshot pages errors sigint forked protocol"
+ENGINE += " retries"
 TRANSPORT = "transport_mpi mailbox inbox outbox relay tree frame wire lanes lane"
 TRANSPORT += " segment pipe alarm sleeper patience"
 

@@ -27,6 +27,7 @@ struct chunk {
     struct parcel *answer;          /* ... or NULL where it has none */
     struct ticket *ticket;          /* of a single call (call.h), or NULL */
     int worker;                     /* that has it; while is_given */
+    int avoids;                     /* where its task failed, or NOBODY */
     int is_pinned;                  /* it is for this worker and no other */
     _Atomic int is_given;           /* to a worker, now or once */
     int is_cancelled;               /* while it waits: not to be given */
