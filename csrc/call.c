@@ -105,12 +105,12 @@ load_answer(struct calls *calls, const struct chunk *chunk, int *is_failure,
 }
 
 static void
-wait_again(struct chunks *queue, struct chunk *chunk)
+wait_again(struct chunk *chunk)
 {
     chunk->is_given = 0;
     parcel_free(chunk->answer);
     chunk->answer = NULL;
-    chunks_insert(queue, chunk);
+    line_wait(chunk->line, chunk);
 }
 
 /* Does the call, which has failed, wait again?  What is for one worker does
@@ -131,7 +131,7 @@ run_again(struct calls *calls, struct chunk *chunk, PyObject *exception)
         return 0;
     chunk->header.job = ++calls->crew->jobs;
     chunk->avoids = chunk->worker;
-    wait_again(&calls->line.again, chunk);
+    wait_again(chunk);
     return 1;
 }
 
@@ -159,7 +159,7 @@ take(struct line *line, struct chunk *chunk)
     int status = 0;
     line->untaken--;
     if (ticket != NULL && chunk->reply.flags & FLAG_BACK) {
-        wait_again(&line->waiting, chunk);
+        wait_again(chunk);
         return 0;
     }
     if (ticket != NULL && chunk->is_cancelled)
@@ -293,7 +293,7 @@ take_back(struct line *line, struct chunk *chunk)
     }
     while ((moved = last_first) != NULL) {
         last_first = moved->next;
-        chunks_insert(&line->waiting, moved);
+        line_wait(line, moved);
     }
     return 1;
 }

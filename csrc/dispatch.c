@@ -110,11 +110,55 @@ append_answered(struct dispatch *dispatch, struct chunk *chunk)
 }
 
 void
+line_wait(struct line *line, struct chunk *chunk)
+{
+    chunks_insert(chunk->avoids == NOBODY ? &line->waiting : &line->again,
+                  chunk);
+}
+
+void
 line_join_again(struct line *line)
 {
     struct chunk *chunk;
     while ((chunk = chunks_pop(&line->again)) != NULL)
         chunks_insert(&line->waiting, chunk);
+}
+
+/* How many chunks of the line's the worker may hold, when it holds some. */
+static int
+depth(const struct dispatch *dispatch, const struct line *line, int worker)
+{
+    const struct chunk *next = line->waiting.first;
+    const struct chunk *oldest = seats_oldest(dispatch->seats, worker);
+    const struct crew_member *member = &dispatch->crew->members[worker];
+    int workers = dispatch->crew->workers;
+    if (line->schedule != NULL)
+        return schedule_depth(line->schedule,
+                              next ? next->header.count
+                                   : schedule_size(line->schedule));
+    if (member->word == NULL || member->is_taken_back || next == NULL
+        || next->is_pinned || oldest->callable == NULL)
+        return 1;
+    int one =
+        schedule_calls(&next->callable->pace, line->waiting.count, workers);
+    int other =
+        schedule_calls(&oldest->callable->pace, line->waiting.count, workers);
+    return one < other ? one : other;
+}
+
+/* Has the worker that has just answered room for more?  It has that moment
+   begun the next chunk that it holds: so nothing ever waits behind one that is
+   known to be long. */
+static int
+has_room(const struct dispatch *dispatch, const struct line *line)
+{
+    int worker = line->last_answered;
+    if (worker == NOBODY)
+        return 0;
+    const struct chunk *oldest = seats_oldest(dispatch->seats, worker);
+    return oldest != NULL && oldest->line == line
+           && seats_held(dispatch->seats, worker)
+                  < depth(dispatch, line, worker);
 }
 
 /* Is a worker free that the chunk does not avoid?  Where all have something to
@@ -125,18 +169,35 @@ is_other_free(const struct dispatch *dispatch, const struct chunk *chunk)
     int idle[2], last = chunk->line->last_answered;
     size_t count = seats_list_idle(dispatch->seats, idle, 2);
     if (count == 0)
-        return last != NOBODY && last != chunk->avoids;
+        return last != chunk->avoids && has_room(dispatch, chunk->line);
     return count == 2 || idle[0] != chunk->avoids;
 }
 
-/* What failed at a worker is for another one, while that one has other things
-   to do; which is not for long, or it would draw all that there is. */
-static void
-put_again(struct dispatch *dispatch, struct line *line)
+static int
+holds_of(const struct dispatch *dispatch, const struct line *line, int worker)
 {
-    size_t most = (size_t)dispatch->crew->workers;
-    if (is_other_free(dispatch, line->again.first) || line->again.count >= most
-        || (line->waiting.first == NULL && !line->kind->can_draw(line)))
+    const struct chunk *chunk = seats_oldest(dispatch->seats, worker);
+    while (chunk != NULL && chunk->line != line)
+        chunk = chunk->next;
+    return chunk != NULL;
+}
+
+/* Does another worker hold something of its line, and so will be free? */
+static int
+is_other_at_work(const struct dispatch *dispatch, const struct chunk *chunk)
+{
+    int holds = holds_of(dispatch, chunk->line, chunk->avoids);
+    return chunk->line->holders > holds;
+}
+
+/* What failed at a worker is for another one, as soon as one is free.  Whoever
+   is bad at all that there is would else use up all attempts in no time, while
+   others are at work.  A task waits no longer than one of these takes. */
+static void
+put_again(const struct dispatch *dispatch, struct line *line)
+{
+    const struct chunk *first = line->again.first;
+    if (is_other_free(dispatch, first) || !is_other_at_work(dispatch, first))
         chunks_insert(&line->waiting, chunks_pop(&line->again));
 }
 
@@ -207,28 +268,6 @@ may_keep(const struct line *line, const struct line *poorest)
                && line->served <= poorest->served + SLICE);
 }
 
-/* How many chunks of the line's the worker may hold, when it holds some. */
-static int
-depth(const struct dispatch *dispatch, const struct line *line, int worker)
-{
-    const struct chunk *next = line->waiting.first;
-    const struct chunk *oldest = seats_oldest(dispatch->seats, worker);
-    const struct crew_member *member = &dispatch->crew->members[worker];
-    int workers = dispatch->crew->workers;
-    if (line->schedule != NULL)
-        return schedule_depth(line->schedule,
-                              next ? next->header.count
-                                   : schedule_size(line->schedule));
-    if (member->word == NULL || member->is_taken_back || next == NULL
-        || next->is_pinned || oldest->callable == NULL)
-        return 1;
-    int one =
-        schedule_calls(&next->callable->pace, line->waiting.count, workers);
-    int other =
-        schedule_calls(&oldest->callable->pace, line->waiting.count, workers);
-    return one < other ? one : other;
-}
-
 int
 dispatch_busy(const struct dispatch *dispatch)
 {
@@ -236,21 +275,6 @@ dispatch_busy(const struct dispatch *dispatch)
     for (int worker = 0; worker < dispatch->crew->workers; worker++)
         busy += seats_oldest(dispatch->seats, worker) != NULL;
     return busy;
-}
-
-/* Has the worker that has just answered room for more?  It has that moment
-   begun the next chunk that it holds: so nothing ever waits behind one that is
-   known to be long. */
-static int
-has_room(const struct dispatch *dispatch, const struct line *line)
-{
-    int worker = line->last_answered;
-    if (worker == NOBODY)
-        return 0;
-    const struct chunk *oldest = seats_oldest(dispatch->seats, worker);
-    return oldest != NULL && oldest->line == line
-           && seats_held(dispatch->seats, worker)
-                  < depth(dispatch, line, worker);
 }
 
 /* The worker that has been idle longest, but rather one that the line's first
@@ -418,15 +442,6 @@ supply(struct dispatch *dispatch, const struct chunk *chunk, int worker,
     return status == TRANSPORT_OK
                ? supply_initializer(dispatch, chunk, worker, error)
                : status;
-}
-
-static int
-holds_of(const struct dispatch *dispatch, const struct line *line, int worker)
-{
-    const struct chunk *chunk = seats_oldest(dispatch->seats, worker);
-    while (chunk != NULL && chunk->line != line)
-        chunk = chunk->next;
-    return chunk != NULL;
 }
 
 static void

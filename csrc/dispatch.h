@@ -98,6 +98,8 @@ void line_init(struct line *line, const struct line_kind *kind);
 void dispatch_join(struct dispatch *dispatch, struct line *line);
 void dispatch_part(struct dispatch *dispatch, struct line *line);
 
+/* The chunk waits: with the others, or with what failed. */
+void line_wait(struct line *line, struct chunk *chunk);
 /* What failed waits with the others, for any worker. */
 void line_join_again(struct line *line);
 

@@ -494,13 +494,21 @@ draw(struct line *line)
     return status;
 }
 
+/* What waits to be run again is bounded, too: a worker at which all fails
+   would draw all that there is. */
+static int
+is_full_again(const struct job *job)
+{
+    return job->line.again.count >= (size_t)job->crew->workers;
+}
+
 /* The owner of an iterator is to be asked: it may depend on its thread. */
 static int
 can_draw(struct line *line)
 {
     struct job *job = job_of(line);
     if (job->drawer != 0 || !schedule_is_open(line->schedule)
-        || !has_window(job))
+        || !has_window(job) || is_full_again(job))
         return 0;
     if (job->tasks.is_calm || is_owner(job))
         return 1;
@@ -585,7 +593,7 @@ run_again(struct job *job, struct taking *taking, uint64_t index,
     taking->next++;
     piece->avoids = worker;
     schedule_return(job->line.schedule, index, 1);
-    chunks_insert(&job->line.again, piece);
+    line_wait(&job->line, piece);
     return 1;
 }
 
@@ -749,7 +757,8 @@ wait_in_pieces(struct job *job, const struct chunk *chunk, uint64_t first)
             return -1;
         if (count > limited_to - first)
             piece->header.count = limited_to - first;
-        chunks_insert(&job->line.waiting, piece);
+        piece->avoids = chunk->avoids;
+        line_wait(&job->line, piece);
         first += count;
     }
     return 0;
