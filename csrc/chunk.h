@@ -40,6 +40,7 @@ struct chunks {
 
 void chunks_init(struct chunks *chunks);
 void chunks_append(struct chunks *chunks, struct chunk *chunk);
+void chunks_prepend(struct chunks *chunks, struct chunk *chunk);
 /* Before those with higher tasks. */
 void chunks_insert(struct chunks *chunks, struct chunk *chunk);
 struct chunk *chunks_pop(struct chunks *chunks);    /* NULL: it is empty */

@@ -190,15 +190,22 @@ is_other_at_work(const struct dispatch *dispatch, const struct chunk *chunk)
     return chunk->line->holders > holds;
 }
 
-/* What failed at a worker is for another one, as soon as one is free.  Whoever
-   is bad at all that there is would else use up all attempts in no time, while
-   others are at work.  A task waits no longer than one of these takes. */
+/* What failed at a worker is for another one, as soon as one is free: then it
+   is the line's first to be given, or if that one gets something else, it
+   waits on.  Whoever is bad at all that there is would else use up all
+   attempts in no time, while others are at work.  A task waits no longer than
+   one of these takes. */
 static void
-put_again(const struct dispatch *dispatch, struct line *line)
+choose_again(const struct dispatch *dispatch, struct line *line)
 {
+    const struct chunk *chosen = line->waiting.first;
+    if (chosen != NULL && chosen->avoids != NOBODY)
+        line_wait(line, chunks_pop(&line->waiting));
     const struct chunk *first = line->again.first;
-    if (is_other_free(dispatch, first) || !is_other_at_work(dispatch, first))
-        chunks_insert(&line->waiting, chunks_pop(&line->again));
+    if (first != NULL
+        && (is_other_free(dispatch, first)
+            || !is_other_at_work(dispatch, first)))
+        chunks_prepend(&line->waiting, chunks_pop(&line->again));
 }
 
 /* Is there a chunk to be given?  Those that were cancelled count as
@@ -206,8 +213,8 @@ put_again(const struct dispatch *dispatch, struct line *line)
 static int
 has_waiting(struct dispatch *dispatch, struct line *line)
 {
-    if (line->again.first != NULL)
-        put_again(dispatch, line);
+    if (line->keeps_tasks)
+        choose_again(dispatch, line);
     while (line->waiting.first != NULL && line->waiting.first->is_cancelled)
         append_answered(dispatch, chunks_pop(&line->waiting));
     return line->waiting.first != NULL;

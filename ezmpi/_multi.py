@@ -18,7 +18,7 @@ import signal
 import sys
 import threading
 
-from . import _local, errors
+from . import _failures, _local, errors
 from ._main import MainRecord, namespace
 from ._pickling import Encoder, bind
 from .pool import _PoolStub
@@ -26,8 +26,19 @@ from .pool import _PoolStub
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Any, Callable, Iterable, Iterator, List, Optional, Tuple, Type
+    from typing import (
+        Any,
+        Callable,
+        Iterable,
+        Iterator,
+        List,
+        Mapping,
+        Optional,
+        Tuple,
+        Type,
+    )
 
+    from ._failures import RetryOn
     from ._local import Callback, Draw
     from ._progress import Wanted
 
@@ -45,6 +56,8 @@ class MultiPool(_local.Local, multiprocessing.pool.Pool):  # type: ignore[misc]
         Called once in each of them.
     initargs : iterable, optional
         Its arguments.
+    retries, retry_on : optional
+        As of `MPIPool`; but a task is run again by the same process, at once.
     **kwargs
         Other arguments of `multiprocessing.Pool`: ``maxtasksperchild``, ``context``.
 
@@ -76,8 +89,12 @@ class MultiPool(_local.Local, multiprocessing.pool.Pool):  # type: ignore[misc]
         processes: Optional[int] = None,
         initializer: Optional[Callable[..., object]] = None,
         initargs: Iterable[Any] = (),
+        *,
+        retries: int = 0,
+        retry_on: RetryOn = (),
         **kwargs: Any,
     ) -> None:
+        self._retries = _failures.check(retries, retry_on)
         if initializer is not None:
             if not callable(initializer):
                 raise TypeError("initializer must be a callable")
@@ -127,6 +144,7 @@ class MultiPool(_local.Local, multiprocessing.pool.Pool):  # type: ignore[misc]
         *,
         chunksize: Optional[int] = None,
         progress: Wanted = None,
+        **failures: Any,
     ) -> Optional[List[Any]]:
         """Call ``func(task)`` for every task, in the processes.
 
@@ -146,6 +164,9 @@ class MultiPool(_local.Local, multiprocessing.pool.Pool):  # type: ignore[misc]
             Tasks that travel together. Default: a quarter of a process's share.
         progress : bool, str or callable, optional
             As of `MPIPool.map`.
+        **failures
+            ``on_error``, ``retries`` and ``retry_on``, as of `MPIPool.map`; but a task is
+            run again by the same process, at once.
 
         Returns
         -------
@@ -164,6 +185,7 @@ class MultiPool(_local.Local, multiprocessing.pool.Pool):  # type: ignore[misc]
         if callable(return_results):
             callback, return_results = return_results, True
         _local.check(func, chunksize)
+        func = self._trying(func, **failures)
         try:
             if callback is None and return_results and not _is_wanted(progress):
                 return super().map(func, iterable, chunksize)
@@ -193,8 +215,11 @@ class MultiPool(_local.Local, multiprocessing.pool.Pool):  # type: ignore[misc]
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        **failures: Any,
     ) -> Iterator[Any]:
         """Call ``func(task)`` for every task, and give the results in order."""
+        _local.check(func, chunksize)
+        func = self._trying(func, **failures)
         return self._iterate(super().imap, func, iterable, chunksize, progress)
 
     def imap_unordered(  # type: ignore[override]
@@ -204,8 +229,11 @@ class MultiPool(_local.Local, multiprocessing.pool.Pool):  # type: ignore[misc]
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        **failures: Any,
     ) -> Iterator[Any]:
         """Call ``func(task)`` for every task, and give the results as they come."""
+        _local.check(func, chunksize)
+        func = self._trying(func, **failures)
         return self._iterate(super().imap_unordered, func, iterable, chunksize, progress)
 
     def _iterate(
@@ -216,7 +244,6 @@ class MultiPool(_local.Local, multiprocessing.pool.Pool):  # type: ignore[misc]
         chunksize: Optional[int],
         progress: Wanted,
     ) -> Iterator[Any]:
-        _local.check(func, chunksize)
         counter = _local.Counter(iterable, progress, self.size)
         return _local.Results(_drawing(imap, func, iterable, chunksize), counter)
 
@@ -229,9 +256,11 @@ class MultiPool(_local.Local, multiprocessing.pool.Pool):  # type: ignore[misc]
         error_callback: Optional[Callable[[BaseException], object]] = None,
         *,
         progress: Wanted = None,
+        **failures: Any,
     ) -> Any:
         """Begin a `map`, and go on."""
         _local.check(func, chunksize)
+        func = self._trying(func, **failures)
         if not _is_wanted(progress):
             return super().map_async(func, iterable, chunksize, callback, error_callback)
         arguments = self._begin_map(func, iterable, chunksize, progress)
@@ -249,6 +278,21 @@ class MultiPool(_local.Local, multiprocessing.pool.Pool):  # type: ignore[misc]
         for thread in self._collecting:
             if thread is not threading.current_thread():
                 thread.join()
+
+    def apply_async(
+        self,
+        func: Callable[..., Any],
+        args: Iterable[Any] = (),
+        kwds: Mapping[str, Any] = {},  # noqa: B006
+        callback: Optional[Callable[[Any], object]] = None,
+        error_callback: Optional[Callable[[BaseException], object]] = None,
+    ) -> Any:
+        """Have ``func(*args, **kwds)`` called in a process, and go on."""
+        func = self._trying(func)
+        return super().apply_async(func, args, kwds, callback, error_callback)
+
+    def _returning(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return _Returning(function)
 
     def submit(
         self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
@@ -359,13 +403,39 @@ class _EachOf:
         return [_answer(self._function, task) for task in chunk]
 
 
+class _Returning:
+    """Calls a function with a task; returns the `_Failure` of what it raises."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self._function = function
+
+    def __call__(self, task: Any) -> Any:
+        try:
+            return self._function(task)
+        except BaseException as error:
+            return _Failure(error)
+
+
+class _Failure:
+    """What an exception is told by; where it is loaded, it is the exception."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._account = _account(error)
+
+    def __reduce__(self) -> Any:
+        return errors._restore, (self._account, errors._SINGLE_CALL, False)
+
+
+def _account(error: BaseException) -> errors._Account:
+    where = f"process {os.getpid()} on {os.uname().nodename}"
+    return (*errors._account(error, 0, "task")[:-1], where)
+
+
 def _answer(function: Callable[..., Any], *args: Any) -> _Answer:
     try:
         return _Answer(True, Encoder(None)(function(*args), None))
     except BaseException as error:
-        *account, _ = errors._account(error, 0, "task")
-        where = f"process {os.getpid()} on {os.uname().nodename}"
-        return _Answer(False, pickle.dumps((*account, where)))
+        return _Answer(False, pickle.dumps(_account(error)))
 
 
 class _Answer:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import sys
 
-from . import _mpi, pool
+from . import _failures, _mpi, pool
 from ._local import Counter, Local, Results, as_result, check, collect, future_of
 from .pool import MPIPool
 
@@ -113,6 +113,7 @@ class _AtOnce(Local):
         *,
         chunksize: Optional[int] = None,
         progress: Wanted = None,
+        **failures: Any,
     ) -> Optional[List[Any]]:
         """Call ``func(task)`` for every task.
 
@@ -130,6 +131,8 @@ class _AtOnce(Local):
             Not used.
         progress : bool, str or callable, optional
             As of `MPIPool.map`.
+        **failures
+            ``on_error``, ``retries`` and ``retry_on``, as of `MPIPool.map`.
 
         Returns
         -------
@@ -142,6 +145,7 @@ class _AtOnce(Local):
             What a task, `iterable` or `callback` raises.
         """
         check(func, chunksize)
+        func = self._trying(func, **failures)
         counter = Counter(iterable, progress, self.size)
         return collect(self._drawing(func, iterable), counter, callback, return_results)
 
@@ -152,12 +156,14 @@ class _AtOnce(Local):
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        **failures: Any,
     ) -> Iterator[Any]:
         """Call ``func(task)`` for every task, and give the results in order.
 
         A `SerialPool` calls each when its result is asked for.
         """
         check(func, chunksize)
+        func = self._trying(func, **failures)
         counter = Counter(iterable, progress, self.size)
         return Results(self._drawing(func, iterable), counter)
 
@@ -172,10 +178,12 @@ class _AtOnce(Local):
         error_callback: Optional[Callable[[BaseException], object]] = None,
         *,
         progress: Wanted = None,
+        **failures: Any,
     ) -> AsyncResult:
         """A `map` whose result, or exception, is in what is returned."""
         check(func, chunksize)
-        call = functools.partial(self.map, func, iterable, progress=progress)
+        self._trying(func, **failures)  # raises what is to be raised at once
+        call = functools.partial(self.map, func, iterable, progress=progress, **failures)
         return as_result(future_of(call, callback, error_callback))
 
     def apply(
@@ -185,7 +193,7 @@ class _AtOnce(Local):
         kwds: Mapping[str, Any] = {},  # noqa: B006
     ) -> Any:
         """Call ``func(*args, **kwds)``, here."""
-        return func(*args, **kwds)
+        return self._trying(func)(*args, **kwds)
 
     def apply_async(
         self,
@@ -201,7 +209,8 @@ class _AtOnce(Local):
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Call ``fn(*args, **kwargs)``, here; returns a future that is done."""
-        future: Future[Any] = future_of(functools.partial(fn, *args, **kwargs))
+        call = functools.partial(self._trying(fn), *args, **kwargs)
+        future: Future[Any] = future_of(call)
         return future
 
     def close(self) -> None:
@@ -225,8 +234,8 @@ class SerialPool(_AtOnce):
     Parameters
     ----------
     *args, **kwargs
-        ``initializer`` and ``initargs`` are called here, once; other arguments of other
-        pools are not used.
+        ``initializer`` and ``initargs`` are called here, once; ``retries`` and
+        ``retry_on`` are as of `MPIPool`; other arguments of other pools are not used.
 
     Attributes
     ----------
@@ -244,6 +253,8 @@ class SerialPool(_AtOnce):
     size = _processes = _max_workers = 1
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        retries, retry_on = kwargs.get("retries", 0), kwargs.get("retry_on", ())
+        self._retries = _failures.check(retries, retry_on)
         initializer = kwargs.get("initializer")
         if initializer is not None:
             initializer(*kwargs.get("initargs", ()))

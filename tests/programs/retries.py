@@ -270,6 +270,8 @@ def check_elsewhere(pool):
         with MPIPool(retries=1, retry_on=OSError) as calls:
             futures = [calls.submit(only_on_others, *pair) for pair in pairs]
             assert [future.result() for future in futures] == list(range(300))
+            calls.close()
+            calls.join()  # who still owes an answer would be no other worker
 
 
 def check_arguments(pool):
