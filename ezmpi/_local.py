@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Union,
     )
 
+    from ._failures import RetryOn, Types
     from ._future import AsyncResult
     from ._progress import Wanted
 
@@ -37,7 +38,7 @@ class Local:
 
     master = rank = 0
     size: int
-    _retries: Tuple[int, Any] = (0, ())  # at most, and after what
+    _retries: Tuple[int, Types] = (0, ())  # at most, and after what
 
     @staticmethod
     def enabled() -> bool:
@@ -111,11 +112,19 @@ class Local:
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
-        **failures: Any,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> Optional[List[Any]]:
         """Call ``func(*task)`` for every task."""
         return self.map(
-            Star(func), iterable, chunksize=chunksize, progress=progress, **failures
+            Star(func),
+            iterable,
+            chunksize=chunksize,
+            progress=progress,
+            on_error=on_error,
+            retries=retries,
+            retry_on=retry_on,
         )
 
     def starmap_async(
@@ -127,7 +136,9 @@ class Local:
         error_callback: Optional[Callable[[BaseException], object]] = None,
         *,
         progress: Wanted = None,
-        **failures: Any,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> Any:
         """The `map_async` of `starmap`."""
         star = Star(func)
@@ -138,7 +149,9 @@ class Local:
             callback,
             error_callback,
             progress=progress,
-            **failures,
+            on_error=on_error,
+            retries=retries,
+            retry_on=retry_on,
         )
 
     def istarmap(
@@ -148,11 +161,21 @@ class Local:
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
-        **failures: Any,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> Iterator[Any]:
         """Call ``func(*task)`` for every task: the `imap` of `starmap`."""
         star = Star(func)
-        return self.imap(star, iterable, chunksize, progress=progress, **failures)
+        return self.imap(
+            star,
+            iterable,
+            chunksize,
+            progress=progress,
+            on_error=on_error,
+            retries=retries,
+            retry_on=retry_on,
+        )
 
     def istarmap_unordered(
         self,
@@ -161,12 +184,20 @@ class Local:
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
-        **failures: Any,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> Iterator[Any]:
         """Call ``func(*task)`` for every task: the `imap_unordered` of `starmap`."""
         star = Star(func)
         return self.imap_unordered(
-            star, iterable, chunksize, progress=progress, **failures
+            star,
+            iterable,
+            chunksize,
+            progress=progress,
+            on_error=on_error,
+            retries=retries,
+            retry_on=retry_on,
         )
 
     def share(self, obj: Any) -> Any:
@@ -196,7 +227,7 @@ class Local:
         function: Callable[..., Any],
         on_error: str = "raise",
         retries: Optional[int] = None,
-        retry_on: Any = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> Callable[..., Any]:
         """The function, as it is to be called where it may fail: as `MPIPool.map`."""
         arguments = on_error, retries, retry_on, self._retries

@@ -84,6 +84,8 @@ class MultiPool(_local.Local, multiprocessing.pool.Pool):  # type: ignore[misc]
     [4, 9]
     """
 
+    _state = multiprocessing.pool.INIT  # for __del__, where the constructor failed
+
     def __init__(
         self,
         processes: Optional[int] = None,
@@ -144,7 +146,9 @@ class MultiPool(_local.Local, multiprocessing.pool.Pool):  # type: ignore[misc]
         *,
         chunksize: Optional[int] = None,
         progress: Wanted = None,
-        **failures: Any,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> Optional[List[Any]]:
         """Call ``func(task)`` for every task, in the processes.
 
@@ -164,9 +168,8 @@ class MultiPool(_local.Local, multiprocessing.pool.Pool):  # type: ignore[misc]
             Tasks that travel together. Default: a quarter of a process's share.
         progress : bool, str or callable, optional
             As of `MPIPool.map`.
-        **failures
-            ``on_error``, ``retries`` and ``retry_on``, as of `MPIPool.map`; but a task is
-            run again by the same process, at once.
+        on_error, retries, retry_on : optional
+            As of `MPIPool.map`; but a task is run again by the same process, at once.
 
         Returns
         -------
@@ -185,7 +188,7 @@ class MultiPool(_local.Local, multiprocessing.pool.Pool):  # type: ignore[misc]
         if callable(return_results):
             callback, return_results = return_results, True
         _local.check(func, chunksize)
-        func = self._trying(func, **failures)
+        func = self._trying(func, on_error, retries, retry_on)
         try:
             if callback is None and return_results and not _is_wanted(progress):
                 return super().map(func, iterable, chunksize)
@@ -215,11 +218,13 @@ class MultiPool(_local.Local, multiprocessing.pool.Pool):  # type: ignore[misc]
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
-        **failures: Any,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> Iterator[Any]:
         """Call ``func(task)`` for every task, and give the results in order."""
         _local.check(func, chunksize)
-        func = self._trying(func, **failures)
+        func = self._trying(func, on_error, retries, retry_on)
         return self._iterate(super().imap, func, iterable, chunksize, progress)
 
     def imap_unordered(  # type: ignore[override]
@@ -229,11 +234,13 @@ class MultiPool(_local.Local, multiprocessing.pool.Pool):  # type: ignore[misc]
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
-        **failures: Any,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> Iterator[Any]:
         """Call ``func(task)`` for every task, and give the results as they come."""
         _local.check(func, chunksize)
-        func = self._trying(func, **failures)
+        func = self._trying(func, on_error, retries, retry_on)
         return self._iterate(super().imap_unordered, func, iterable, chunksize, progress)
 
     def _iterate(
@@ -256,11 +263,13 @@ class MultiPool(_local.Local, multiprocessing.pool.Pool):  # type: ignore[misc]
         error_callback: Optional[Callable[[BaseException], object]] = None,
         *,
         progress: Wanted = None,
-        **failures: Any,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> Any:
         """Begin a `map`, and go on."""
         _local.check(func, chunksize)
-        func = self._trying(func, **failures)
+        func = self._trying(func, on_error, retries, retry_on)
         if not _is_wanted(progress):
             return super().map_async(func, iterable, chunksize, callback, error_callback)
         arguments = self._begin_map(func, iterable, chunksize, progress)
@@ -273,7 +282,7 @@ class MultiPool(_local.Local, multiprocessing.pool.Pool):  # type: ignore[misc]
     def join(self) -> None:
         """Wait, after `close`, for the end of what was begun, and of the processes."""
         super().join()
-        if self._state == multiprocessing.pool.TERMINATE:  # type: ignore[attr-defined]
+        if self._state == multiprocessing.pool.TERMINATE:
             return  # results that have not come will not come
         for thread in self._collecting:
             if thread is not threading.current_thread():

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Union,
     )
 
+    from ._failures import RetryOn
     from ._future import AsyncResult
     from ._local import Callback, Draw
     from ._multi import MultiPool
@@ -113,7 +114,9 @@ class _AtOnce(Local):
         *,
         chunksize: Optional[int] = None,
         progress: Wanted = None,
-        **failures: Any,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> Optional[List[Any]]:
         """Call ``func(task)`` for every task.
 
@@ -131,8 +134,8 @@ class _AtOnce(Local):
             Not used.
         progress : bool, str or callable, optional
             As of `MPIPool.map`.
-        **failures
-            ``on_error``, ``retries`` and ``retry_on``, as of `MPIPool.map`.
+        on_error, retries, retry_on : optional
+            As of `MPIPool.map`.
 
         Returns
         -------
@@ -145,7 +148,7 @@ class _AtOnce(Local):
             What a task, `iterable` or `callback` raises.
         """
         check(func, chunksize)
-        func = self._trying(func, **failures)
+        func = self._trying(func, on_error, retries, retry_on)
         counter = Counter(iterable, progress, self.size)
         return collect(self._drawing(func, iterable), counter, callback, return_results)
 
@@ -156,14 +159,16 @@ class _AtOnce(Local):
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
-        **failures: Any,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> Iterator[Any]:
         """Call ``func(task)`` for every task, and give the results in order.
 
         A `SerialPool` calls each when its result is asked for.
         """
         check(func, chunksize)
-        func = self._trying(func, **failures)
+        func = self._trying(func, on_error, retries, retry_on)
         counter = Counter(iterable, progress, self.size)
         return Results(self._drawing(func, iterable), counter)
 
@@ -178,12 +183,24 @@ class _AtOnce(Local):
         error_callback: Optional[Callable[[BaseException], object]] = None,
         *,
         progress: Wanted = None,
-        **failures: Any,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> AsyncResult:
         """A `map` whose result, or exception, is in what is returned."""
         check(func, chunksize)
-        self._trying(func, **failures)  # raises what is to be raised at once
-        call = functools.partial(self.map, func, iterable, progress=progress, **failures)
+        self._trying(
+            func, on_error, retries, retry_on
+        )  # raises what is to be raised at once
+        call = functools.partial(
+            self.map,
+            func,
+            iterable,
+            progress=progress,
+            on_error=on_error,
+            retries=retries,
+            retry_on=retry_on,
+        )
         return as_result(future_of(call, callback, error_callback))
 
     def apply(
