@@ -124,43 +124,6 @@ line_join_again(struct line *line)
         chunks_insert(&line->waiting, chunk);
 }
 
-/* How many chunks of the line's the worker may hold, when it holds some. */
-static int
-depth(const struct dispatch *dispatch, const struct line *line, int worker)
-{
-    const struct chunk *next = line->waiting.first;
-    const struct chunk *oldest = seats_oldest(dispatch->seats, worker);
-    const struct crew_member *member = &dispatch->crew->members[worker];
-    int workers = dispatch->crew->workers;
-    if (line->schedule != NULL)
-        return schedule_depth(line->schedule,
-                              next ? next->header.count
-                                   : schedule_size(line->schedule));
-    if (member->word == NULL || member->is_taken_back || next == NULL
-        || next->is_pinned || oldest->callable == NULL)
-        return 1;
-    int one =
-        schedule_calls(&next->callable->pace, line->waiting.count, workers);
-    int other =
-        schedule_calls(&oldest->callable->pace, line->waiting.count, workers);
-    return one < other ? one : other;
-}
-
-/* Has the worker that has just answered room for more?  It has that moment
-   begun the next chunk that it holds: so nothing ever waits behind one that is
-   known to be long. */
-static int
-has_room(const struct dispatch *dispatch, const struct line *line)
-{
-    int worker = line->last_answered;
-    if (worker == NOBODY)
-        return 0;
-    const struct chunk *oldest = seats_oldest(dispatch->seats, worker);
-    return oldest != NULL && oldest->line == line
-           && seats_held(dispatch->seats, worker)
-                  < depth(dispatch, line, worker);
-}
-
 /* Is a worker free that the chunk does not avoid?  Where all have something to
    do it is the one that has just answered. */
 static int
@@ -169,7 +132,7 @@ is_other_free(const struct dispatch *dispatch, const struct chunk *chunk)
     int idle[2], last = chunk->line->last_answered;
     size_t count = seats_list_idle(dispatch->seats, idle, 2);
     if (count == 0)
-        return last != chunk->avoids && has_room(dispatch, chunk->line);
+        return last != NOBODY && last != chunk->avoids;
     return count == 2 || idle[0] != chunk->avoids;
 }
 
@@ -275,6 +238,28 @@ may_keep(const struct line *line, const struct line *poorest)
                && line->served <= poorest->served + SLICE);
 }
 
+/* How many chunks of the line's the worker may hold, when it holds some. */
+static int
+depth(const struct dispatch *dispatch, const struct line *line, int worker)
+{
+    const struct chunk *next = line->waiting.first;
+    const struct chunk *oldest = seats_oldest(dispatch->seats, worker);
+    const struct crew_member *member = &dispatch->crew->members[worker];
+    int workers = dispatch->crew->workers;
+    if (line->schedule != NULL)
+        return schedule_depth(line->schedule,
+                              next ? next->header.count
+                                   : schedule_size(line->schedule));
+    if (member->word == NULL || member->is_taken_back || next == NULL
+        || next->is_pinned || oldest->callable == NULL)
+        return 1;
+    int one =
+        schedule_calls(&next->callable->pace, line->waiting.count, workers);
+    int other =
+        schedule_calls(&oldest->callable->pace, line->waiting.count, workers);
+    return one < other ? one : other;
+}
+
 int
 dispatch_busy(const struct dispatch *dispatch)
 {
@@ -282,6 +267,21 @@ dispatch_busy(const struct dispatch *dispatch)
     for (int worker = 0; worker < dispatch->crew->workers; worker++)
         busy += seats_oldest(dispatch->seats, worker) != NULL;
     return busy;
+}
+
+/* Has the worker that has just answered room for more?  It has that moment
+   begun the next chunk that it holds: so nothing ever waits behind one that is
+   known to be long. */
+static int
+has_room(const struct dispatch *dispatch, const struct line *line)
+{
+    int worker = line->last_answered;
+    if (worker == NOBODY)
+        return 0;
+    const struct chunk *oldest = seats_oldest(dispatch->seats, worker);
+    return oldest != NULL && oldest->line == line
+           && seats_held(dispatch->seats, worker)
+                  < depth(dispatch, line, worker);
 }
 
 /* The worker that has been idle longest, but rather one that the line's first

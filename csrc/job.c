@@ -499,7 +499,8 @@ draw(struct line *line)
 static int
 is_full_again(const struct job *job)
 {
-    return job->line.again.count >= (size_t)job->crew->workers;
+    size_t waiting = job->line.again.count;
+    return waiting > 0 && waiting >= (size_t)job->crew->workers;
 }
 
 /* The owner of an iterator is to be asked: it may depend on its thread. */
@@ -550,6 +551,18 @@ cut_piece(struct job *job, struct reader *reader, uint64_t first,
         return piece;
     chunk_free(piece);
     return NULL;
+}
+
+static void
+begin_taking(struct taking *taking, const struct job *job,
+             const struct chunk *chunk)
+{
+    taking->results = (struct reader){.parcel = chunk->answer};
+    taking->chunk = chunk;
+    if (job->retries == NULL)
+        return;
+    taking->tasks = (struct reader){.parcel = chunk->tasks};
+    taking->next = chunk->header.first;
 }
 
 /* Stands before the task. */
@@ -716,10 +729,8 @@ static int
 take_results(struct job *job, const struct chunk *chunk)
 {
     const struct header *reply = &chunk->reply;
-    struct taking taking = {.chunk = chunk,
-                            .results = {.parcel = chunk->answer},
-                            .tasks = {.parcel = chunk->tasks},
-                            .next = chunk->header.first};
+    struct taking taking;
+    begin_taking(&taking, job, chunk);
     int has_results = !(reply->flags & FLAG_NO_RESULTS);
     for (uint64_t i = 0; has_results && i < reply->count; i++) {
         uint64_t index = reply->first + i;

@@ -5,7 +5,7 @@ from itertools import count
 
 from cases import case, check_works, raised, told
 
-from ezmpi import MPIPool, RemoteError, TaskExit
+from ezmpi import BrokenPoolError, MPIPool, RemoteError, TaskExit
 
 BAD = {3: ValueError, 4: KeyError, 17: ValueError, 18: TaskExit, 29: KeyboardInterrupt}
 
@@ -139,6 +139,13 @@ def check_ends(pool):
     error = raised(pool.map, id_of, range(10), complain_of, on_error="return")
     assert type(error) is LookupError, repr(error)
     check_works(pool)
+    case("the callable, the initializer")
+    error = raised(pool.map, Callable(Unloadable()), range(10), on_error="return")
+    assert type(error) is LookupError, repr(error)
+    with MPIPool(initializer=complain) as broken:
+        error = raised(broken.map, work, range(10), on_error="return")
+        assert type(error) is BrokenPoolError, repr(error)
+    check_works(pool)
     case("an iterator without end")
     results = pool.imap(work, count(), on_error="return")
     assert [type(next(results)) for _ in range(4)] == [int, int, int, ValueError]
@@ -150,6 +157,14 @@ def check_ends(pool):
             error = raised(method, work, [(1,)], on_error=bad)
             assert type(error) is ValueError and "on_error" in str(error), repr(error)
     check_works(pool)
+
+
+class Callable:
+    def __init__(self, data):
+        self.data = data
+
+    def __call__(self, x):
+        return x
 
 
 def complain_of(result):
