@@ -54,7 +54,7 @@ _LATE = {
     "AsyncResult": "_future",
     "BrokenPoolError": "errors",
     "JoblibPool": "local",
-    "MultiPool": "_multi",
+    "MultiPool": "local",
     "PoolFuture": "_future",
     "SerialPool": "local",
     "Shared": "_shared",

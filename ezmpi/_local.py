@@ -1,4 +1,4 @@
-"""What the pools without MPI share: `ezmpi.local` and `ezmpi._multi`."""
+"""What the pools in `ezmpi.local` that are no `MPIPool` share."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ class Local:
     def share(self, obj: Any) -> Any:
         """What `MPIPool.share` returns: something whose ``value`` is the object.
 
-        To the processes of a `MultiPool` it travels with the tasks that hold it.
+        To the processes of joblib it travels with the tasks that hold it.
         """
         return types.SimpleNamespace(value=obj)
 
@@ -234,10 +234,7 @@ class Local:
         is_returned, plan = _failures.of_call(*arguments)
         if plan is not None:
             function = Retrying(function, *plan[:2])
-        return self._returning(function) if is_returned else function
-
-    def _returning(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        return Returning(function)
+        return Returning(function) if is_returned else function
 
     if TYPE_CHECKING:  # each has its own
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
 import sys
 import weakref
 
-from . import _ezmpi, _mpi, errors
+from . import _ezmpi, _forks, _mpi, errors
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
@@ -82,6 +83,13 @@ class MPIPool(_ezmpi.MPIPool):
     retry_on : type or tuple of types, optional
         After what exceptions of a task. Default: none. A task's `SystemExit` is meant by
         `SystemExit` and `TaskExit`, not by `Exception`.
+    fallback : "local", optional
+        Where no launcher started several processes, as in a notebook or with plain
+        ``python script.py``, and no `comm` is given, workers are forked here, and end
+        with the pool. Default: a ValueError there.
+    processes : int, optional
+        How many workers are then forked; under a launcher it has no meaning. Default:
+        the processors that this process may use.
 
     Attributes
     ----------
@@ -94,7 +102,8 @@ class MPIPool(_ezmpi.MPIPool):
     workers : set of int
         The workers' ranks.
     comm : mpi4py.MPI.Comm or int
-        The communicator: mpi4py's object where mpi4py is there, else the handle.
+        The communicator: mpi4py's object where mpi4py is there, else the handle; None
+        where the workers were forked.
     closed : bool
         Whether `close` or `terminate` was called; True on workers.
 
@@ -103,8 +112,8 @@ class MPIPool(_ezmpi.MPIPool):
     TransportError
         If no MPI library is found that fits the launcher, or MPI reports an error.
     ValueError
-        If there is only one MPI process, `threads_per_worker` is below 1, or `retries`
-        below 0.
+        If there is only one MPI process, and no `fallback`; or if `threads_per_worker`
+        or `processes` is below 1, or `retries` below 0.
     TypeError
         If `comm` is neither a communicator nor an int, `initializer` is not callable,
         `initargs` is not iterable, `retries` is not an int, or `retry_on` does not hold
@@ -112,7 +121,8 @@ class MPIPool(_ezmpi.MPIPool):
     ImportError
         If `threads_per_worker` is given and threadpoolctl is not installed.
     RuntimeError
-        If made in a task, on a communicator of the worker that runs it; or if
+        If made in a task, on a communicator of the worker that runs it, or in a worker
+        that was forked; or if
         ``__init__`` is called again.
     Exception
         On the master, what pickling `initializer` and `initargs` raised.
@@ -159,9 +169,11 @@ class MPIPool(_ezmpi.MPIPool):
         threads_per_worker: Union[int, str, None] = None,
         retries: int = 0,
         retry_on: RetryOn = (),
+        fallback: Optional[str] = None,
+        processes: Optional[int] = None,
     ) -> None:
         _refuse_spawned()
-        transport = _mpi.start()
+        _forks.check(fallback, processes)
         _pools[id(self)] = self
         initargs = tuple(initargs)
         if threads_per_worker is not None:
@@ -176,18 +188,27 @@ class MPIPool(_ezmpi.MPIPool):
 
             self._retries = _failures.check(retries, retry_on)
             plan = _failures.make_plan(*self._retries)
-        super().__init__(
-            transport,
-            _mpi.handle(comm),
-            use_dill,
-            test_mode,
-            initializer,
-            initargs,
-            plan,
-        )
+        self._is_local = self._is_to_fork(fallback, comm)
+        if self._is_local:
+            transport, handle = _forks.begin(processes, use_dill, forget)
+            test_mode = False
+        else:
+            transport, handle = _mpi.start(), _mpi.handle(comm)
+        try:
+            super().__init__(
+                transport, handle, use_dill, test_mode, initializer, initargs, plan
+            )
+        except BaseException:
+            if self._is_local:
+                _ezmpi.part(transport, handle)
+            raise
         _watch_exit()
         if _is_ending:
             self._end()
+
+    @staticmethod
+    def _is_to_fork(fallback: Optional[str], comm: Any) -> bool:
+        return fallback is not None and comm is None and _mpi.is_alone()
 
     def map(  # type: ignore[override]
         self,
@@ -832,6 +853,7 @@ class MPIPool(_ezmpi.MPIPool):
         if not self.closed:
             raise ValueError("the pool is not closed: call close or terminate first")
         self._join(None, True)
+        self._part(_ENDING_SECONDS)
 
     def terminate(self) -> None:
         """Close the pool, and wait for nothing that was begun.
@@ -848,7 +870,9 @@ class MPIPool(_ezmpi.MPIPool):
             return
         for future in self._waiting():
             future.cancel()
-        self._abandon("the pool was terminated before the result came", False)
+        with self._until_gone():
+            self._abandon("the pool was terminated before the result came", False)
+        self._part(0)
         self.close()
 
     # --- concurrent.futures.Executor ---
@@ -1069,7 +1093,8 @@ class MPIPool(_ezmpi.MPIPool):
         --------
         >>> pool.close()
         """
-        super().close()
+        with self._until_gone():
+            super().close()
 
     def is_master(self) -> bool:
         """Whether this process is rank 0.
@@ -1146,7 +1171,7 @@ class MPIPool(_ezmpi.MPIPool):
         --------
         >>> comm = pool.comm
         """
-        return _mpi.communicator(self._handle)
+        return None if self._is_local else _mpi.communicator(self._handle)
 
     @property
     def _processes(self) -> int:  # where multiprocessing.Pool keeps its size
@@ -1224,12 +1249,23 @@ class MPIPool(_ezmpi.MPIPool):
         if exception is None:
             self.close()
             self._join(None, False)
+            self._part(_ENDING_SECONDS)
             return
         self.terminate()
         # Of others `_at_exit` knows whether they were caught.
         code = exit_code(exception) if isinstance(exception, SystemExit) else 0
         if code and self.is_master():
             _mpi.set_ending(_ENDING_SECONDS, code)
+
+    @contextlib.contextmanager
+    def _until_gone(self) -> Iterator[None]:
+        """Where a forked worker has died, whoever waited for it was told."""
+        try:
+            yield
+        except errors.TransportError:
+            if not self._is_local:
+                raise
+            self._part(0)
 
     def _is_masters(self) -> bool:
         try:
@@ -1424,6 +1460,13 @@ class _PoolStub:
 
     def __reduce__(self) -> Tuple[Any, ...]:
         return _find_pool, self._made_from
+
+
+def forget() -> None:
+    """In a forked worker: the pools are another process's."""
+    global _process_token
+    _process_token = os.urandom(16).hex()
+    _pools.clear()
 
 
 def _find_pool(token: str, number: int, size: int) -> Union[MPIPool, _PoolStub]:
