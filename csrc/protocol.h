@@ -60,7 +60,8 @@ enum flag {
     FLAG_STAR = 32, /* TASKS: a task is the arguments of a call, ... */
     FLAG_CALL = 64, /* ... or (args, kwargs) of one */
     FLAG_EACH = 128, /* TASKS: a task's failure stands among the results, and
-                        the others go on */
+                        the others go on; where these are not wanted, among
+                        as many None */
     FLAG_CLAIM = 256, /* TASKS: it may have been taken back when it could begin
                          (claim.h); its number is in elapsed */
 };

@@ -718,6 +718,8 @@ call(struct codec *codec, struct chunk *chunk, struct reader *reader,
     int status = 0;
     if (!(chunk->header.flags & FLAG_NO_RESULTS))
         status = codec_dump(codec, results, result, !last);
+    else if (chunk->header.flags & FLAG_EACH)
+        status = codec_dump(codec, results, Py_None, 0);
     Py_DECREF(result);
     return status;
 }
@@ -853,8 +855,9 @@ work(struct crew *crew, struct worker *worker)
         return -1;
     struct header answer = {.job = chunk->header.job,
                             .first = chunk->header.first,
-                            .callable = chunk->header.callable,
-                            .flags = chunk->header.flags & FLAG_NO_RESULTS};
+                            .callable = chunk->header.callable};
+    if (!(chunk->header.flags & FLAG_EACH))
+        answer.flags = chunk->header.flags & FLAG_NO_RESULTS;
     chunk->began = crew_clock();
     if (chunk->began > worker->late_until && expect_no_more(worker) < 0)
         goto done;

@@ -2,6 +2,8 @@ from typing import Any, Callable, Dict, List, Optional, Tuple, type_check_only
 
 from typing_extensions import disjoint_base
 
+from ._failures import Failures, Plan
+
 def load_transport(path: str, library: Optional[str], /) -> Any: ...
 def start_transport(transport: Any, /) -> None: ...
 def fork_workers(transport: Any, workers: int, /) -> Tuple[int, int]: ...
@@ -28,6 +30,7 @@ class MPIPool:
         test_mode: bool = ...,
         initializer: Optional[Callable[..., object]] = ...,
         initargs: Tuple[Any, ...] = ...,
+        retries: Optional[Plan] = ...,
     ) -> None: ...
     @property
     def rank(self) -> int: ...
@@ -48,6 +51,7 @@ class MPIPool:
         *,
         chunksize: Optional[int] = ...,
         progress: Optional[Callable[..., object]] = ...,
+        _failures: Optional[Failures] = ...,
     ) -> Optional[List[Any]]: ...
     def wait(self, callback: Optional[Callable[[], object]] = ...) -> None: ...
     def close(self) -> None: ...
@@ -59,6 +63,7 @@ class MPIPool:
         chunksize: Optional[int] = ...,
         *,
         progress: Optional[Callable[..., object]] = ...,
+        _failures: Optional[Failures] = ...,
     ) -> List[Any]: ...
     def _begin(
         self,
@@ -67,6 +72,7 @@ class MPIPool:
         future: Any,
         star: bool,
         chunksize: Optional[int],
+        failures: Optional[Failures] = ...,
         /,
     ) -> Any: ...
     def _iterate(
@@ -78,6 +84,7 @@ class MPIPool:
         chunksize: Optional[int],
         window: int,
         show: Optional[Callable[..., object]],
+        failures: Optional[Failures] = ...,
         /,
     ) -> ResultIterator: ...
     def _call(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import sys
 
-from . import _mpi, pool
+from . import _failures, _mpi, pool
 from ._local import Counter, Local, Results, as_result, check, collect, future_of
 from .pool import MPIPool
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Union,
     )
 
+    from ._failures import RetryOn
     from ._future import AsyncResult
     from ._local import Callback, Draw
     from ._progress import Wanted
@@ -109,6 +110,9 @@ class _AtOnce(Local):
         *,
         chunksize: Optional[int] = None,
         progress: Wanted = None,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> Optional[List[Any]]:
         """Call ``func(task)`` for every task.
 
@@ -126,6 +130,8 @@ class _AtOnce(Local):
             Not used.
         progress : bool, str or callable, optional
             As of `MPIPool.map`.
+        on_error, retries, retry_on : optional
+            As of `MPIPool.map`.
 
         Returns
         -------
@@ -138,6 +144,7 @@ class _AtOnce(Local):
             What a task, `iterable` or `callback` raises.
         """
         check(func, chunksize)
+        func = self._trying(func, on_error, retries, retry_on)
         counter = Counter(iterable, progress, self.size)
         return collect(self._drawing(func, iterable), counter, callback, return_results)
 
@@ -148,12 +155,16 @@ class _AtOnce(Local):
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> Iterator[Any]:
         """Call ``func(task)`` for every task, and give the results in order.
 
         A `SerialPool` calls each when its result is asked for.
         """
         check(func, chunksize)
+        func = self._trying(func, on_error, retries, retry_on)
         counter = Counter(iterable, progress, self.size)
         return Results(self._drawing(func, iterable), counter)
 
@@ -168,10 +179,24 @@ class _AtOnce(Local):
         error_callback: Optional[Callable[[BaseException], object]] = None,
         *,
         progress: Wanted = None,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> AsyncResult:
         """A `map` whose result, or exception, is in what is returned."""
         check(func, chunksize)
-        call = functools.partial(self.map, func, iterable, progress=progress)
+        self._trying(
+            func, on_error, retries, retry_on
+        )  # raises what is to be raised at once
+        call = functools.partial(
+            self.map,
+            func,
+            iterable,
+            progress=progress,
+            on_error=on_error,
+            retries=retries,
+            retry_on=retry_on,
+        )
         return as_result(future_of(call, callback, error_callback))
 
     def apply(
@@ -181,7 +206,7 @@ class _AtOnce(Local):
         kwds: Mapping[str, Any] = {},  # noqa: B006
     ) -> Any:
         """Call ``func(*args, **kwds)``, here."""
-        return func(*args, **kwds)
+        return self._trying(func)(*args, **kwds)
 
     def apply_async(
         self,
@@ -197,7 +222,8 @@ class _AtOnce(Local):
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Call ``fn(*args, **kwargs)``, here; returns a future that is done."""
-        future: Future[Any] = future_of(functools.partial(fn, *args, **kwargs))
+        call = functools.partial(self._trying(fn), *args, **kwargs)
+        future: Future[Any] = future_of(call)
         return future
 
     def close(self) -> None:
@@ -221,8 +247,8 @@ class SerialPool(_AtOnce):
     Parameters
     ----------
     *args, **kwargs
-        ``initializer`` and ``initargs`` are called here, once; other arguments of other
-        pools are not used.
+        ``initializer`` and ``initargs`` are called here, once; ``retries`` and
+        ``retry_on`` are as of `MPIPool`; other arguments of other pools are not used.
 
     Attributes
     ----------
@@ -240,6 +266,8 @@ class SerialPool(_AtOnce):
     size = _processes = _max_workers = 1
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        retries, retry_on = kwargs.get("retries", 0), kwargs.get("retry_on", ())
+        self._retries = _failures.check(retries, retry_on)
         initializer = kwargs.get("initializer")
         if initializer is not None:
             initializer(*kwargs.get("initargs", ()))

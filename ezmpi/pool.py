@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Union,
     )
 
+    from ._failures import Failures, RetryOn, Types
     from ._future import AsyncResult, PoolFuture
     from ._progress import Display, Wanted
     from ._shared import Shared
@@ -75,6 +76,13 @@ class MPIPool(_ezmpi.MPIPool):
         How many threads BLAS and OpenMP libraries use on a worker, from its first task
         of this pool on; needs threadpoolctl. With "auto" the processors of the host
         over its ranks. Default: what they use already.
+    retries : int, optional
+        How often at most a task is run again that has failed with an exception of
+        `retry_on`: of a map, of `submit`, `apply` and `apply_async`. Another worker
+        runs it, where one is free. Then the last exception counts.
+    retry_on : type or tuple of types, optional
+        After what exceptions of a task. Default: none. A task's `SystemExit` is meant by
+        `SystemExit` and `TaskExit`, not by `Exception`.
     fallback : "local", optional
         Where no launcher started several processes, as in a notebook or with plain
         ``python script.py``, and no `comm` is given, workers are forked here, and end
@@ -105,10 +113,11 @@ class MPIPool(_ezmpi.MPIPool):
         If no MPI library is found that fits the launcher, or MPI reports an error.
     ValueError
         If there is only one MPI process, and no `fallback`; or if `threads_per_worker`
-        or `processes` is below 1.
+        or `processes` is below 1, or `retries` below 0.
     TypeError
         If `comm` is neither a communicator nor an int, `initializer` is not callable,
-        or `initargs` is not iterable.
+        `initargs` is not iterable, `retries` is not an int, or `retry_on` does not hold
+        exception types.
     ImportError
         If `threads_per_worker` is given and threadpoolctl is not installed.
     RuntimeError
@@ -147,6 +156,7 @@ class MPIPool(_ezmpi.MPIPool):
     """
 
     master: int = 0
+    _retries: Tuple[int, Types] = (0, ())  # at most, and after what
 
     def __init__(
         self,
@@ -157,6 +167,8 @@ class MPIPool(_ezmpi.MPIPool):
         initializer: Optional[Callable[..., object]] = None,
         initargs: Iterable[Any] = (),
         threads_per_worker: Union[int, str, None] = None,
+        retries: int = 0,
+        retry_on: RetryOn = (),
         fallback: Optional[str] = None,
         processes: Optional[int] = None,
     ) -> None:
@@ -170,6 +182,12 @@ class MPIPool(_ezmpi.MPIPool):
             _threads.check(threads_per_worker)
             initargs = threads_per_worker, initializer, initargs
             initializer = _threads.begin
+        plan = None
+        if retries or retry_on != ():
+            from . import _failures
+
+            self._retries = _failures.check(retries, retry_on)
+            plan = _failures.make_plan(*self._retries)
         self._is_local = self._is_to_fork(fallback, comm)
         if self._is_local:
             transport, handle = _forks.begin(processes, use_dill, forget)
@@ -178,7 +196,7 @@ class MPIPool(_ezmpi.MPIPool):
             transport, handle = _mpi.start(), _mpi.handle(comm)
         try:
             super().__init__(
-                transport, handle, use_dill, test_mode, initializer, initargs
+                transport, handle, use_dill, test_mode, initializer, initargs, plan
             )
         except BaseException:
             if self._is_local:
@@ -192,7 +210,7 @@ class MPIPool(_ezmpi.MPIPool):
     def _is_to_fork(fallback: Optional[str], comm: Any) -> bool:
         return fallback is not None and comm is None and _mpi.is_alone()
 
-    def map(
+    def map(  # type: ignore[override]
         self,
         worker: Callable[[Any], Any],
         tasks: Iterable[Any],
@@ -201,6 +219,9 @@ class MPIPool(_ezmpi.MPIPool):
         *,
         chunksize: Optional[int] = None,
         progress: Wanted = None,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> Optional[List[Any]]:
         """Call ``worker(task)`` for every task, on the workers.
 
@@ -230,6 +251,14 @@ class MPIPool(_ezmpi.MPIPool):
             the numbers instead, about ten times a second and at the end: tasks done, of
             how many (None: not known before an iterable without a length ends), and
             workers that have tasks, of this or another job.
+        on_error : {"raise", "return"}, optional
+            With "return" what a task raised stands in place of its result, also for
+            `callback`, and the others go on.
+        retries : int, optional
+            How often at most a task is run again that failed with an exception of
+            `retry_on`. Default: the pool's.
+        retry_on : type or tuple of types, optional
+            After what exceptions. Default: the pool's.
 
         Returns
         -------
@@ -256,7 +285,8 @@ class MPIPool(_ezmpi.MPIPool):
             object for the pool; or from another thread than the one that made the
             pool, where MPI was initialised for one thread only.
         TypeError, ValueError
-            If an argument is not of its kind, or `chunksize` is below 1.
+            If an argument is not of its kind, `chunksize` is below 1, or `retries`
+            below 0.
         KeyboardInterrupt
             At Ctrl-C, at once; the pool can be used on.
         TransportError
@@ -287,16 +317,48 @@ class MPIPool(_ezmpi.MPIPool):
         >>> pool.map(abs, [-1, 2, -3])
         [1, 2, 3]
         """
+        if on_error != "raise" or retries is not None or retry_on is not None:
+            return self._map_with(
+                self._failures(on_error, retries, retry_on),
+                (worker, tasks, callback, return_results),
+                chunksize,
+                progress,
+            )
         if progress is not None:
             arguments = worker, tasks, callback, return_results
-            mapped = functools.partial(super().map, *arguments, chunksize=chunksize)
-            shown: Optional[List[Any]] = self._show_while(mapped, progress, tasks)
-            return shown
+            return self._map_with(None, arguments, chunksize, progress)
         # not super(), which costs some per cent of a map of one task
         results: Optional[List[Any]] = _ezmpi.MPIPool.map(
             self, worker, tasks, callback, return_results, chunksize=chunksize
         )
         return results
+
+    def _map_with(
+        self,
+        failures: Optional[Failures],
+        arguments: Tuple[Any, ...],
+        chunksize: Optional[int],
+        progress: Wanted,
+    ) -> Optional[List[Any]]:
+        mapped = functools.partial(
+            super().map, *arguments, chunksize=chunksize, _failures=failures
+        )
+        results: Optional[List[Any]] = (
+            mapped()
+            if progress is None
+            else self._show_while(mapped, progress, arguments[1])
+        )
+        return results
+
+    def _failures(
+        self, on_error: str, retries: Optional[int], retry_on: Optional[RetryOn]
+    ) -> Optional[Failures]:
+        """What C is told; None: as usual with this pool."""
+        if on_error == "raise" and retries is None and retry_on is None:
+            return None
+        from . import _failures
+
+        return _failures.of_call(on_error, retries, retry_on, self._retries)
 
     def _show_while(
         self, mapped: Callable[..., Any], progress: Wanted, tasks: Iterable[Any]
@@ -402,6 +464,9 @@ class MPIPool(_ezmpi.MPIPool):
         error_callback: Optional[Callable[[BaseException], object]] = None,
         *,
         progress: Wanted = None,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> AsyncResult:
         """Begin a `map`, and go on.
 
@@ -422,6 +487,8 @@ class MPIPool(_ezmpi.MPIPool):
             The same, with the exception of the lowest-numbered failed task.
         progress : bool, str or callable, optional
             As of `map`, in a thread of its own.
+        on_error, retries, retry_on : optional
+            As of `map`.
 
         Returns
         -------
@@ -442,9 +509,9 @@ class MPIPool(_ezmpi.MPIPool):
         >>> pool.map_async(abs, [-1, 2, -3]).get()
         [1, 2, 3]
         """
-        return self._begin_map(
-            func, iterable, False, chunksize, callback, error_callback, progress
-        )
+        failures = self._failures(on_error, retries, retry_on)
+        arguments = func, iterable, False, chunksize
+        return self._begin_map(arguments, failures, callback, error_callback, progress)
 
     def starmap_async(
         self,
@@ -455,6 +522,9 @@ class MPIPool(_ezmpi.MPIPool):
         error_callback: Optional[Callable[[BaseException], object]] = None,
         *,
         progress: Wanted = None,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> AsyncResult:
         """Begin a `starmap`, and go on.
 
@@ -470,6 +540,8 @@ class MPIPool(_ezmpi.MPIPool):
             As of `map_async`.
         progress : bool, str or callable, optional
             As of `map_async`.
+        on_error, retries, retry_on : optional
+            As of `map`.
 
         Returns
         -------
@@ -486,23 +558,22 @@ class MPIPool(_ezmpi.MPIPool):
         >>> pool.starmap_async(pow, [(2, 3), (3, 2)]).get()
         [8, 9]
         """
-        return self._begin_map(
-            func, iterable, True, chunksize, callback, error_callback, progress
-        )
+        failures = self._failures(on_error, retries, retry_on)
+        arguments = func, iterable, True, chunksize
+        return self._begin_map(arguments, failures, callback, error_callback, progress)
 
     def _begin_map(
         self,
-        func: Callable[..., Any],
-        iterable: Iterable[Any],
-        star: bool,
-        chunksize: Optional[int],
+        arguments: Tuple[Callable[..., Any], Iterable[Any], bool, Optional[int]],
+        failures: Optional[Failures],
         callback: Optional[Callable[[List[Any]], object]],
         error_callback: Optional[Callable[[BaseException], object]],
         progress: Wanted,
     ) -> AsyncResult:
+        func, iterable, star, chunksize = arguments
         display = None if progress is None else self._display(progress, iterable)
         future = _new_future(callback, error_callback)
-        future._ticket = self._begin(func, iterable, future, star, chunksize)
+        future._ticket = self._begin(func, iterable, future, star, chunksize, failures)
         if display is not None and display.show is not None:
             from . import _progress
 
@@ -510,13 +581,16 @@ class MPIPool(_ezmpi.MPIPool):
         result: AsyncResult = _future().AsyncResult(future)
         return result
 
-    def starmap(
+    def starmap(  # type: ignore[override]
         self,
         func: Callable[..., Any],
         iterable: Iterable[Iterable[Any]],
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> List[Any]:
         """Call ``func(*task)`` for every task, on the workers.
 
@@ -529,6 +603,8 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize : int, optional
             As of `map`.
         progress : bool, str or callable, optional
+            As of `map`.
+        on_error, retries, retry_on : optional
             As of `map`.
 
         Returns
@@ -546,7 +622,9 @@ class MPIPool(_ezmpi.MPIPool):
         >>> pool.starmap(pow, [(2, 3), (3, 2)])
         [8, 9]
         """
-        mapped = functools.partial(super().starmap, func, iterable, chunksize)
+        failures = self._failures(on_error, retries, retry_on)
+        arguments = func, iterable, chunksize
+        mapped = functools.partial(super().starmap, *arguments, _failures=failures)
         results: List[Any] = (
             mapped() if progress is None else self._show_while(mapped, progress, iterable)
         )
@@ -559,6 +637,9 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> Iterator[Any]:
         """Call ``func(task)`` for every task, and give the results in order as they come.
 
@@ -576,6 +657,10 @@ class MPIPool(_ezmpi.MPIPool):
             result may wait for others of its chunk, by what was seen for 0.1 ms.
         progress : bool, str or callable, optional
             As of `map`, while results are taken.
+        on_error : {"raise", "return"}, optional
+            With "return" what a task raised is given in its place, and not raised.
+        retries, retry_on : optional
+            As of `map`.
 
         Returns
         -------
@@ -599,7 +684,9 @@ class MPIPool(_ezmpi.MPIPool):
         >>> next(results), results.next(timeout=10)
         (1, 2)
         """
-        return self._iterate_over(func, iterable, False, False, chunksize, progress)
+        failures = self._failures(on_error, retries, retry_on)
+        arguments = func, iterable, False, False, chunksize
+        return self._iterate_over(arguments, failures, progress)
 
     def imap_unordered(
         self,
@@ -608,6 +695,9 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> Iterator[Any]:
         """Call ``func(task)`` for every task, and give the results as they come.
 
@@ -620,6 +710,8 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize : int, optional
             As of `imap`.
         progress : bool, str or callable, optional
+            As of `imap`.
+        on_error, retries, retry_on : optional
             As of `imap`.
 
         Returns
@@ -637,7 +729,9 @@ class MPIPool(_ezmpi.MPIPool):
         >>> sorted(pool.imap_unordered(abs, [-1, 2, -3]))
         [1, 2, 3]
         """
-        return self._iterate_over(func, iterable, False, True, chunksize, progress)
+        failures = self._failures(on_error, retries, retry_on)
+        arguments = func, iterable, False, True, chunksize
+        return self._iterate_over(arguments, failures, progress)
 
     def istarmap(
         self,
@@ -646,6 +740,9 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> Iterator[Any]:
         """Call ``func(*task)`` for every task: the `imap` of `starmap`.
 
@@ -658,6 +755,8 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize : int, optional
             As of `imap`.
         progress : bool, str or callable, optional
+            As of `imap`.
+        on_error, retries, retry_on : optional
             As of `imap`.
 
         Returns
@@ -675,7 +774,9 @@ class MPIPool(_ezmpi.MPIPool):
         >>> list(pool.istarmap(pow, [(2, 3), (3, 2)]))
         [8, 9]
         """
-        return self._iterate_over(func, iterable, True, False, chunksize, progress)
+        failures = self._failures(on_error, retries, retry_on)
+        arguments = func, iterable, True, False, chunksize
+        return self._iterate_over(arguments, failures, progress)
 
     def istarmap_unordered(
         self,
@@ -684,6 +785,9 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> Iterator[Any]:
         """Call ``func(*task)`` for every task: the `imap_unordered` of `starmap`.
 
@@ -696,6 +800,8 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize : int, optional
             As of `imap`.
         progress : bool, str or callable, optional
+            As of `imap`.
+        on_error, retries, retry_on : optional
             As of `imap`.
 
         Returns
@@ -713,21 +819,18 @@ class MPIPool(_ezmpi.MPIPool):
         >>> sorted(pool.istarmap_unordered(pow, [(2, 3), (3, 2)]))
         [8, 9]
         """
-        return self._iterate_over(func, iterable, True, True, chunksize, progress)
+        failures = self._failures(on_error, retries, retry_on)
+        arguments = func, iterable, True, True, chunksize
+        return self._iterate_over(arguments, failures, progress)
 
     def _iterate_over(
         self,
-        func: Callable[..., Any],
-        iterable: Iterable[Any],
-        star: bool,
-        unordered: bool,
-        chunksize: Optional[int],
+        arguments: Tuple[Callable[..., Any], Iterable[Any], bool, bool, Optional[int]],
+        failures: Optional[Failures],
         progress: Wanted,
     ) -> Iterator[Any]:
-        show = None if progress is None else self._display(progress, iterable).show
-        return self._iterate(
-            func, iterable, star, unordered, chunksize, self._window, show
-        )
+        show = None if progress is None else self._display(progress, arguments[1]).show
+        return self._iterate(*arguments, self._window, show, failures)
 
     def join(self) -> None:
         """Wait until all that was begun before `close` is done.
@@ -1246,6 +1349,9 @@ class Pool(MPIPool):
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> Optional[List[Any]]:
         """Call ``func(task)`` for every task: `MPIPool.map` with multiprocessing's names.
 
@@ -1258,6 +1364,8 @@ class Pool(MPIPool):
         chunksize : int, optional
             As of `MPIPool.map`.
         progress : bool, str or callable, optional
+            As of `MPIPool.map`.
+        on_error, retries, retry_on : optional
             As of `MPIPool.map`.
 
         Returns
@@ -1275,7 +1383,15 @@ class Pool(MPIPool):
         >>> pool.map(func=abs, iterable=[-1, 2, -3])
         [1, 2, 3]
         """
-        return super().map(func, iterable, chunksize=chunksize, progress=progress)
+        return super().map(
+            func,
+            iterable,
+            chunksize=chunksize,
+            progress=progress,
+            on_error=on_error,
+            retries=retries,
+            retry_on=retry_on,
+        )
 
     def __exit__(
         self,

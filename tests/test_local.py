@@ -115,6 +115,78 @@ def test_a_failure_is_raised_and_the_pool_can_be_used_on(pool):
     assert pool.map(abs, [-1]) == [1]
 
 
+class Flaky:
+    """Fails with the first attempt at each odd task."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __call__(self, x):
+        before = self.folder / str(x)
+        if x % 2 and not before.exists():
+            before.touch()
+            raise OSError(x)
+        return x
+
+
+@pytest.mark.parametrize("make", [SerialPool, functools.partial(MultiPool, 2)])
+def test_failures_in_place_and_again(make, tmp_path):
+    def tasks_of(name):
+        (tmp_path / name).mkdir()
+        return Flaky(tmp_path / name), range(4)
+
+    again = {"retries": 1, "retry_on": OSError}
+    with make() as pool:
+        for number, method in enumerate((pool.map, pool.imap, pool.imap_unordered)):
+            results = method(*tasks_of("in-place-%d" % number), on_error="return")
+            assert sorted(map(repr, results)) == ["0", "2", "OSError(1)", "OSError(3)"]
+            results = method(*tasks_of("again-%d" % number), **again)
+            assert sorted(results) == [0, 1, 2, 3]
+        assert pool.map_async(*tasks_of("async"), **again).get() == [0, 1, 2, 3]
+        zero, one = pool.starmap(divmod, [(0, 1), (1, 0)], on_error="return", **again)
+        assert zero == (0, 0) and type(one) is ZeroDivisionError
+        with pytest.raises(ZeroDivisionError) as error:
+            pool.map(inverse, [0], retries=2, retry_on=(OSError, ZeroDivisionError))
+        if sys.version_info >= (3, 11):
+            assert "Given up after 3 attempts" in str(error.value.__notes__)
+    with make(**again) as pool:
+        assert pool.map(*tasks_of("pool")) == [0, 1, 2, 3]
+        function, _ = tasks_of("calls")
+        assert pool.submit(function, 1).result() == pool.apply(function, [1]) == 1
+        assert pool.apply_async(function, (3,)).get() == 3
+        with pytest.raises(OSError):
+            pool.map(*tasks_of("none"), retries=0)
+    with pytest.raises(ValueError, match="retries"):
+        make(retries=-1)
+
+
+@pytest.mark.parametrize("method", ["map", "imap", "map_async", "starmap"])
+def test_what_is_done_about_failures_is_checked(pool, method):
+    for bad, error in (
+        ({"on_error": "x"}, ValueError),
+        ({"retries": -1}, ValueError),
+        ({"retries": "2"}, TypeError),
+        ({"retry_on": 3}, TypeError),
+        ({"retry_on": [OSError]}, TypeError),
+    ):
+        with pytest.raises(error, match=next(iter(bad))):
+            getattr(pool, method)(abs, [(1,)], **bad)
+
+
+def test_joblib_gives_failures_in_place():
+    with joblib_pool() as pool:
+        results = pool.map(inverse, [1, 0, 2], on_error="return")
+        assert results[::2] == [1, 0.5] and type(results[1]) is ZeroDivisionError
+
+
+def test_a_serial_map_is_ended_by_ctrl_c_whatever_it_returns():
+    def interrupt(task):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        SerialPool().map(interrupt, [1], on_error="return")
+
+
 def test_one_by_one(pool):
     assert list(pool.imap(abs, [-1, -2])) == [1, 2]
     assert sorted(pool.imap_unordered(abs, [-1, -2])) == [1, 2]

@@ -10,6 +10,7 @@ with all later calls failing, too. Whatever fails, the scenario sees a right
 result or a TransportError, the job ends, and nothing is left behind.
 """
 
+import collections
 import ctypes
 import faulthandler
 import gc
@@ -161,20 +162,28 @@ class Job:
         future._ticket = self.attempt(pool._call, function, args, kwargs, future, rank)
         return future
 
-    def begin(self, pool, function, tasks, *callbacks, chunksize=None):
+    def begin(self, pool, function, tasks, *callbacks, chunksize=None, failures=None):
         future = CallbackFuture(*callbacks) if callbacks else PoolFuture()
         future._ticket = self.attempt(
-            pool._begin, function, tasks, future, False, chunksize
+            pool._begin, function, tasks, future, False, chunksize, failures
         )
         return future
 
     def iterate(
-        self, pool, function, tasks, *, unordered=False, chunksize=1, window=4, show=None
+        self,
+        pool,
+        function,
+        tasks,
+        *,
+        unordered=False,
+        chunksize=1,
+        window=4,
+        show=None,
+        failures=None,
     ):
         """What is left where it cannot be begun has nothing to give."""
-        results = self.attempt(
-            pool._iterate, function, tasks, False, unordered, chunksize, window, show
-        )
+        arguments = function, tasks, False, unordered, chunksize, window, show, failures
+        results = self.attempt(pool._iterate, *arguments)
         return FailedIterator() if results is self else results
 
     def ends(self, future):
@@ -426,6 +435,98 @@ def failing(job, pool):
     job.raises(TypeError, pool.map, generator, blocks)
     job.raises(TypeError, pool.map, echo, [*blocks, generator(0)], chunksize=4)
     job.gives(blocks, pool.map, echo, blocks)
+
+
+class Flaky:
+    """Fails with the first so many attempts at a task, whatever worker runs it."""
+
+    def __init__(self):
+        Flaky.attempts = collections.Counter()
+
+    def __call__(self, number):
+        Flaky.attempts[number] += 1
+        if Flaky.attempts[number] <= number:
+            raise ValueError(number)
+        return number
+
+
+def flaky_block(block):
+    Flaky.attempts[len(block.data)] += 1
+    if Flaky.attempts[len(block.data)] == 1:
+        raise ValueError("block")
+    return block
+
+
+TWICE = 2, (ValueError,), (TaskExit,)  # ezmpi._failures' plan
+
+
+@scenario()
+def returned(job, pool):
+    """Failures in place of results."""
+    failures = True, None
+    expected = ["0", "1", "2", "ValueError(3)", "ValueError(4)"]
+    for chunksize in (1, 3):
+        arguments = {"chunksize": chunksize, "_failures": failures}
+        job.gives(expected, texts, pool.map, fail_from_three, range(5), **arguments)
+    came = job.iterate(pool, fail_from_three, range(5), failures=failures)
+    job.gives(expected, texts, list, came)
+    future = job.begin(pool, fail_from_three, range(5), failures=failures)
+    job.gives(expected, texts, job.ends, future)
+    job.gives([2], pool.map, double, [1])
+
+
+def texts(function, *args, **kwargs):
+    return [repr(value) for value in function(*args, **kwargs)]
+
+
+@scenario()
+def retried(job, pool):
+    """Tasks that fail twice, by themselves and in a chunk; and ones that do not end."""
+    for chunksize in (1, 3):
+        arguments = {"chunksize": chunksize, "_failures": (False, TWICE)}
+        job.gives([0, 1, 2], pool.map, Flaky(), range(3), **arguments)
+    job.raises(ValueError, pool.map, Flaky(), range(5), _failures=(False, TWICE))
+    job.gives([2], pool.map, double, [1])
+
+
+@scenario()
+def retried_bytes(job, pool):
+    """What was drawn, or is large, or gives nothing, is there when it is run again."""
+    arguments = {"chunksize": 3, "_failures": (False, TWICE)}
+    tasks = (i for i in range(3))
+    job.gives(None, pool.map, Flaky(), tasks, None, False, **arguments)
+    if Flaky.attempts[2] != FIRST_BAD and not job.failures:
+        raise Wrong(Flaky.attempts)
+    Flaky()
+    blocks = [Block(bytes(LARGE + i)) for i in range(3)]
+    job.gives(blocks, pool.map, flaky_block, blocks, **arguments)
+
+
+@scenario()
+def retried_iterators(job, pool):
+    arguments = {"chunksize": 2, "failures": (False, TWICE)}
+    came = job.iterate(pool, Flaky(), range(4), **arguments)
+    job.gives([0, 1, 2], lambda: [next(came) for _ in range(3)])
+    job.raises(ValueError, next, came)
+    job.iterate(pool, Flaky(), itertools.count(), **arguments).close()
+    job.gives([2], pool.map, double, [1])
+
+
+@scenario(retries=TWICE)
+def retried_calls(job, pool):
+    flaky = Flaky()
+    futures = [job.call(pool, flaky, number) for number in range(4)]
+    for number, future in enumerate(futures[:3]):
+        job.gives(number, job.ends, future)
+    job.raises(ValueError, job.ends, futures[3])
+    job.raises(TaskExit, job.ends, job.call(pool, leave, 3))
+    job.raises(ValueError, job.ends, job.call(pool, Flaky(), 1, rank=1))
+    left = job.call(pool, Flaky(), 2)
+    job.attempt(pool._abandon, "left", False)
+    try:
+        job.ends(left)
+    except (TransportError, errors.TimeoutError):
+        pass
 
 
 @scenario()
