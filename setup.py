@@ -19,9 +19,7 @@ sys.path.insert(0, "csrc")
 from build_backend import mpi_compilers  # noqa: E402
 
 ENGINE = "module pool lease iterator ticket driver master progress job tasks results call"
-ENGINE += (
-    " worker dispatch seats claim schedule chunk helm crew callable initializer future"
-)
+ENGINE += " status worker dispatch seats claim schedule chunk helm crew callable initializer future"
 ENGINE += " codec plain rows array parcel snapshot pages errors sigint forked protocol"
 TRANSPORT = "transport_mpi mailbox inbox outbox relay tree frame wire lanes lane"
 TRANSPORT += " segment pipe alarm sleeper patience"

@@ -21,11 +21,15 @@
 #include "protocol.h"
 #include "transport.h"
 
+#define HOST_SIZE 65 /* of a host's name, at most, and what ends it */
+
 /* What the master knows of a worker. */
 struct crew_member {
     uint64_t held[CALLABLE_SLOTS];  /* callables it was sent, by slot */
-    int64_t since;                  /* crew_clock, when it answered last, or
-                                       got what it holds and held nothing */
+    int64_t since;                  /* when it answered last, or got what it
+                                       holds and held nothing; 0: never.  By
+                                       crew_clock, or the coarse one */
+    char host[HOST_SIZE];           /* its name; "": not known yet */
     /* of chunks that can be taken back (claim.h) */
     _Atomic uint64_t *word;         /* NULL: none can */
     uint32_t claims;                /* such chunks, so far */
@@ -112,6 +116,8 @@ int crew_try_helm(struct crew *crew);
 /* At the helm: looks for signals without it, for their handlers may use the
    pool. */
 int crew_check_signals(struct crew *crew);
+/* Is MPI another thread's than this one? */
+int crew_is_of_another_thread(const struct crew *crew);
 /* May this thread wait for something?  Not in a forked child, nor in another
    thread than the first where MPI allows but one, nor at the helm: from what
    pickles an object.  -1: exception set. */
@@ -141,6 +147,8 @@ void crew_rebound(struct crew *crew);
 /* A worker could not bind what it was sent: nothing that was counts as held
    there any more. */
 int crew_distrust(struct crew *crew);
+/* A worker has told the name of its host (VERB_HOST). */
+void crew_note_host(struct crew *crew, const struct letter *letter);
 /* Forgets what the pool used last, or with 0 all pools, here and on the
    workers.  Where a worker forgets more, it asks (VERB_NEED). */
 int crew_forget(struct crew *crew, uint64_t pool);

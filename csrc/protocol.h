@@ -42,6 +42,7 @@ enum verb {
                            on were not begun */
     VERB_NEED, /* callable: "I do not hold it, send it again" */
     VERB_UNBOUND, /* "I could not bind what came": it has to be sent again */
+    VERB_HOST, /* its host's name: stream; once, when it begins to serve */
     /* both: the last word of either side */
     VERB_FAREWELL,
 };

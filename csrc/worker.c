@@ -10,6 +10,9 @@
 #define PY_SSIZE_T_CLEAN
 #include "worker.h"
 
+#include <string.h>
+#include <sys/utsname.h>
+
 #include "claim.h"
 #include "errors.h"
 #include "forked.h"
@@ -899,11 +902,28 @@ say_farewell(struct crew *crew, struct worker *worker)
     return status == TRANSPORT_OK ? 0 : errors_raise_transport(&error);
 }
 
+/* For whoever asks the master what its workers do. */
+static int
+tell_host(struct crew *crew)
+{
+    struct header header = {0};
+    struct utsname names;
+    if (uname(&names) < 0)
+        return 0;
+    struct parcel *parcel = parcel_of(names.nodename, strlen(names.nodename));
+    if (parcel == NULL)
+        return PyErr_NoMemory(), -1;
+    int status = crew_send(crew, 0, VERB_HOST, &header, parcel);
+    parcel_free(parcel);
+    return status;
+}
+
 int
 worker_serve(struct crew *crew, int one_wait)
 {
+    int is_new = crew->worker == NULL;
     struct worker *worker = worker_of(crew);
-    if (worker == NULL)
+    if (worker == NULL || (is_new && tell_host(crew) < 0))
         return -1;
     while (!worker->ended) {
         if (one_wait && worker->releases > 0 && worker->first == NULL) {

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ._future import AsyncResult, PoolFuture
     from ._progress import Display, Wanted
     from ._shared import Shared
+    from ._status import WorkerStatus
 
 __all__ = ["MPIPool", "Pool"]
 
@@ -148,6 +149,7 @@ class MPIPool(_ezmpi.MPIPool):
         threads_per_worker: Union[int, str, None] = None,
     ) -> None:
         _refuse_spawned()
+        stall = _watcher()
         transport = _mpi.start()
         _pools[id(self)] = self
         initargs = tuple(initargs)
@@ -161,6 +163,8 @@ class MPIPool(_ezmpi.MPIPool):
             transport, _mpi.handle(comm), use_dill, test_mode, initializer, initargs
         )
         _watch_exit()
+        if stall is not None:
+            stall.watch()
         if _is_ending:
             self._end()
 
@@ -880,6 +884,46 @@ class MPIPool(_ezmpi.MPIPool):
 
         return _shared.share(self, _process_token, obj)
 
+    def workers_status(self) -> List[WorkerStatus]:
+        """What each worker does now, as far as the master knows.
+
+        It may be called from any thread, also while another one waits in `map`, and
+        when the pool is closed.
+
+        Returns
+        -------
+        list of WorkerStatus
+            One for each worker, in the order of their ranks, whatever pool it works
+            for. It is a named tuple of ``rank``; ``host`` (None: not known yet);
+            ``state``, "idle" or "busy"; ``callable``, the name of what it calls (None:
+            it is idle, or the job was given up); ``first_task``, the number of the
+            first task that it has not answered for (of a single call None), and
+            ``tasks``, how many it got together; ``seconds`` since it got these, or
+            answered last (None: it never had any).
+
+        Raises
+        ------
+        RuntimeError
+            If called on a worker, in a forked child, or by what pickles an object for
+            the pool.
+        TransportError
+            If MPI reports an error.
+
+        Notes
+        -----
+        Long tasks travel one by one, so ``first_task`` is the task that runs. Of several
+        in one message it is one of ``range(first_task, first_task + tasks)``. Seconds
+        are known to some milliseconds.
+
+        Examples
+        --------
+        >>> [worker.state for worker in pool.workers_status()]  # of mpiexec -n 4
+        ['idle', 'idle', 'idle']
+        """
+        from . import _status
+
+        return _status.of(self._workers_status())
+
     def batched_map(
         self,
         worker: Callable[[Any], Any],
@@ -1283,6 +1327,7 @@ class _PoolStub:
 
     __call__ = batched_map = starmap = imap = imap_unordered = map
     istarmap = istarmap_unordered = apply = submit = run_everywhere = share = map
+    workers_status = map
     apply_async = map_async = starmap_async = map
 
     def __init__(self, token: str, number: int, size: int) -> None:
@@ -1321,6 +1366,16 @@ def _refuse_spawned() -> None:
         )
 
 
+def _watcher() -> Any:
+    """What warns of workers that have had a task for long, where that is wanted."""
+    if not os.environ.get("EZMPI_STALL"):
+        return None
+    from . import _stall
+
+    _stall.seconds()  # raises on every rank, before others wait for this one
+    return _stall
+
+
 @functools.lru_cache(maxsize=None)
 def _watch_exit() -> None:
     # At the first pool: what Python is given while it ends already is not called.
@@ -1340,9 +1395,10 @@ def _at_exit() -> None:
         driver = sys.modules.get("ezmpi._driver")
         if driver is not None:
             driver.join()
-        progress = sys.modules.get("ezmpi._progress")
-        if progress is not None:
-            progress.join()
+        for name in ("ezmpi._progress", "ezmpi._stall"):
+            module = sys.modules.get(name)
+            if module is not None:
+                module.join()
     if any(isinstance(error, KeyboardInterrupt) for error in [of_script, *of_pools]):
         _mpi.set_ending(_INTERRUPTED_SECONDS, _mpi.INTERRUPTED)
     elif _code_at_once is not None:

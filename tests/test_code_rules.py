@@ -79,7 +79,8 @@ ARROWS = {
     "ticket": "crew dispatch job master progress",
     "iterator": "crew errors job master progress",
     "pool": "call codec compat crew driver errors initializer iterator job lease master"
-    " ticket worker",
+    " status ticket worker",
+    "status": "crew dispatch master",
     "lease": "crew dispatch master",
     "module": "compat driver errors pool transport",
 }
@@ -96,6 +97,7 @@ SEES_PYTHON |= {
     "job",
     "master",
     "module",
+    "status",
 }
 SEES_PYTHON |= {
     "parcel",
