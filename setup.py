@@ -19,7 +19,10 @@ sys.path.insert(0, "csrc")
 from build_backend import mpi_compilers  # noqa: E402
 
 ENGINE = "module pool lease iterator ticket driver master progress job tasks results call"
-ENGINE += " status worker dispatch seats claim schedule chunk helm crew callable initializer future"
+ENGINE += (
+    " worker dispatch seats claim schedule chunk helm crew callable initializer future"
+    " status"
+)
 ENGINE += " codec plain rows array parcel snapshot pages errors sigint forked protocol"
 TRANSPORT = "transport_mpi mailbox inbox outbox relay tree frame wire lanes lane"
 TRANSPORT += " segment pipe alarm sleeper patience"

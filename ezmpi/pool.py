@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ._future import AsyncResult, PoolFuture
     from ._progress import Display, Wanted
     from ._shared import Shared
+    from ._signals import Hook
     from ._status import WorkerStatus
 
 __all__ = ["MPIPool", "Pool"]
@@ -75,6 +76,14 @@ class MPIPool(_ezmpi.MPIPool):
         How many threads BLAS and OpenMP libraries use on a worker, from its first task
         of this pool on; needs threadpoolctl. With "auto" the processors of the host
         over its ranks. Default: what they use already.
+    on_signal : callable, optional
+        Called as ``on_signal(signum)`` on the master, in its main thread, when SIGUSR1 or
+        SIGTERM comes, as queues send it before a job's time is over. What it raises is
+        raised where the script is, for example out of `map`. When it returns, the script
+        goes on after SIGUSR1, and ends with code 143 after SIGTERM; but a handler that
+        was there before the pool is called instead. If it returns true nothing else is
+        done. Workers ignore both signals; give it on every rank. What was there before is
+        restored when the pool is closed and nothing of it is left.
 
     Attributes
     ----------
@@ -96,10 +105,11 @@ class MPIPool(_ezmpi.MPIPool):
     TransportError
         If no MPI library is found that fits the launcher, or MPI reports an error.
     ValueError
-        If there is only one MPI process, or `threads_per_worker` is below 1.
+        If there is only one MPI process, `threads_per_worker` is below 1, or
+        `on_signal` is given in another thread than the main one.
     TypeError
-        If `comm` is neither a communicator nor an int, `initializer` is not callable,
-        or `initargs` is not iterable.
+        If `comm` is neither a communicator nor an int, `initializer` or `on_signal` is
+        not callable, or `initargs` is not iterable.
     ImportError
         If `threads_per_worker` is given and threadpoolctl is not installed.
     RuntimeError
@@ -137,6 +147,7 @@ class MPIPool(_ezmpi.MPIPool):
     """
 
     master: int = 0
+    _hook: Optional[Hook] = None
 
     def __init__(
         self,
@@ -147,6 +158,7 @@ class MPIPool(_ezmpi.MPIPool):
         initializer: Optional[Callable[..., object]] = None,
         initargs: Iterable[Any] = (),
         threads_per_worker: Union[int, str, None] = None,
+        on_signal: Optional[Callable[[int], object]] = None,
     ) -> None:
         _refuse_spawned()
         stall = _watcher()
@@ -159,9 +171,24 @@ class MPIPool(_ezmpi.MPIPool):
             _threads.check(threads_per_worker)
             initargs = threads_per_worker, initializer, initargs
             initializer = _threads.begin
-        super().__init__(
-            transport, _mpi.handle(comm), use_dill, test_mode, initializer, initargs
-        )
+        handle = _mpi.handle(comm)
+        if on_signal is not None:
+            from . import _signals
+
+            self._hook = _signals.Hook(on_signal)
+            initargs = initializer, initargs
+            initializer = _signals.begin
+        try:
+            super().__init__(
+                transport, handle, use_dill, test_mode, initializer, initargs
+            )
+        except SystemExit:  # a worker's end; it goes on to ignore the signals
+            raise
+        except BaseException:
+            self._remove_hook()
+            raise
+        if self._hook is not None:
+            self._begin_hook(self._hook)
         _watch_exit()
         if stall is not None:
             stall.watch()
@@ -726,6 +753,7 @@ class MPIPool(_ezmpi.MPIPool):
         if not self.closed:
             raise ValueError("the pool is not closed: call close or terminate first")
         self._join(None, True)
+        self._remove_hook_if_over()
 
     def terminate(self) -> None:
         """Close the pool, and wait for nothing that was begun.
@@ -805,6 +833,7 @@ class MPIPool(_ezmpi.MPIPool):
         self.close()
         if wait:
             self._join(None, True)
+            self._remove_hook_if_over()
 
     # --- on every worker ---
 
@@ -1004,6 +1033,7 @@ class MPIPool(_ezmpi.MPIPool):
         >>> pool.close()
         """
         super().close()
+        self._remove_hook_if_over()
 
     def is_master(self) -> bool:
         """Whether this process is rank 0.
@@ -1158,12 +1188,36 @@ class MPIPool(_ezmpi.MPIPool):
         if exception is None:
             self.close()
             self._join(None, False)
+            self._remove_hook_if_over()
             return
         self.terminate()
         # Of others `_at_exit` knows whether they were caught.
         code = exit_code(exception) if isinstance(exception, SystemExit) else 0
         if code and self.is_master():
-            _mpi.set_ending(_ENDING_SECONDS, code)
+            seconds = getattr(exception, "ending_seconds", _ENDING_SECONDS)
+            _mpi.set_ending(seconds, code)
+
+    def _begin_hook(self, hook: Hook) -> None:
+        if self.is_master():
+            hook.begin()
+            weakref.finalize(self, hook.remove).atexit = False
+        else:
+            self._remove_hook()
+
+    def _remove_hook(self) -> None:
+        if self._hook is not None:
+            self._hook.remove()
+
+    def _remove_hook_if_over(self) -> None:
+        """Not while something goes on that a signal would end."""
+        if self._hook is None or self.is_worker():
+            return
+        try:
+            is_over = self._join(0, False)
+        except RuntimeError:  # a callback of its own has closed it
+            return
+        if is_over:
+            self._hook.remove()
 
     def _is_masters(self) -> bool:
         try:
@@ -1180,6 +1234,7 @@ class MPIPool(_ezmpi.MPIPool):
             self.terminate()
         self._abandon("the script has ended", True)
         self._join(None, False)
+        self._remove_hook_if_over()
 
     def __reduce__(self) -> Tuple[Any, ...]:
         return _find_pool, (_process_token, id(self), self.size)
