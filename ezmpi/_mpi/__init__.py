@@ -29,6 +29,7 @@ class _Loaded:
         self.capsule = capsule
         self.library = library
         self.family = family
+        self.is_started = False
 
 
 @functools.lru_cache(maxsize=None)
@@ -79,10 +80,34 @@ def start() -> Any:
         # Now, since MPICH ends the process if Open MPI's mpiexec started it.
         if launcher and loaded.family not in launcher.families:
             raise choice.wrong_launcher(launcher, loaded.library)
-        _ezmpi.start_transport(loaded.capsule)
+        _start(loaded)
     except TransportError as error:
         raise_once(error)
     return loaded.capsule
+
+
+def _start(loaded: _Loaded) -> None:
+    """Start MPI; where Ctrl-C would raise KeyboardInterrupt, it ends the process there.
+
+    MPI_Init does not return before all ranks have come to it, and Python would not see
+    the signal before.
+    """
+    import _signal  # type: ignore[import-not-found]  # signal takes long to import
+
+    number, python = _signal.SIGINT, _signal.default_int_handler
+    is_default = False
+    if not loaded.is_started and _signal.getsignal(number) is python:
+        try:
+            _signal.signal(number, _signal.SIG_DFL)
+            is_default = True
+        except ValueError:  # not in Python's main thread
+            pass
+    try:
+        _ezmpi.start_transport(loaded.capsule)
+    finally:
+        if is_default:
+            _signal.signal(number, python)
+    loaded.is_started = True
 
 
 def describe() -> str:
