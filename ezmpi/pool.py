@@ -176,8 +176,9 @@ class MPIPool(_ezmpi.MPIPool):
             from . import _signals
 
             self._hook = _signals.Hook(on_signal)
-            initargs = initializer, initargs
-            initializer = _signals.begin
+            if initializer is None or callable(initializer):  # else it is refused
+                initargs = initializer, initargs
+                initializer = _signals.begin
         try:
             super().__init__(
                 transport, handle, use_dill, test_mode, initializer, initargs

@@ -59,12 +59,12 @@ def sockets(directory):
 
 def wait_until_there(job, where):
     job.wait_for("here")
-    workers = range(1, job.ranks) if where != "start" else []
+    workers = range(1, job.ranks) if where not in ("start", "idle") else []
     deadline = time.monotonic() + 30 * PATIENCE
     while not all((job.directory / ("begun-%d" % rank)).exists() for rank in workers):
         assert time.monotonic() < deadline, job.stdout()
         time.sleep(0.02)
-    time.sleep(1.0 if where == "start" else 0.3)
+    time.sleep(1.0 if where in ("start", "idle") else 0.3)
 
 
 def send(job, to, number):
@@ -93,6 +93,23 @@ def test_the_job_ends(ranks, where, number, to, times):
         left = [path for path in shared if is_left(path)] + sockets(job.directory)
     if broke_its_launcher(result):
         return
+    assert job.started + result.seconds - sent < 5 * PATIENCE, result
+    assert result.returncode != 0 and "ok" not in result.stdout.splitlines(), result
+    assert result.left == [] and left == [], (left, result)
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+@pytest.mark.parametrize("where", ["map", "idle"])
+def test_sigterm_ends_a_worker_and_so_the_job(where, ranks):
+    """As it ends any rank of an MPI program, unless on_signal is given. For SIGINT see
+    test_behaviour_interrupt.py."""
+    with start("ended.py", ranks, where) as job:
+        wait_until_there(job, where)
+        shared = shared_files(job)
+        sent = time.monotonic()
+        job.signal(ranks - 1, signal.SIGTERM)
+        result = job.finish(timeout=60)
+        left = [path for path in shared if is_left(path)] + sockets(job.directory)
     assert job.started + result.seconds - sent < 5 * PATIENCE, result
     assert result.returncode != 0 and "ok" not in result.stdout.splitlines(), result
     assert result.left == [] and left == [], (left, result)

@@ -1,7 +1,7 @@
 """ended.py WHERE: the script is there, workers in long tasks, when signals come.
 
-WHERE: map, imap; close (and join); with (its end); start: one rank never comes to the
-pool, and MPI has not started.
+WHERE: map, imap; close (and join); with (its end); idle: nothing was begun; start: one
+rank never comes to the pool, and MPI has not started.
 """
 
 import sys
@@ -31,6 +31,8 @@ with MPIPool() as pool:
     here()
     if where == "map":
         pool.map(nap, [60] * 20)
+    elif where == "idle":
+        time.sleep(60)
     elif where == "imap":
         for _ in pool.imap(nap, [60] * 20):
             pass
