@@ -28,6 +28,7 @@
            def _abandon(self, why, iterators): ...       # only those
            def _join(self, timeout, workers): ... # True: all is over
            def _workers_status(self): ...
+           def _part(self, seconds): ...    # ends workers of its own
 
    ezmpi/pool.py adds what needs no speed.  Must not know the messages. */
 
@@ -49,6 +50,8 @@
 #include "status.h"
 #include "ticket.h"
 #include "worker.h"
+
+#define DROPPED_SECONDS 1.0     /* that workers of its own get to end */
 
 struct pool {
     PyObject_HEAD
@@ -213,8 +216,11 @@ pool_finalize(PyObject *self)
     /* A credit is given by close alone: whoever dropped a test_mode pool may
        still count on its workers. */
     pool->lease.test_mode = 0;
-    if (pool->lease.number > 0 && lease_drop(&pool->lease) < 0)
-        PyErr_WriteUnraisable(self);
+    if (pool->lease.number > 0) {
+        if (lease_drop(&pool->lease) < 0)
+            PyErr_WriteUnraisable(self);
+        lease_part(&pool->lease, DROPPED_SECONDS);
+    }
     PyErr_Restore(type, value, traceback);
 }
 
@@ -675,6 +681,18 @@ pool_workers_status(PyObject *self, PyObject *Py_UNUSED(ignored))
 }
 
 static PyObject *
+pool_part(PyObject *self, PyObject *args)
+{
+    struct pool *pool = (struct pool *)self;
+    double seconds;
+    if (check_made(pool) < 0 || !PyArg_ParseTuple(args, "d:_part", &seconds))
+        return NULL;
+    if (pool->lease.number > 0)
+        lease_part(&pool->lease, seconds);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
 pool_wait(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"callback", NULL};
@@ -713,6 +731,7 @@ PyDoc_STRVAR(close_doc, "close()");
 static PyMethodDef pool_methods[] = {
     {"map", (PyCFunction)(void (*)(void))pool_map,
      METH_VARARGS | METH_KEYWORDS, map_doc},
+    {"_part", pool_part, METH_VARARGS, NULL},
     {"wait", (PyCFunction)(void (*)(void))pool_wait,
      METH_VARARGS | METH_KEYWORDS, wait_doc},
     {"close", pool_close, METH_NOARGS, close_doc},

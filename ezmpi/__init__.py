@@ -55,7 +55,7 @@ _LATE = {
     "AsyncResult": "_future",
     "BrokenPoolError": "errors",
     "JoblibPool": "local",
-    "MultiPool": "_multi",
+    "MultiPool": "local",
     "PoolFuture": "_future",
     "SerialPool": "local",
     "Shared": "_shared",

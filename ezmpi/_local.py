@@ -1,4 +1,4 @@
-"""What the pools without MPI share: `ezmpi.local` and `ezmpi._multi`."""
+"""What the pools in `ezmpi.local` that are no `MPIPool` share."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ class Local:
     def share(self, obj: Any) -> Any:
         """What `MPIPool.share` returns: something whose ``value`` is the object.
 
-        To the processes of a `MultiPool` it travels with the tasks that hold it.
+        To the processes of joblib it travels with the tasks that hold it.
         """
         return types.SimpleNamespace(value=obj)
 

@@ -1,7 +1,6 @@
 """Pools without MPI, with `MPIPool`'s methods: `choose_pool` and what it chooses from.
 
 For scripts that choose by a flag, as those that were written for schwimmbad do.
-`MultiPool` lies in _multi.py: what it imports takes long.
 """
 
 from __future__ import annotations
@@ -30,10 +29,9 @@ if TYPE_CHECKING:
 
     from ._future import AsyncResult
     from ._local import Callback, Draw
-    from ._multi import MultiPool
     from ._progress import Wanted
 
-__all__ = ["JoblibPool", "SerialPool", "choose_pool"]
+__all__ = ["JoblibPool", "MultiPool", "SerialPool", "choose_pool"]
 
 
 def choose_pool(
@@ -86,8 +84,6 @@ def choose_pool(
             stacklevel=2,
         )
     if processes != 1:
-        from ._multi import MultiPool
-
         return MultiPool(processes, **kwargs)
     return SerialPool(**kwargs)
 
@@ -259,6 +255,107 @@ class SerialPool(_AtOnce):
                 return False, error
 
         return draw
+
+
+class MultiPool(MPIPool):
+    """An `MPIPool` on processes of this host, which it forks, with or without mpiexec.
+
+    The order of arguments is that of `multiprocessing.Pool` and schwimmbad's.
+
+    Parameters
+    ----------
+    processes : int, optional
+        How many. Default: the processors that this process may use.
+    initializer : callable, optional
+        Called once in each of them.
+    initargs : iterable, optional
+        Its arguments.
+    **kwargs
+        Other arguments of `MPIPool`.
+
+    Attributes
+    ----------
+    size : int
+        Number of processes.
+
+    Raises
+    ------
+    Exception
+        As `MPIPool`.
+
+    Examples
+    --------
+    >>> from ezmpi import MultiPool
+    >>> with MultiPool(2) as pool:
+    ...     pool.map(lambda x: x * x, [2, 3])
+    [4, 9]
+    """
+
+    def __init__(
+        self,
+        processes: Optional[int] = None,
+        initializer: Optional[Callable[..., object]] = None,
+        initargs: Iterable[Any] = (),
+        **kwargs: Any,
+    ) -> None:
+        kwargs.update(initializer=initializer, initargs=initargs)
+        super().__init__(fallback="local", processes=processes, **kwargs)
+
+    @staticmethod
+    def _is_to_fork(fallback: Optional[str], comm: Any) -> bool:
+        return True
+
+    @staticmethod
+    def enabled() -> bool:
+        """Whether such a pool can be made.
+
+        Returns
+        -------
+        bool
+            True.
+        """
+        return True
+
+    def map(  # type: ignore[override]
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: Union[int, Callback] = None,
+        callback: Callback = None,
+        return_results: bool = True,
+        **options: Any,
+    ) -> Optional[List[Any]]:
+        """Call `MPIPool.map`.
+
+        Parameters
+        ----------
+        func : callable
+            Takes one task.
+        iterable : iterable
+            The tasks.
+        chunksize : int, optional
+            As of `MPIPool.map`; a callable is the callback.
+        callback : callable, optional
+            As of `MPIPool.map`.
+        return_results : bool, optional
+            As of `MPIPool.map`.
+        **options
+            As of `MPIPool.map`.
+
+        Returns
+        -------
+        list or None
+            As of `MPIPool.map`.
+
+        Raises
+        ------
+        Exception
+            As `MPIPool.map`.
+        """
+        if callback is None and callable(chunksize):
+            chunksize, callback = None, chunksize
+        options["chunksize"] = chunksize
+        return super().map(func, iterable, callback, return_results, **options)
 
 
 class JoblibPool(_AtOnce):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
 import sys
 import weakref
 
-from . import _ezmpi, _mpi, errors
+from . import _ezmpi, _forks, _mpi, errors
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
@@ -76,6 +77,13 @@ class MPIPool(_ezmpi.MPIPool):
         How many threads BLAS and OpenMP libraries use on a worker, from its first task
         of this pool on; needs threadpoolctl. With "auto" the processors of the host
         over its ranks. Default: what they use already.
+    fallback : "local", optional
+        Where no launcher started several processes, as in a notebook or with plain
+        ``python script.py``, and no `comm` is given, workers are forked here, and end
+        with the pool. Default: a ValueError there.
+    processes : int, optional
+        How many workers are then forked; under a launcher it has no meaning. Default:
+        the processors that this process may use.
     on_signal : callable, optional
         Called as ``on_signal(signum)`` on the master, in its main thread, when SIGUSR1 or
         SIGTERM comes, as queues send it before a job's time is over. What it raises is
@@ -96,7 +104,8 @@ class MPIPool(_ezmpi.MPIPool):
     workers : set of int
         The workers' ranks.
     comm : mpi4py.MPI.Comm or int
-        The communicator: mpi4py's object where mpi4py is there, else the handle.
+        The communicator: mpi4py's object where mpi4py is there, else the handle; None
+        where the workers were forked.
     closed : bool
         Whether `close` or `terminate` was called; True on workers.
 
@@ -105,15 +114,17 @@ class MPIPool(_ezmpi.MPIPool):
     TransportError
         If no MPI library is found that fits the launcher, or MPI reports an error.
     ValueError
-        If there is only one MPI process, `threads_per_worker` is below 1, or
-        `on_signal` is given in another thread than the main one.
+        If there is only one MPI process, and no `fallback`; if `threads_per_worker` or
+        `processes` is below 1; or if `on_signal` is given in another thread than the
+        main one.
     TypeError
         If `comm` is neither a communicator nor an int, `initializer` or `on_signal` is
         not callable, or `initargs` is not iterable.
     ImportError
         If `threads_per_worker` is given and threadpoolctl is not installed.
     RuntimeError
-        If made in a task, on a communicator of the worker that runs it; or if
+        If made in a task, on a communicator of the worker that runs it, or in a worker
+        that was forked; or if
         ``__init__`` is called again.
     Exception
         On the master, what pickling `initializer` and `initargs` raised.
@@ -158,11 +169,13 @@ class MPIPool(_ezmpi.MPIPool):
         initializer: Optional[Callable[..., object]] = None,
         initargs: Iterable[Any] = (),
         threads_per_worker: Union[int, str, None] = None,
+        fallback: Optional[str] = None,
+        processes: Optional[int] = None,
         on_signal: Optional[Callable[[int], object]] = None,
     ) -> None:
         _refuse_spawned()
+        _forks.check(fallback, processes)
         stall = _watcher()
-        transport = _mpi.start()
         _pools[id(self)] = self
         initargs = tuple(initargs)
         if threads_per_worker is not None:
@@ -171,7 +184,12 @@ class MPIPool(_ezmpi.MPIPool):
             _threads.check(threads_per_worker)
             initargs = threads_per_worker, initializer, initargs
             initializer = _threads.begin
-        handle = _mpi.handle(comm)
+        self._is_local = self._is_to_fork(fallback, comm)
+        if self._is_local:
+            transport, handle = _forks.begin(processes, use_dill, forget)
+            test_mode = False
+        else:
+            transport, handle = _mpi.start(), _mpi.handle(comm)
         if on_signal is not None:
             from . import _signals
 
@@ -183,10 +201,11 @@ class MPIPool(_ezmpi.MPIPool):
             super().__init__(
                 transport, handle, use_dill, test_mode, initializer, initargs
             )
-        except SystemExit:  # a worker's end; it goes on to ignore the signals
-            raise
-        except BaseException:
-            self._remove_hook()
+        except BaseException as error:
+            if self._is_local:
+                _ezmpi.part(transport, handle)
+            if not isinstance(error, SystemExit):  # a worker's end: it ignores on
+                self._remove_hook()
             raise
         if self._hook is not None:
             self._begin_hook(self._hook)
@@ -195,6 +214,10 @@ class MPIPool(_ezmpi.MPIPool):
             stall.watch()
         if _is_ending:
             self._end()
+
+    @staticmethod
+    def _is_to_fork(fallback: Optional[str], comm: Any) -> bool:
+        return fallback is not None and comm is None and _mpi.is_alone()
 
     def map(
         self,
@@ -754,6 +777,7 @@ class MPIPool(_ezmpi.MPIPool):
         if not self.closed:
             raise ValueError("the pool is not closed: call close or terminate first")
         self._join(None, True)
+        self._part(_ENDING_SECONDS)
         self._remove_hook_if_over()
 
     def terminate(self) -> None:
@@ -771,7 +795,9 @@ class MPIPool(_ezmpi.MPIPool):
             return
         for future in self._waiting():
             future.cancel()
-        self._abandon("the pool was terminated before the result came", False)
+        with self._until_gone():
+            self._abandon("the pool was terminated before the result came", False)
+        self._part(0)
         self.close()
 
     # --- concurrent.futures.Executor ---
@@ -1033,8 +1059,9 @@ class MPIPool(_ezmpi.MPIPool):
         --------
         >>> pool.close()
         """
-        super().close()
-        self._remove_hook_if_over()
+        with self._until_gone():
+            super().close()
+            self._remove_hook_if_over()
 
     def is_master(self) -> bool:
         """Whether this process is rank 0.
@@ -1111,7 +1138,7 @@ class MPIPool(_ezmpi.MPIPool):
         --------
         >>> comm = pool.comm
         """
-        return _mpi.communicator(self._handle)
+        return None if self._is_local else _mpi.communicator(self._handle)
 
     @property
     def _processes(self) -> int:  # where multiprocessing.Pool keeps its size
@@ -1189,6 +1216,7 @@ class MPIPool(_ezmpi.MPIPool):
         if exception is None:
             self.close()
             self._join(None, False)
+            self._part(_ENDING_SECONDS)
             self._remove_hook_if_over()
             return
         self.terminate()
@@ -1219,6 +1247,16 @@ class MPIPool(_ezmpi.MPIPool):
             return
         if is_over:
             self._hook.remove()
+
+    @contextlib.contextmanager
+    def _until_gone(self) -> Iterator[None]:
+        """Where a forked worker has died, whoever waited for it was told."""
+        try:
+            yield
+        except errors.TransportError:
+            if not self._is_local:
+                raise
+            self._part(0)
 
     def _is_masters(self) -> bool:
         try:
@@ -1402,6 +1440,13 @@ class _PoolStub:
 
     def __reduce__(self) -> Tuple[Any, ...]:
         return _find_pool, self._made_from
+
+
+def forget() -> None:
+    """In a forked worker: the pools are another process's."""
+    global _process_token
+    _process_token = os.urandom(16).hex()
+    _pools.clear()
 
 
 def _find_pool(token: str, number: int, size: int) -> Union[MPIPool, _PoolStub]:

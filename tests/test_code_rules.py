@@ -44,6 +44,10 @@ ARROWS = {
     "inbox": "frame outbox patience relay transport wire",
     "mailbox": "alarm frame inbox outbox patience relay transport wire",
     "transport_mpi": "link mailbox patience transport wire",
+    # the plug-in to forked processes: neither
+    "reach": "",
+    "stream": "reach transport",
+    "transport_local": "link mailbox patience reach stream transport wire",
     # the engine: Python, no MPI
     "compat": "",
     "protocol": "",
@@ -117,6 +121,8 @@ PYTHON_HEADERS = {"Python.h", "structmember.h"}
 MUTABLE = {
     ("transport_mpi.c", "process"): "MPI exists once in a process, and its "
     "callbacks and Py_AtExit's take no argument of ours",
+    ("transport_local.c", "process"): "what a fork inherits, and Py_AtExit's "
+    "callback, take no argument of ours",
 }
 # Types and names that Python's API takes without const.
 API_TYPES = {

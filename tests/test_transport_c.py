@@ -83,6 +83,10 @@ def test_pipe(tmp_path):
     run_c([HERE / "pipe_test.c", CSRC / "pipe.c"], tmp_path)
 
 
+def test_stream(tmp_path):
+    run_c([HERE / "stream_test.c", CSRC / "stream.c", CSRC / "reach.c"], tmp_path)
+
+
 def test_segment(tmp_path):
     sources = [CSRC / f"{name}.c" for name in ("segment", "pipe", "sleeper")]
     run_c([HERE / "segment_test.c", *sources], tmp_path)
