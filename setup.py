@@ -21,7 +21,7 @@ from build_backend import mpi_compilers  # noqa: E402
 ENGINE = "module pool lease iterator ticket driver master progress job tasks results call"
 ENGINE += " worker dispatch seats claim schedule chunk helm hello crew callable"
 ENGINE += " initializer future codec plain rows array parcel snapshot pages errors sigint"
-ENGINE += " forked protocol retries"
+ENGINE += " forked protocol retries status"
 MAILBOX = "mailbox inbox outbox relay tree frame wire lanes lane segment pipe alarm"
 MAILBOX += " sleeper patience"
 OVER_MPI = f"transport_mpi {MAILBOX}"

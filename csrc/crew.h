@@ -21,11 +21,15 @@
 #include "protocol.h"
 #include "transport.h"
 
+#define HOST_SIZE 65 /* of a host's name, at most, and what ends it */
+
 /* What the master knows of a worker. */
 struct crew_member {
     uint64_t held[CALLABLE_SLOTS];  /* callables it was sent, by slot */
-    int64_t since;                  /* crew_clock, when it answered last, or
-                                       got what it holds and held nothing */
+    int64_t since;                  /* when it answered last, or got what it
+                                       holds and held nothing; 0: never.  By
+                                       crew_clock, or the coarse one */
+    char host[HOST_SIZE];           /* its name; "": not known yet */
     /* of chunks that can be taken back (claim.h) */
     _Atomic uint64_t *word;         /* NULL: none can */
     uint32_t claims;                /* such chunks, so far */
@@ -116,6 +120,8 @@ int crew_try_helm(struct crew *crew);
 /* At the helm: looks for signals without it, for their handlers may use the
    pool. */
 int crew_check_signals(struct crew *crew);
+/* Is MPI another thread's than this one? */
+int crew_is_of_another_thread(const struct crew *crew);
 /* May this thread wait for something?  Not in a forked child, nor in another
    thread than the first where MPI allows but one, nor at the helm: from what
    pickles an object.  -1: exception set. */

@@ -451,6 +451,14 @@ supply(struct dispatch *dispatch, const struct chunk *chunk, int worker,
                : status;
 }
 
+/* Calls are timed closely, to find those that are stuck; of others people are
+   told, in seconds. */
+static int64_t
+clock_for(const struct line *line)
+{
+    return line->schedule == NULL ? crew_clock() : crew_coarse_clock();
+}
+
 static void
 note_given(struct dispatch *dispatch, struct chunk *chunk, int worker)
 {
@@ -460,8 +468,8 @@ note_given(struct dispatch *dispatch, struct chunk *chunk, int worker)
     if (line->schedule != NULL)
         schedule_give(line->schedule, chunk->header.first,
                       chunk->header.count);
-    if (line->schedule == NULL && seats_held(dispatch->seats, worker) == 0)
-        dispatch->crew->members[worker].since = crew_clock();
+    if (seats_held(dispatch->seats, worker) == 0)
+        dispatch->crew->members[worker].since = clock_for(line);
     dispatch->ahead += (chunk->header.flags & FLAG_CLAIM) != 0;
     chunk->worker = worker;
     atomic_store(&chunk->is_given, 1);
@@ -697,8 +705,7 @@ static void
 note_member(struct dispatch *dispatch, const struct chunk *chunk, int worker)
 {
     struct crew_member *member = &dispatch->crew->members[worker];
-    if (chunk->line->schedule == NULL)
-        member->since = crew_clock();
+    member->since = clock_for(chunk->line);
     dispatch->ahead -= (chunk->header.flags & FLAG_CLAIM) != 0;
     if (!member->is_taken_back || seats_held(dispatch->seats, worker) > 0)
         return;

@@ -57,8 +57,20 @@ hello_say(struct crew *crew)
 
 /* ---- the master -------------------------------------------------------- */
 
+/* Of a longer name, its beginning. */
 static int
-check(int rank, const struct letter *letter)
+note_host(struct crew *crew, int rank, PyObject *host)
+{
+    struct crew_member *member = &crew->members[rank - 1];
+    const char *name = PyUnicode_AsUTF8(host);
+    if (name == NULL)
+        return -1;
+    snprintf(member->host, sizeof member->host, "%s", name);
+    return 0;
+}
+
+static int
+check(struct crew *crew, int rank, const struct letter *letter)
 {
     struct reader reader = {.parcel = letter->parcel};
     PyObject *module = hello_module(), *done = NULL;
@@ -68,9 +80,10 @@ check(int rank, const struct letter *letter)
     if (module != NULL && said != NULL)
         done = PyObject_CallMethod(module, "check", "iy#i", rank, said,
                                    (Py_ssize_t)size, PROTOCOL_VERSION);
+    int status = done != NULL ? note_host(crew, rank, done) : -1;
     Py_XDECREF(module);
     Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
+    return status;
 }
 
 int
@@ -79,7 +92,7 @@ hello_hear(struct crew *crew, const struct letter *letter)
     int rank = letter->source;
     if (rank < 1 || rank > crew->workers)
         return errors_raise("TransportError", "a hello from rank %d", rank);
-    if (check(rank, letter) < 0)
+    if (check(crew, rank, letter) < 0)
         return -1;
     crew->met += !crew->members[rank - 1].is_met;
     crew->members[rank - 1].is_met = 1;

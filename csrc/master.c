@@ -106,6 +106,20 @@ receive(struct crew *crew, double seconds)
         master_fail(crew, &error);
 }
 
+void
+master_listen(struct crew *crew)
+{
+    struct transport_error error = {0};
+    int status;
+    do {
+        status = dispatch_receive(crew->dispatch, 0, &error);
+        if (status == DISPATCH_PYTHON)
+            master_open_letter(crew);
+    } while (status == TRANSPORT_OK || status == DISPATCH_PYTHON);
+    if (status == TRANSPORT_FAILED)
+        master_fail(crew, &error);
+}
+
 /* What workers are to let go of, told by whoever is at the helm next. */
 struct errand {
     struct errand *next;

@@ -29,6 +29,7 @@
            def _waiting(self): ...      # futures that no worker has begun
            def _abandon(self, why, iterators): ...       # only those
            def _join(self, timeout, workers): ... # True: all is over
+           def _workers_status(self): ...
            def _part(self, seconds): ...    # ends workers of its own
 
    ezmpi/pool.py adds what needs no speed.  Must not know the messages. */
@@ -49,6 +50,7 @@
 #include "job.h"
 #include "lease.h"
 #include "master.h"
+#include "status.h"
 #include "ticket.h"
 #include "worker.h"
 
@@ -709,6 +711,20 @@ pool_join(PyObject *self, PyObject *args)
     return status < 0 ? NULL : PyBool_FromLong(status);
 }
 
+/* Also when the pool is closed: what it has begun may go on. */
+static PyObject *
+pool_workers_status(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    struct pool *pool = (struct pool *)self;
+    if (check_made(pool) < 0)
+        return NULL;
+    if (pool->lease.number == 0) {
+        refuse("only rank 0, the master, can do this");
+        return NULL;
+    }
+    return status_list(pool->lease.crew);
+}
+
 static PyObject *
 pool_part(PyObject *self, PyObject *args)
 {
@@ -775,6 +791,7 @@ static PyMethodDef pool_methods[] = {
     {"_waiting", pool_waiting, METH_NOARGS, NULL},
     {"_abandon", pool_abandon, METH_VARARGS, NULL},
     {"_join", pool_join, METH_VARARGS, NULL},
+    {"_workers_status", pool_workers_status, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -10,6 +10,8 @@
 #define PY_SSIZE_T_CLEAN
 #include "worker.h"
 
+#include <string.h>
+
 #include "claim.h"
 #include "errors.h"
 #include "forked.h"

@@ -44,6 +44,7 @@ __all__ = [
     "TaskExit",
     "TimeoutError",
     "TransportError",
+    "WorkerStatus",
     "__version__",
     "choose_pool",
 ]
@@ -59,6 +60,7 @@ _LATE = {
     "SerialPool": "local",
     "Shared": "_shared",
     "TimeoutError": "errors",
+    "WorkerStatus": "_status",
     "choose_pool": "local",
 }
 

@@ -24,13 +24,14 @@ def describe(protocol: int) -> bytes:
     return _SEPARATOR.join(words).encode()
 
 
-def check(rank: int, said: bytes, protocol: int) -> None:
-    """Raise a `TransportError` unless that rank runs what this one does."""
+def check(rank: int, said: bytes, protocol: int) -> str:
+    """Raise a `TransportError` unless that rank runs what this one does; its host."""
     theirs = said.decode(errors="replace").split(_SEPARATOR)
     ours = describe(protocol).decode().split(_SEPARATOR)
     count = len(_NAMES)
-    if len(theirs) < count or theirs[:count] != ours[:count]:
+    if len(theirs) <= count or theirs[:count] != ours[:count]:
         raise TransportError(_explain(rank, theirs, ours))
+    return theirs[count]
 
 
 def _explain(rank: int, theirs: "list[str]", ours: "list[str]") -> str:

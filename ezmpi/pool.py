@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from ._future import AsyncResult, PoolFuture
     from ._progress import Display, Wanted
     from ._shared import Shared
+    from ._signals import Hook
+    from ._status import WorkerStatus
 
 __all__ = ["MPIPool", "Pool"]
 
@@ -90,6 +92,14 @@ class MPIPool(_ezmpi.MPIPool):
     processes : int, optional
         How many workers are then forked; under a launcher it has no meaning. Default:
         the processors that this process may use.
+    on_signal : callable, optional
+        Called as ``on_signal(signum)`` on the master, in its main thread, when SIGUSR1 or
+        SIGTERM comes, as queues send it before a job's time is over. What it raises is
+        raised where the script is, for example out of `map`. When it returns, the script
+        goes on after SIGUSR1, and ends with code 143 after SIGTERM; but a handler that
+        was there before the pool is called instead. If it returns true nothing else is
+        done. Workers ignore both signals; give it on every rank. What was there before is
+        restored when the pool is closed and nothing of it is left.
 
     Attributes
     ----------
@@ -112,12 +122,13 @@ class MPIPool(_ezmpi.MPIPool):
     TransportError
         If no MPI library is found that fits the launcher, or MPI reports an error.
     ValueError
-        If there is only one MPI process, and no `fallback`; or if `threads_per_worker`
-        or `processes` is below 1, or `retries` below 0.
+        If there is only one MPI process, and no `fallback`; if `threads_per_worker` or
+        `processes` is below 1, or `retries` below 0; or if `on_signal` is given in
+        another thread than the main one.
     TypeError
-        If `comm` is neither a communicator nor an int, `initializer` is not callable,
-        `initargs` is not iterable, `retries` is not an int, or `retry_on` does not hold
-        exception types.
+        If `comm` is neither a communicator nor an int, `initializer` or `on_signal` is
+        not callable, `initargs` is not iterable, `retries` is not an int, or `retry_on`
+        does not hold exception types.
     ImportError
         If `threads_per_worker` is given and threadpoolctl is not installed.
     RuntimeError
@@ -157,6 +168,7 @@ class MPIPool(_ezmpi.MPIPool):
 
     master: int = 0
     _retries: Tuple[int, Types] = (0, ())  # at most, and after what
+    _hook: Optional[Hook] = None
 
     def __init__(
         self,
@@ -171,9 +183,11 @@ class MPIPool(_ezmpi.MPIPool):
         retry_on: RetryOn = (),
         fallback: Optional[str] = None,
         processes: Optional[int] = None,
+        on_signal: Optional[Callable[[int], object]] = None,
     ) -> None:
         _refuse_spawned()
         _forks.check(fallback, processes)
+        stall = _watcher()
         _pools[id(self)] = self
         initargs = tuple(initargs)
         if threads_per_worker is not None:
@@ -194,15 +208,28 @@ class MPIPool(_ezmpi.MPIPool):
             test_mode = False
         else:
             transport, handle = _mpi.start(), _mpi.handle(comm)
+        if on_signal is not None:
+            from . import _signals
+
+            self._hook = _signals.Hook(on_signal)
+            if initializer is None or callable(initializer):  # else it is refused
+                initargs = initializer, initargs
+                initializer = _signals.begin
         try:
             super().__init__(
                 transport, handle, use_dill, test_mode, initializer, initargs, plan
             )
-        except BaseException:
+        except BaseException as error:
             if self._is_local:
                 _ezmpi.part(transport, handle)
+            if not isinstance(error, SystemExit):  # a worker's end: it ignores on
+                self._remove_hook()
             raise
+        if self._hook is not None:
+            self._begin_hook(self._hook)
         _watch_exit()
+        if stall is not None:
+            stall.watch()
         if _is_ending:
             self._end()
 
@@ -854,6 +881,7 @@ class MPIPool(_ezmpi.MPIPool):
             raise ValueError("the pool is not closed: call close or terminate first")
         self._join(None, True)
         self._part(_ENDING_SECONDS)
+        self._remove_hook_if_over()
 
     def terminate(self) -> None:
         """Close the pool, and wait for nothing that was begun.
@@ -935,6 +963,7 @@ class MPIPool(_ezmpi.MPIPool):
         self.close()
         if wait:
             self._join(None, True)
+            self._remove_hook_if_over()
 
     # --- on every worker ---
 
@@ -1013,6 +1042,46 @@ class MPIPool(_ezmpi.MPIPool):
         from . import _shared
 
         return _shared.share(self, _process_token, obj)
+
+    def workers_status(self) -> List[WorkerStatus]:
+        """What each worker does now, as far as the master knows.
+
+        It may be called from any thread, also while another one waits in `map`, and
+        when the pool is closed.
+
+        Returns
+        -------
+        list of WorkerStatus
+            One for each worker, in the order of their ranks, whatever pool it works
+            for. It is a named tuple of ``rank``; ``host`` (None: not known yet);
+            ``state``, "idle" or "busy"; ``callable``, the name of what it calls (None:
+            it is idle, or the job was given up); ``first_task``, the number of the
+            first task that it has not answered for (of a single call None), and
+            ``tasks``, how many it got together; ``seconds`` since it got these, or
+            answered last (None: it never had any).
+
+        Raises
+        ------
+        RuntimeError
+            If called on a worker, in a forked child, or by what pickles an object for
+            the pool.
+        TransportError
+            If MPI reports an error.
+
+        Notes
+        -----
+        Long tasks travel one by one, so ``first_task`` is the task that runs. Of several
+        in one message it is one of ``range(first_task, first_task + tasks)``. Seconds
+        are known to some milliseconds.
+
+        Examples
+        --------
+        >>> [worker.state for worker in pool.workers_status()]  # of mpiexec -n 4
+        ['idle', 'idle', 'idle']
+        """
+        from . import _status
+
+        return _status.of(self._workers_status())
 
     def batched_map(
         self,
@@ -1095,6 +1164,7 @@ class MPIPool(_ezmpi.MPIPool):
         """
         with self._until_gone():
             super().close()
+            self._remove_hook_if_over()
 
     def is_master(self) -> bool:
         """Whether this process is rank 0.
@@ -1250,12 +1320,36 @@ class MPIPool(_ezmpi.MPIPool):
             self.close()
             self._join(None, False)
             self._part(_ENDING_SECONDS)
+            self._remove_hook_if_over()
             return
         self.terminate()
         # Of others `_at_exit` knows whether they were caught.
         code = exit_code(exception) if isinstance(exception, SystemExit) else 0
         if code and self.is_master():
-            _mpi.set_ending(_ENDING_SECONDS, code)
+            seconds = getattr(exception, "ending_seconds", _ENDING_SECONDS)
+            _mpi.set_ending(seconds, code)
+
+    def _begin_hook(self, hook: Hook) -> None:
+        if self.is_master():
+            hook.begin()
+            weakref.finalize(self, hook.remove).atexit = False
+        else:
+            self._remove_hook()
+
+    def _remove_hook(self) -> None:
+        if self._hook is not None:
+            self._hook.remove()
+
+    def _remove_hook_if_over(self) -> None:
+        """Not while something goes on that a signal would end."""
+        if self._hook is None or self.is_worker():
+            return
+        try:
+            is_over = self._join(0, False)
+        except RuntimeError:  # a callback of its own has closed it
+            return
+        if is_over:
+            self._hook.remove()
 
     @contextlib.contextmanager
     def _until_gone(self) -> Iterator[None]:
@@ -1282,6 +1376,7 @@ class MPIPool(_ezmpi.MPIPool):
             self.terminate()
         self._abandon("the script has ended", True)
         self._join(None, False)
+        self._remove_hook_if_over()
 
     def __reduce__(self) -> Tuple[Any, ...]:
         return _find_pool, (_process_token, id(self), self.size)
@@ -1442,6 +1537,7 @@ class _PoolStub:
 
     __call__ = batched_map = starmap = imap = imap_unordered = map
     istarmap = istarmap_unordered = apply = submit = run_everywhere = share = map
+    workers_status = map
     apply_async = map_async = starmap_async = map
 
     def __init__(self, token: str, number: int, size: int) -> None:
@@ -1487,6 +1583,16 @@ def _refuse_spawned() -> None:
         )
 
 
+def _watcher() -> Any:
+    """What warns of workers that have had a task for long, where that is wanted."""
+    if not os.environ.get("EZMPI_STALL"):
+        return None
+    from . import _stall
+
+    _stall.seconds()  # raises on every rank, before others wait for this one
+    return _stall
+
+
 @functools.lru_cache(maxsize=None)
 def _watch_exit() -> None:
     # At the first pool: what Python is given while it ends already is not called.
@@ -1506,9 +1612,10 @@ def _at_exit() -> None:
         driver = sys.modules.get("ezmpi._driver")
         if driver is not None:
             driver.join()
-        progress = sys.modules.get("ezmpi._progress")
-        if progress is not None:
-            progress.join()
+        for name in ("ezmpi._progress", "ezmpi._stall"):
+            module = sys.modules.get(name)
+            if module is not None:
+                module.join()
     if any(isinstance(error, KeyboardInterrupt) for error in [of_script, *of_pools]):
         _mpi.set_ending(_INTERRUPTED_SECONDS, _mpi.INTERRUPTED)
     elif _code_at_once is not None:

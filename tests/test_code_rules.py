@@ -85,7 +85,8 @@ ARROWS = {
     "ticket": "crew dispatch job master progress",
     "iterator": "crew errors job master progress",
     "pool": "call codec compat crew driver errors hello initializer iterator job lease"
-    " master ticket worker",
+    " master status ticket worker",
+    "status": "crew dispatch master",
     "lease": "crew dispatch master",
     "module": "compat driver errors pool transport",
 }
@@ -103,6 +104,7 @@ SEES_PYTHON |= {
     "job",
     "master",
     "module",
+    "status",
 }
 SEES_PYTHON |= {
     "parcel",

@@ -69,7 +69,7 @@ inverse = functools.partial(operator.truediv, 1)
 @pytest.mark.parametrize("cls", [SerialPool, JoblibPool])
 def test_the_methods_of_mpipool_are_there(cls):
     """Each with at least the parameters that it has there."""
-    not_there = {"comm", "closed", "run_everywhere", "workers"}
+    not_there = {"comm", "closed", "run_everywhere", "workers", "workers_status"}
     own_names = {"map": {"worker", "tasks"}}  # as in schwimmbad, they differ
     for name, method in inspect.getmembers(MPIPool):
         if name.startswith("_") or name in not_there:

@@ -89,7 +89,26 @@ def start() -> Any:
 
 
 def _start(capsule: Any) -> None:
-    _ezmpi.start_transport(capsule)
+    """Start MPI; where Ctrl-C would raise KeyboardInterrupt, it ends the process there.
+
+    MPI_Init does not return before all ranks have come to it, and Python would not see
+    the signal before.
+    """
+    import _signal  # type: ignore[import-not-found]  # signal takes long to import
+
+    number, python = _signal.SIGINT, _signal.default_int_handler
+    is_default = False
+    if capsule not in _started and _signal.getsignal(number) is python:
+        try:
+            _signal.signal(number, _signal.SIG_DFL)
+            is_default = True
+        except ValueError:  # not in Python's main thread
+            pass
+    try:
+        _ezmpi.start_transport(capsule)
+    finally:
+        if is_default:
+            _signal.signal(number, python)
     if capsule not in _started:
         _started.append(capsule)
 

@@ -796,6 +796,22 @@ def everywhere(job, pool):
             raise Wrong("what was shared is still held")
 
 
+@scenario()
+def statuses(job, pool):
+    """What workers do, asked while they have calls, and when these are over."""
+    futures = [job.call(pool, double, number) for number in range(6)]
+    told = [job.attempt(pool._workers_status)]
+    for number, future in enumerate(futures):
+        job.gives(2 * number, job.ends, future)
+    told.append(job.attempt(pool._workers_status))
+    if job.failures:
+        return
+    names = {row[3] for row in told[0]} | {row[3] for row in told[1]}
+    busy = [row[2] for row in told[1]]
+    if names - {None, "double"} or busy != [False] * job.workers:
+        raise Wrong(told)
+
+
 # Where no job is left before all its answers have come. Otherwise the last
 # ones may still be on their way when the master ends.
 ANSWERED = {"plain", "large", "callables", "initializer", "pools", "waits"}
