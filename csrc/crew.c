@@ -162,8 +162,8 @@ crew_is_gone(const struct crew *crew)
     return crew_is_forked(crew) || crew->transport->closed(crew->mailbox);
 }
 
-static int
-is_of_another_thread(const struct crew *crew)
+int
+crew_is_of_another_thread(const struct crew *crew)
 {
     return PyThread_get_thread_ident() != crew->thread
            && !crew->transport->closed(crew->mailbox)
@@ -173,7 +173,7 @@ is_of_another_thread(const struct crew *crew)
 int
 crew_try_helm(struct crew *crew)
 {
-    return !crew_is_forked(crew) && !is_of_another_thread(crew)
+    return !crew_is_forked(crew) && !crew_is_of_another_thread(crew)
            && helm_try(&crew->helm);
 }
 
@@ -196,7 +196,7 @@ crew_check_here(struct crew *crew)
     else if (helm_is_mine(&crew->helm))
         why = "a pool was used by what pickles, unpickles or ends an object "
               "for it";
-    else if (is_of_another_thread(crew))
+    else if (crew_is_of_another_thread(crew))
         why = "a pool was used in another thread than the one that made the "
               "first, and MPI was initialised for one thread only; initialise "
               "it with MPI_THREAD_MULTIPLE";
@@ -246,6 +246,9 @@ crew_hold(struct crew *crew, struct codec *codec, PyObject *function,
     if (callable != NULL)
         return callable;
     callable = pickle_function(crew, codec, function, header, pool);
+    if (callable != NULL && callable->name == NULL
+        && !(callable->name = callable_name(function)))
+        return NULL;
     if (callable != NULL && use_dill
         && callable_remember(callable, function, crew->record) < 0)
         return NULL;
@@ -491,6 +494,17 @@ take_parcel(struct crew *crew, const struct transport_message *message,
 }
 
 static int
+no_room(const struct transport_message *message)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < message->count; i++)
+        size += message->parts[i].size;
+    PyErr_Format(PyExc_MemoryError, "a message of %zu bytes from rank %d",
+                 size, message->source);
+    return -1;
+}
+
+static int
 open_letter(struct crew *crew, const struct transport_message *message,
             struct letter *letter)
 {
@@ -511,7 +525,7 @@ open_letter(struct crew *crew, const struct transport_message *message,
     letter->parcel = parcel_for(message->parts + 1, message->count - 1);
     if (letter->parcel == NULL) {
         discard(crew, message);
-        return -1;
+        return no_room(message);
     }
     if (take_parcel(crew, message, letter->parcel, &letter->took) < 0) {
         parcel_free(letter->parcel);

@@ -21,16 +21,21 @@
 #include "protocol.h"
 #include "transport.h"
 
+#define HOST_SIZE 65 /* of a host's name, at most, and what ends it */
+
 /* What the master knows of a worker. */
 struct crew_member {
     uint64_t held[CALLABLE_SLOTS];  /* callables it was sent, by slot */
-    int64_t since;                  /* crew_clock, when it answered last, or
-                                       got what it holds and held nothing */
+    int64_t since;                  /* when it answered last, or got what it
+                                       holds and held nothing; 0: never.  By
+                                       crew_clock, or the coarse one */
+    char host[HOST_SIZE];           /* its name; "": not known yet */
     /* of chunks that can be taken back (claim.h) */
     _Atomic uint64_t *word;         /* NULL: none can */
     uint32_t claims;                /* such chunks, so far */
     int is_taken_back;              /* some were, and it has not answered for
                                        them */
+    int is_met;                     /* it runs what we run (hello.h) */
 };
 
 #define SIGNAL_SECONDS 0.1 /* whoever waits looks for signals so often */
@@ -59,6 +64,9 @@ struct crew {
     int workers;                    /* ranks 1..workers */
     int arrived;                    /* message holds one not yet taken in */
     struct transport_message message;
+    int met;                        /* workers that said hello; on a worker:
+                                       it did */
+    int is_mixed;                   /* one of them runs something else */
     int serving;                    /* a worker that does */
     int open_pools;
     int released;                   /* workers may be elsewhere: in test_mode
@@ -112,6 +120,8 @@ int crew_try_helm(struct crew *crew);
 /* At the helm: looks for signals without it, for their handlers may use the
    pool. */
 int crew_check_signals(struct crew *crew);
+/* Is MPI another thread's than this one? */
+int crew_is_of_another_thread(const struct crew *crew);
 /* May this thread wait for something?  Not in a forked child, nor in another
    thread than the first where MPI allows but one, nor at the helm: from what
    pickles an object.  -1: exception set. */

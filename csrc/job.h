@@ -19,6 +19,7 @@ struct job_request {
     PyObject *function;
     PyObject *tasks;
     PyObject *callback;             /* of each result; NULL: none */
+    int tells_index;                /* of the task, to callback, too */
     PyObject *receiver;             /* a future; NULL: somebody waits */
     PyObject *show;                 /* how far a map is; NULL: nobody */
     enum results_kind results;
@@ -28,6 +29,8 @@ struct job_request {
     struct codec *codec;
     struct initializer *initializer;    /* NULL: none */
     uint32_t flags;                 /* FLAG_DILL, FLAG_STAR, FLAG_EACH */
+    int returns_failures;           /* FLAG_EACH: as results like others */
+    PyObject *retries;              /* a plan (retries.h); NULL: none */
 };
 
 /* Begins a job; the caller has a share in it.  NULL: exception set. */

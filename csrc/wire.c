@@ -169,7 +169,7 @@ wire_test(struct wire *wire, struct wire_slot *request)
     if (status == TRANSPORT_NOTHING) {
         link_progress(wire);        /* nothing else may call MPI meanwhile */
     }
-    return status;
+    return status == TRANSPORT_FAILED ? lane_fail(wire) : status;
 }
 
 int

@@ -30,6 +30,7 @@ struct wire {
     int rank;
     int ranks;
     int crowded; /* more ranks on this host than cores */
+    int is_star; /* only rank 0 reaches the others */
     struct lanes *lanes; /* NULL: none */
     struct kept *kept; /* pieces that came early */
     int link_is_first; /* to be looked at */

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     # Of a map: its place, the parts of its callable, the key of its first task.
     _Left = Tuple[int, Dict[str, str], Optional[bytes]]
     Show = Callable[[int, Optional[int], int], object]
+    # What the pool gives for a task: its number and pickled result, or what it raised.
+    Answer = Union[Tuple[int, bytes], BaseException]
 
 __all__ = ["Call", "Results", "close_all"]
 
@@ -303,8 +305,11 @@ class Call:
 
     # --- results ---
 
-    def keep(self, answer: Tuple[int, bytes]) -> None:
-        """A result has come."""
+    def keep(self, answer: Answer, sent: int) -> None:
+        """A result has come; or what the task raised, which the next run tries again."""
+        if isinstance(answer, BaseException):
+            del self._keys[self.number_of(sent)]
+            return
         number, result = answer
         self._file.put(self._place, number, self._keys.pop(number), result)
 
@@ -354,27 +359,35 @@ class Call:
         Parameters
         ----------
         run : callable
-            Maps: called with callable, tasks, and what each result is to be given to.
+            Maps: called with callable, tasks, and what each result is to be given to,
+            with the task's number among those.
         callback, return_results
             The user's.
         """
         kept: Dict[int, Any] = {}
         is_wanted = callback is not None or return_results
 
-        def deliver(number: int, data: bytes) -> None:
-            result = self.load(number, data)
+        def deliver(number: int, result: Any) -> None:
             if return_results:
                 kept[number] = result
             if callback is not None:
                 callback(result)
 
-        def arrived(answer: Tuple[int, bytes]) -> None:
-            self.keep(answer)
-            if is_wanted:
-                deliver(*answer)
+        def deliver_stored(number: int, data: bytes) -> None:
+            deliver(number, self.load(number, data))
+
+        def arrived(answer: Answer, sent: int) -> None:
+            self.keep(answer, sent)
+            if not is_wanted:
+                return
+            if isinstance(answer, BaseException):
+                errors.renumber(answer, self.number_of)
+                deliver(self.number_of(sent), answer)
+            else:
+                deliver_stored(*answer)
 
         try:
-            run(self.worker, self.missing(deliver if is_wanted else None), arrived)
+            run(self.worker, self.missing(deliver_stored if is_wanted else None), arrived)
         except BaseException as error:
             self.leave()
             errors.renumber(error, self.number_of)
@@ -514,11 +527,13 @@ class Results:
     def _give_what_came(self) -> Any:
         assert self._came is not None
         (success, value), self._came = self._came, None
-        if success:
+        if success and not isinstance(value, BaseException):
             return self._give(*value)
         self._given += 1
         self._number += 1
         errors.renumber(value, self._call.number_of)
+        if success:  # it stands in place of a result
+            return value
         if isinstance(value, StopIteration):  # it is not the end
             raise RuntimeError("a task raised StopIteration") from value
         raise value

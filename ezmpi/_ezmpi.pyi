@@ -2,8 +2,12 @@ from typing import Any, Callable, Dict, List, Optional, Tuple, type_check_only
 
 from typing_extensions import disjoint_base
 
+from ._failures import Failures, Plan
+
 def load_transport(path: str, library: Optional[str], /) -> Any: ...
 def start_transport(transport: Any, /) -> None: ...
+def fork_workers(transport: Any, workers: int, /) -> Tuple[int, int]: ...
+def part(transport: Any, handle: int, /) -> None: ...
 def set_ending(transport: Any, seconds: float, code: int, /) -> None: ...
 def drive(crew: Any, /) -> None: ...
 def stop_driving(crew: Any, /) -> None: ...
@@ -27,6 +31,7 @@ class MPIPool:
         test_mode: bool = ...,
         initializer: Optional[Callable[..., object]] = ...,
         initargs: Tuple[Any, ...] = ...,
+        retries: Optional[Plan] = ...,
     ) -> None: ...
     @property
     def rank(self) -> int: ...
@@ -47,9 +52,12 @@ class MPIPool:
         *,
         chunksize: Optional[int] = ...,
         progress: Optional[Callable[..., object]] = ...,
+        _failures: Optional[Failures] = ...,
+        _arrived: Optional[Callable[[Any, int], object]] = ...,
     ) -> Optional[List[Any]]: ...
     def wait(self, callback: Optional[Callable[[], object]] = ...) -> None: ...
     def close(self) -> None: ...
+    def _part(self, seconds: float, /) -> None: ...
     def starmap(
         self,
         func: Callable[..., Any],
@@ -57,6 +65,7 @@ class MPIPool:
         chunksize: Optional[int] = ...,
         *,
         progress: Optional[Callable[..., object]] = ...,
+        _failures: Optional[Failures] = ...,
     ) -> List[Any]: ...
     def _begin(
         self,
@@ -65,6 +74,7 @@ class MPIPool:
         future: Any,
         star: bool,
         chunksize: Optional[int],
+        failures: Optional[Failures] = ...,
         /,
     ) -> Any: ...
     def _iterate(
@@ -76,7 +86,8 @@ class MPIPool:
         chunksize: Optional[int],
         window: int,
         show: Optional[Callable[..., object]],
-        arrived: Optional[Callable[[Any], object]] = ...,
+        failures: Optional[Failures] = ...,
+        arrived: Optional[Callable[[Any, int], object]] = ...,
         /,
     ) -> ResultIterator: ...
     def _call(
@@ -93,4 +104,11 @@ class MPIPool:
     def _end(self) -> None: ...
     def _waiting(self) -> List[Any]: ...
     def _abandon(self, why: str, iterators: bool, /) -> None: ...
+    def _workers_status(
+        self,
+    ) -> List[
+        Tuple[
+            int, Optional[str], bool, Optional[str], bool, int, int, int, Optional[float]
+        ]
+    ]: ...
     def _join(self, timeout: Optional[float], workers: bool, /) -> bool: ...

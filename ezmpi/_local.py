@@ -1,13 +1,13 @@
-"""What the pools without MPI share: `ezmpi.local` and `ezmpi._multi`."""
+"""What the pools in `ezmpi.local` that are no `MPIPool` share."""
 
 from __future__ import annotations
 
-import functools
+import itertools
 import operator
 import time
 import types
 
-from . import _progress, pool
+from . import _failures, _progress, errors, pool
 from ._batches import batches
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
 
     from ._checkpoint import Key, Path
+    from ._failures import RetryOn, Types
     from ._future import AsyncResult
     from ._progress import Wanted
 
@@ -39,6 +40,7 @@ class Local:
 
     master = rank = 0
     size: int
+    _retries: Tuple[int, Types] = (0, ())  # at most, and after what
 
     @staticmethod
     def enabled() -> bool:
@@ -112,15 +114,24 @@ class Local:
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
         checkpoint: Optional[Path] = None,
         checkpoint_key: Key = None,
     ) -> Optional[List[Any]]:
         """Call ``func(*task)`` for every task."""
-        if checkpoint is not None or checkpoint_key is not None:
-            run = functools.partial(self.map, chunksize=chunksize)
-            file = checkpoint, checkpoint_key
-            return map_kept(run, func, True, iterable, None, True, progress, *file)
-        return self.map(Star(func), iterable, chunksize=chunksize, progress=progress)
+        return self.map(
+            Star(func),
+            iterable,
+            chunksize=chunksize,
+            progress=progress,
+            on_error=on_error,
+            retries=retries,
+            retry_on=retry_on,
+            checkpoint=checkpoint,
+            checkpoint_key=checkpoint_key,
+        )
 
     def starmap_async(
         self,
@@ -131,11 +142,22 @@ class Local:
         error_callback: Optional[Callable[[BaseException], object]] = None,
         *,
         progress: Wanted = None,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> Any:
         """The `map_async` of `starmap`."""
         star = Star(func)
         return self.map_async(
-            star, iterable, chunksize, callback, error_callback, progress=progress
+            star,
+            iterable,
+            chunksize,
+            callback,
+            error_callback,
+            progress=progress,
+            on_error=on_error,
+            retries=retries,
+            retry_on=retry_on,
         )
 
     def istarmap(
@@ -145,15 +167,25 @@ class Local:
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
         checkpoint: Optional[Path] = None,
         checkpoint_key: Key = None,
     ) -> Iterator[Any]:
         """Call ``func(*task)`` for every task: the `imap` of `starmap`."""
-        if checkpoint is not None or checkpoint_key is not None:
-            run = functools.partial(self.imap, chunksize=chunksize)
-            file = checkpoint, checkpoint_key
-            return iterate_kept(run, func, True, False, iterable, progress, *file)
-        return self.imap(Star(func), iterable, chunksize, progress=progress)
+        star = Star(func)
+        return self.imap(
+            star,
+            iterable,
+            chunksize,
+            progress=progress,
+            on_error=on_error,
+            retries=retries,
+            retry_on=retry_on,
+            checkpoint=checkpoint,
+            checkpoint_key=checkpoint_key,
+        )
 
     def istarmap_unordered(
         self,
@@ -162,20 +194,30 @@ class Local:
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
         checkpoint: Optional[Path] = None,
         checkpoint_key: Key = None,
     ) -> Iterator[Any]:
         """Call ``func(*task)`` for every task: the `imap_unordered` of `starmap`."""
-        if checkpoint is not None or checkpoint_key is not None:
-            run = functools.partial(self.imap_unordered, chunksize=chunksize)
-            file = checkpoint, checkpoint_key
-            return iterate_kept(run, func, True, True, iterable, progress, *file)
-        return self.imap_unordered(Star(func), iterable, chunksize, progress=progress)
+        star = Star(func)
+        return self.imap_unordered(
+            star,
+            iterable,
+            chunksize,
+            progress=progress,
+            on_error=on_error,
+            retries=retries,
+            retry_on=retry_on,
+            checkpoint=checkpoint,
+            checkpoint_key=checkpoint_key,
+        )
 
     def share(self, obj: Any) -> Any:
         """What `MPIPool.share` returns: something whose ``value`` is the object.
 
-        To the processes of a `MultiPool` it travels with the tasks that hold it.
+        To the processes of joblib it travels with the tasks that hold it.
         """
         return types.SimpleNamespace(value=obj)
 
@@ -193,6 +235,20 @@ class Local:
         **kwargs: Any,
     ) -> Optional[List[Any]]:
         return self.map(worker, tasks, *args, **kwargs)
+
+    def _trying(
+        self,
+        function: Callable[..., Any],
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
+    ) -> Callable[..., Any]:
+        """The function, as it is to be called where it may fail: as `MPIPool.map`."""
+        arguments = on_error, retries, retry_on, self._retries
+        is_returned, plan = _failures.of_call(*arguments)
+        if plan is not None:
+            function = Retrying(function, *plan[:2])
+        return Returning(function) if is_returned else function
 
     if TYPE_CHECKING:  # each has its own
 
@@ -229,6 +285,42 @@ class Star:
 
     def __call__(self, task: Iterable[Any]) -> Any:
         return self._function(*task)
+
+
+class Retrying:
+    """Calls a function again after exceptions of some types, so many times."""
+
+    def __init__(
+        self, function: Callable[..., Any], most: int, types: Tuple[Any, ...]
+    ) -> None:
+        self._function = function
+        self._most = most
+        self._types = types
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        for _ in range(self._most):
+            try:
+                return self._function(*args, **kwargs)
+            except self._types:
+                pass
+        try:
+            return self._function(*args, **kwargs)
+        except self._types as error:
+            errors._add_note(error, f"Given up after {self._most + 1} attempts.")
+            raise
+
+
+class Returning:
+    """Calls a function, and returns what it raises."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, *args: Any) -> Any:
+        try:
+            return self._function(*args)
+        except Exception as error:  # others, as Ctrl-C, are the caller's
+            return error
 
 
 class Counter:
@@ -323,22 +415,27 @@ class Results:
 def map_kept(
     run: Callable[..., object],
     func: Callable[..., Any],
-    star: bool,
     iterable: Iterable[Any],
     callback: Any,
     return_results: bool,
     progress: Wanted,
-    checkpoint: Optional[Path],
-    checkpoint_key: Key,
+    file: Tuple[Optional[Path], Key],
 ) -> Optional[List[Any]]:
     """A map with a checkpoint, by a pool's `map`."""
     from ._checkpoint import Call
 
-    call = Call(checkpoint, checkpoint_key, func, star, iterable)
+    call = Call(*file, *_unstarred(func), iterable)
     with _progress.Display(progress, iterable) as show:
 
         def run_missing(function: Any, missing: Iterable[Any], arrived: Any) -> None:
-            run(function, missing, arrived, False, progress=call.shown(show))
+            sent = itertools.count()  # results come in order
+            run(
+                function,
+                missing,
+                lambda answer: arrived(answer, next(sent)),
+                False,
+                progress=call.shown(show),
+            )
 
         wanted = callback if callable(callback) else None
         return call.map(run_missing, wanted, return_results)
@@ -347,28 +444,33 @@ def map_kept(
 def iterate_kept(
     run: Callable[..., Any],
     func: Callable[..., Any],
-    star: bool,
-    unordered: bool,
     iterable: Iterable[Any],
     progress: Wanted,
-    checkpoint: Optional[Path],
-    checkpoint_key: Key,
+    file: Tuple[Optional[Path], Key],
 ) -> Iterator[Any]:
-    """The same by a pool's `imap` or `imap_unordered`."""
+    """The same by a pool's `imap`."""
     from . import _checkpoint
 
-    call = _checkpoint.Call(checkpoint, checkpoint_key, func, star, iterable)
+    call = _checkpoint.Call(*file, *_unstarred(func), iterable)
     show = _progress.Display(progress, iterable).show
     results = run(call.worker, call.missing(), progress=call.shown(show))
-    return _checkpoint.Results(call, _Kept(results, call.keep), unordered)
+    return _checkpoint.Results(call, _Kept(results, call.keep), False)
+
+
+def _unstarred(function: Callable[..., Any]) -> Tuple[Callable[..., Any], bool]:
+    """The user's callable, and whether it is called with what a task holds."""
+    if isinstance(function, Star):
+        return function._function, True
+    return function, False
 
 
 class _Kept:
     """Results that are kept when they are taken."""
 
-    def __init__(self, results: Results, keep: Callable[[Any], None]) -> None:
+    def __init__(self, results: Results, keep: Callable[[Any, int], None]) -> None:
         self._results = results
         self._keep = keep
+        self._sent = itertools.count()
 
     def _take(self, timeout: Optional[float]) -> Optional[Tuple[bool, Any]]:
         """Whether the next task succeeded, and what it gave; None: none in time."""
@@ -378,8 +480,9 @@ class _Kept:
             success, value = self._results._take(timeout)
         except multiprocessing.TimeoutError:
             return None
+        sent = next(self._sent)
         if success:
-            self._keep(value)
+            self._keep(value, sent)
         self._results._counter.count()
         return success, value
 

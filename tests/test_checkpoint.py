@@ -38,8 +38,13 @@ def mapped(file, function, tasks, **options):
         file, options.pop("checkpoint_key", None), function, False, tasks
     )
     call.worker._function = counting
+
+    def run(function, tasks, arrived):
+        for sent, answer in enumerate(SerialPool().imap(function, tasks)):
+            arrived(answer, sent)
+
     try:
-        results = call.map(SerialPool().map, None, True)
+        results = call.map(run, None, True)
     finally:
         assert end_run() == []
     return results, len(ran)
@@ -455,11 +460,11 @@ def test_pools_without_mpi(cls, file):
     pairs = [(3, 1), (1, 2)]
     for _ in range(2):
         shown, seen = [], []
-        with cls() if cls is SerialPool else cls(2) as pool:
+        with cls(processes=2) as pool:
             for tasks in (range(4), iter(range(4))):
                 got = pool.map(double, tasks, seen.append, checkpoint=file)
                 assert got == [0, 2, 4, 6]
-            assert seen == [0, 2, 4, 6] * 2
+            assert sorted(seen) == [0, 0, 2, 2, 4, 4, 6, 6]
             assert pool.starmap(subtract, pairs, checkpoint=file) == [2, -1]
             assert list(pool.istarmap(subtract, pairs, checkpoint=file)) == [2, -1]
             unordered = pool.istarmap_unordered(subtract, pairs, checkpoint=file)
@@ -477,6 +482,119 @@ def test_pools_without_mpi(cls, file):
         end_run()
     connection = sqlite3.connect(str(file))
     assert connection.execute("SELECT count(*) FROM maps").fetchone() == (7,)
+    connection.close()
+
+
+METHODS = [
+    "map",
+    "starmap",
+    "imap",
+    "istarmap",
+    "imap_unordered",
+    "istarmap_unordered",
+]
+
+
+class Logging:
+    """Fails for odd tasks: the first times, or until it is mended."""
+
+    def __init__(self, directory, failures):
+        self.directory = str(directory)
+        self.failures = failures
+
+    def __call__(self, task):
+        with open(f"{self.directory}/{task}", "a") as log:
+            log.write(".")
+            attempts = log.tell()
+        is_mended = os.path.exists(f"{self.directory}/mended")
+        if task % 2 and attempts <= self.failures and not is_mended:
+            raise OSError(f"task {task} fails")
+        return 10 * task
+
+    def attempts(self, tasks):
+        """How often each has been run."""
+        return [os.path.getsize(f"{self.directory}/{task}") for task in tasks]
+
+
+def all_of(pool, method, function, tasks, **options):
+    tasks = [(task,) for task in tasks] if "star" in method else tasks
+    results = list(getattr(pool, method)(function, tasks, **options))
+    return sorted(results, key=number_in) if "unordered" in method else results
+
+
+def number_in(result):
+    return 10 * int(str(result).split()[1]) if is_failure(result) else result
+
+
+def is_failure(result):
+    return isinstance(result, OSError)
+
+
+@pytest.mark.parametrize("cls", [SerialPool, MultiPool])
+@pytest.mark.parametrize("method", METHODS)
+def test_retries(cls, method, file, tmp_path):
+    flaky = Logging(tmp_path, 2)
+    for _ in range(2):  # the second finds all there
+        with cls(processes=2) as pool:
+            how = {"retries": 2, "retry_on": OSError, "checkpoint": file}
+            got = all_of(pool, method, flaky, range(6), **how)
+        assert got == [0, 10, 20, 30, 40, 50]
+        assert flaky.attempts(range(6)) == [1, 3, 1, 3, 1, 3]
+        end_run()
+
+
+@pytest.mark.parametrize("cls", [SerialPool, MultiPool])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("retries", [0, 1])
+def test_failures_among_the_results_are_not_kept(cls, method, retries, file, tmp_path):
+    broken = Logging(tmp_path, 100)
+    options = {"on_error": "return", "retries": retries, "retry_on": OSError}
+    each = 1 + retries
+    with cls(processes=2) as pool:
+        for run in (1, 2):  # the second gives the pool the odd ones, as its 0, 1, 2
+            got = all_of(pool, method, broken, range(6), checkpoint=file, **options)
+            assert [number_in(result) for result in got] == [0, 10, 20, 30, 40, 50]
+            assert [is_failure(result) for result in got] == [False, True] * 3
+            if cls is MultiPool:
+                assert all(f"task {n}, rank" in told(got[n]) for n in (1, 3, 5)), got
+            assert broken.attempts(range(6)) == [1, each * run] * 3
+            end_run()
+        (tmp_path / "mended").touch()
+        for _ in range(2):  # the first tries them again, the second finds all there
+            got = all_of(pool, method, broken, range(6), checkpoint=file, **options)
+            assert got == [0, 10, 20, 30, 40, 50]
+            assert broken.attempts(range(6)) == [1, 2 * each + 1] * 3
+            end_run()
+
+
+def told(error):
+    return "\n".join([str(error.__cause__), *getattr(error, "__notes__", ())])
+
+
+@pytest.mark.parametrize("cls", [SerialPool, MultiPool])
+def test_failures_among_the_results_count_as_results(cls, file, tmp_path):
+    """For callback, progress, and the end of the map."""
+    broken = Logging(tmp_path, 100)
+    with cls(processes=2) as pool:
+        for _ in range(2):
+            seen, shown = [], []
+            how = {"on_error": "return", "checkpoint": file}
+            show = functools.partial(lambda shown, *row: shown.append(row), shown)
+            broken_map = functools.partial(pool.map, broken, range(4), progress=show)
+            assert broken_map(callback=seen.append, return_results=False, **how) is None
+            assert sorted(map(number_in, seen)) == [0, 10, 20, 30]
+            assert sum(map(is_failure, seen)) == 2
+            assert shown[-1] == (4, 4, 0)
+            # they are other maps
+            assert pool.map(double, range(4), checkpoint=file) == [0, 2, 4, 6]
+            results = pool.imap(broken, range(4), **how)
+            assert [is_failure(result) for result in results] == [False, True] * 2
+            assert pool.map(double, range(4), checkpoint=file) == [0, 2, 4, 6]
+            end_run()
+        with pytest.raises(ValueError, match="on_error"):
+            pool.map(broken, range(4), on_error="ignore", checkpoint=file)
+    connection = sqlite3.connect(str(file))
+    assert connection.execute("SELECT count(*) FROM maps").fetchone() == (4,)
     connection.close()
 
 

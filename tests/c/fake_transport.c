@@ -700,6 +700,35 @@ control_finalize(int32_t handle)
     pthread_mutex_unlock(&fake.lock);
 }
 
+/* A message that no engine made, from that rank; its large parts stay where
+   they are. */
+static void
+control_inject(int32_t handle, int source, int verb,
+               const struct transport_part *parts, size_t count)
+{
+    pthread_mutex_lock(&fake.lock);
+    struct mailbox *mailbox = mailbox_of(handle);
+    struct message *message = calloc(1, sizeof(*message));
+    message->sender = &mailbox->job->ranks[source];
+    message->verb = verb;
+    fill(message, parts, count);
+    deliver(mailbox, message);
+    pthread_mutex_unlock(&fake.lock);
+}
+
+/* Messages of the verb that have arrived, and nobody looked at. */
+static int
+control_arrived(int32_t handle, int verb)
+{
+    int count = 0;
+    pthread_mutex_lock(&fake.lock);
+    struct message *message = mailbox_of(handle)->first;
+    for (; message != NULL; message = message->next)
+        count += message->verb == verb;
+    pthread_mutex_unlock(&fake.lock);
+    return count;
+}
+
 /* Was the job ended, by abort or die? */
 static int
 control_over(int32_t handle)
@@ -747,6 +776,9 @@ struct fake {
     void (*lose)(int verb, long number);
     long (*to_lose)(void); /* how many of them are still to be lost */
     void (*share)(int words); /* 0: word gives none; 1, as at first: all */
+    void (*inject)(int32_t handle, int source, int verb,
+                   const struct transport_part *parts, size_t count);
+    int (*arrived)(int32_t handle, int verb);
 };
 
 extern const struct fake ezmpi_transport;
@@ -792,4 +824,6 @@ const struct fake ezmpi_transport = {
     .lose = control_lose,
     .to_lose = control_to_lose,
     .share = control_share,
+    .inject = control_inject,
+    .arrived = control_arrived,
 };

@@ -171,6 +171,29 @@ with MPIPool() as pool:
         assert noted() == ([5] if run == 2 else [])
     noted()
 
+    case("failures in place of results are tried again, with retries")
+    for method in (pool.map, pool.imap, pool.imap_unordered):
+        noted()
+        if run == 1:
+            os.remove(log + ".failed")
+        for _ in range(2):
+            again = {"retries": 1, "retry_on": KeyError}
+            got = method(
+                fail_once, iter(numbers), on_error="return", **again, checkpoint=file
+            )
+            results = sorted(got, key=lambda one: -one if isinstance(one, int) else 5)
+            failed = results.pop(5)
+            assert results == [-x for x in numbers if x != 5]
+            if os.path.exists(log + ".failed"):
+                assert failed == -5
+            else:
+                assert isinstance(failed, KeyError), failed
+                assert "task 5, rank" in told(failed), told(failed)
+                assert "Given up after 2 attempts" in told(failed), told(failed)
+                assert sorted(noted()) == sorted([*numbers, 5])
+                open(log + ".failed", "w").close()
+    noted()
+
     case("endless tasks")
     results = pool.imap(f, itertools.count(), 1, checkpoint=file)
     assert list(itertools.islice(results, 20)) == wanted[:20]
