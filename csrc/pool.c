@@ -55,8 +55,6 @@
 #include "ticket.h"
 #include "worker.h"
 
-#define DROPPED_SECONDS 1.0     /* that workers of its own get to end */
-
 struct pool {
     PyObject_HEAD
     struct lease lease;
@@ -237,11 +235,8 @@ pool_finalize(PyObject *self)
     /* A credit is given by close alone: whoever dropped a test_mode pool may
        still count on its workers. */
     pool->lease.test_mode = 0;
-    if (pool->lease.number > 0) {
-        if (lease_drop(&pool->lease) < 0)
-            PyErr_WriteUnraisable(self);
-        lease_part(&pool->lease, DROPPED_SECONDS);
-    }
+    if (pool->lease.number > 0 && lease_drop(&pool->lease) < 0)
+        PyErr_WriteUnraisable(self);
     PyErr_Restore(type, value, traceback);
 }
 
