@@ -93,6 +93,20 @@ load_answer(struct calls *calls, const struct chunk *chunk, int *is_failure,
     return value;
 }
 
+/* Its worker died, and no other is to run it. */
+static int
+take_death(struct calls *calls, struct chunk *chunk)
+{
+    PyObject *death =
+        crew_death_of(calls->crew, ERRORS_SINGLE_CALL, chunk->worker);
+    if (death == NULL)
+        death = PyErr_GetRaisedException();
+    settle(calls, chunk->ticket, death, 1);
+    Py_DECREF(death);
+    chunk_free(chunk);
+    return 0;
+}
+
 static int
 take(struct line *line, struct chunk *chunk)
 {
@@ -100,6 +114,8 @@ take(struct line *line, struct chunk *chunk)
     struct ticket *ticket = chunk->ticket;
     int is_failure, urgent = 0;
     line->untaken--;
+    if (ticket != NULL && chunk->is_given_up)
+        return take_death(calls, chunk);
     if (ticket != NULL && chunk->reply.flags & FLAG_BACK) {
         chunk->is_given = 0;
         parcel_free(chunk->answer);
@@ -351,6 +367,11 @@ send_pinned(struct calls *calls, struct chunk *chunk, int worker)
 {
     struct transport_error error = {0};
     chunk->is_pinned = 1;
+    chunk->worker = worker;
+    if (calls->crew->members[worker].is_lost) {
+        take_death(calls, chunk);
+        return;
+    }
     if (dispatch_send(calls->crew->dispatch, chunk, worker, &error)
         == TRANSPORT_OK)
         return;

@@ -31,6 +31,8 @@ struct crew_member {
     uint32_t claims;                /* such chunks, so far */
     int is_taken_back;              /* some were, and it has not answered for
                                        them */
+    int is_lost;                    /* it has died, ... */
+    int is_told;                    /* ... and the user was told */
 };
 
 #define SIGNAL_SECONDS 0.1 /* whoever waits looks for signals so often */
@@ -57,6 +59,8 @@ struct crew {
                                        one, no other may use it */
     int rank;
     int workers;                    /* ranks 1..workers */
+    int survives;                   /* the death of some: transport.h */
+    _Atomic int lost;               /* workers that have died */
     int arrived;                    /* message holds one not yet taken in */
     struct transport_message message;
     int serving;                    /* a worker that does */
@@ -92,6 +96,12 @@ struct letter {
 /* The crew of a communicator; when it is the first that is collective, and
    waits for the others, the GIL free.  NULL: exception set. */
 struct crew *crew_open(const struct transport *transport, int32_t handle);
+
+/* Ranks of workers whose death is not known. */
+int crew_alive(const struct crew *crew);
+/* The exception for a task that its worker did not survive, or, with
+   ERRORS_SINGLE_CALL, a call; a new reference.  NULL: exception set. */
+PyObject *crew_death_of(const struct crew *crew, uint64_t task, int worker);
 
 /* ---- the helm --------------------------------------------------------- */
 

@@ -14,6 +14,7 @@
 #include "tasks.h"
 
 #define SIGNAL_TASKS 1024       /* drawn between looks for signals */
+#define DEATH_PIECES 64 /* of a chunk whose worker died */
 
 struct job {
     struct line line;               /* first: it is what dispatch knows */
@@ -618,6 +619,15 @@ cut_piece(struct job *job, struct reader *reader, uint64_t first,
     return NULL;
 }
 
+/* Tasks in a piece.  One of those that a worker may have died of is soon alone
+   in its chunk. */
+static uint64_t
+piece_size(const struct job *job, const struct chunk *chunk)
+{
+    return chunk->deaths > 0 ? 1 + chunk->header.count / DEATH_PIECES
+                             : schedule_size(job->line.schedule);
+}
+
 /* The chunk's tasks from first upwards wait, in pieces as long as a chunk
    should be now. */
 static int
@@ -632,13 +642,15 @@ wait_in_pieces(struct job *job, const struct chunk *chunk, uint64_t first)
             return -1;
     }
     while (first < end && first < limited_to) {
-        uint64_t size = schedule_size(job->line.schedule);
+        uint64_t size = piece_size(job, chunk);
         uint64_t count = size < end - first ? size : end - first;
         struct chunk *piece = cut_piece(job, &reader, first, count);
         if (piece == NULL)
             return -1;
         if (count > limited_to - first)
             piece->header.count = limited_to - first;
+        if (chunk->header.count == 1)
+            piece->deaths = chunk->deaths;
         chunks_insert(&job->line.waiting, piece);
         first += count;
     }
@@ -667,11 +679,29 @@ cut(struct line *line)
     return status;
 }
 
+/* Each worker that ran this task died. */
+static int
+take_death(struct job *job, const struct chunk *chunk)
+{
+    uint64_t index = chunk->header.first;
+    PyObject *death = crew_death_of(job->crew, index, chunk->worker);
+    int status;
+    if (death == NULL)
+        return -1;
+    if (!(job->flags & FLAG_EACH))
+        return settle(job, index, death);
+    status = results_put(job->results, index, death, 1);
+    Py_DECREF(death);
+    return status;
+}
+
 static int
 take_answer(struct job *job, const struct chunk *chunk)
 {
     if (job->is_over)
         return 0;
+    if (chunk->is_given_up)
+        return take_death(job, chunk);
     if (chunk->reply.flags & FLAG_BACK && wait_again(job, chunk) < 0)
         return -1;
     return take_results(job, chunk);
@@ -773,7 +803,7 @@ static int
 open_schedule(struct job *job, uint64_t chunksize)
 {
     struct schedule_job plan = {
-        .workers = job->crew->workers,
+        .workers = crew_alive(job->crew),
         .chunksize = chunksize,
         .total = job->tasks.count,
         .pace = job->callable->pace,

@@ -139,6 +139,11 @@ test_out(struct wire_slot *request)
     if (leaving == NULL) {
         return TRANSPORT_OK;
     }
+    if (leaving->lane->is_dead) {   /* nor does the list go on */
+        request->room = NULL;
+        free(leaving);
+        return TRANSPORT_LOST;
+    }
     if (!has_left(leaving)) {
         pump(leaving->lane);
     }
@@ -191,7 +196,10 @@ test_in(struct lane *lane)
     if (read < left && read > 0) {
         sleeper_wake(lane->listener);
     }
-    return read == left ? TRANSPORT_OK : TRANSPORT_NOTHING;
+    if (read == left) {
+        return TRANSPORT_OK;
+    }
+    return lane->is_dead ? TRANSPORT_LOST : TRANSPORT_NOTHING;
 }
 
 int

@@ -136,6 +136,19 @@ lanes_look(struct lanes *lanes, int source, struct wire_arrival *arrival)
                              : TRANSPORT_NOTHING;
 }
 
+/* It may have died before it rang. */
+void
+lanes_lose(struct lanes *lanes, int rank)
+{
+    struct neighbour *neighbour = neighbour_of(lanes, rank);
+    int at = rank - 1;
+
+    if (neighbour != NULL) {
+        neighbour->lane.is_dead = 1;
+        lanes->ready[at / SEGMENT_WORD] |= (uint64_t)1 << at % SEGMENT_WORD;
+    }
+}
+
 /* ---- sleep ------------------------------------------------------------- */
 
 /* Takes what bells say to ready. */

@@ -14,6 +14,7 @@ mailbox_new(struct wire *wire, int32_t handle,
 int mailbox_rank(const struct mailbox *mailbox);
 int mailbox_ranks(const struct mailbox *mailbox);
 int32_t mailbox_handle(const struct mailbox *mailbox);
+const struct wire *mailbox_wire(const struct mailbox *mailbox);
 void *mailbox_owner(const struct mailbox *mailbox);
 void mailbox_set_owner(struct mailbox *mailbox, void *owner);
 

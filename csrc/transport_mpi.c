@@ -3,7 +3,10 @@
 
    The one file that includes <mpi.h>.  Each MPI's own mpicc compiles it, with
    mailbox.c and what that needs, into a plug-in of its own.  It knows no
-   Python, and neither parts nor verbs. */
+   Python, and neither parts nor verbs.
+
+   Where it is Open MPI under mpiexec --with-ft ulfm the job goes on when a rank
+   dies: ULFM, user-level failure mitigation (Bland et al. 2013). */
 
 #include <pthread.h>
 #include <stdio.h>
@@ -12,6 +15,9 @@
 #include <unistd.h>
 
 #include <mpi.h>
+#if defined(OPEN_MPI) && OMPI_MAJOR_VERSION >= 5
+#include <mpi-ext.h>
+#endif
 
 #include "link.h"
 #include "mailbox.h"
@@ -51,9 +57,16 @@
 #endif
 #endif
 
+/* What a library lacks that is older than its headers is NULL. */
+#ifdef OMPI_HAVE_MPI_EXT_FTMPI
+#pragma weak MPIX_Comm_failure_ack
+#pragma weak MPIX_Comm_get_failed
+#endif
+
 struct mpi_wire {
     struct wire wire;
     MPI_Comm comm;                  /* a duplicate of the user's */
+    char *hosts;                    /* of all ranks, at rank 0; or NULL */
 };
 
 /* MPI itself exists once in a process, and neither its callbacks in
@@ -65,6 +78,7 @@ static struct {
     int has_keys;
     int ours;                       /* MPI is, to finalize */
     int left;                       /* the process ends as it should */
+    int survives;                   /* the death of other ranks */
     pid_t pid; /* a forked child has no MPI */
     struct mpi_wire *coming;        /* being opened: its duplicate is */
     MPI_Comm coming_from;           /* not there yet */
@@ -104,6 +118,92 @@ wire_fail(struct wire *wire, const char *call, const char *text)
 {
     return refuse(&wire->error, call, text);
 }
+
+/* ---- deaths ------------------------------------------------------------
+
+   ULFM: calls that need a rank that has died fail, with a class of their own.
+   A look for a message from any rank fails until the deaths known so far have
+   been acknowledged. */
+
+#ifdef OMPI_HAVE_MPI_EXT_FTMPI
+#define SWITCH "OMPI_MCA_mpi_ft_enable" /* mpiexec --with-ft ulfm sets it */
+
+static int
+can_survive(void)
+{
+    const char *value = getenv(SWITCH);
+
+    return MPIX_Comm_failure_ack != NULL && MPIX_Comm_get_failed != NULL
+           && value != NULL
+           && (strcmp(value, "1") == 0 || strcmp(value, "true") == 0);
+}
+
+static int
+is_death(int code)
+{
+    int class = MPI_SUCCESS;
+
+    if (code == MPI_SUCCESS || !process.survives) {
+        return 0;
+    }
+    MPI_Error_class(code, &class);
+    return class == MPIX_ERR_PROC_FAILED
+           || class == MPIX_ERR_PROC_FAILED_PENDING;
+}
+
+/* The ranks of comm that have died, at most so many; returns how many. */
+static int
+list_dead(MPI_Comm comm, int *ranks, int most)
+{
+    MPI_Group all, failed;
+    int count, of_failed = 0;
+
+    if (MPIX_Comm_get_failed(comm, &failed) != MPI_SUCCESS) {
+        return 0;
+    }
+    MPI_Comm_group(comm, &all);
+    MPI_Group_size(failed, &count);
+    for (; of_failed < count && of_failed < most; of_failed++) {
+        MPI_Group_translate_ranks(failed, 1, &of_failed, all,
+                                  &ranks[of_failed]);
+    }
+    MPI_Group_free(&failed);
+    MPI_Group_free(&all);
+    return of_failed;
+}
+
+static void
+acknowledge(MPI_Comm comm)
+{
+    MPIX_Comm_failure_ack(comm);
+}
+#else
+static int
+can_survive(void)
+{
+    return 0;
+}
+
+static int
+is_death(int code)
+{
+    (void)code;
+    return 0;
+}
+
+static int
+list_dead(MPI_Comm comm, int *ranks, int most)
+{
+    (void)comm, (void)ranks, (void)most;
+    return 0;
+}
+
+static void
+acknowledge(MPI_Comm comm)
+{
+    (void)comm;
+}
+#endif
 
 /* ---- the process ------------------------------------------------------- */
 
@@ -220,6 +320,7 @@ transport_start(int *first, struct transport_error *error)
     }
     if (*first) {
         atexit(on_exit_call);
+        process.survives = can_survive();
     }
     MPI_Initialized(&started);
     if (started) {
@@ -345,6 +446,33 @@ comm_of(const struct wire *wire)
     return ((const struct mpi_wire *)wire)->comm;
 }
 
+/* Some rank has died: notes which.  LOST, but where nothing can go on. */
+static int
+note_deaths(struct wire *wire)
+{
+    int *ranks = malloc((size_t)wire->ranks * sizeof(*ranks));
+    int count;
+
+    if (ranks == NULL) {
+        return wire_fail(wire, "malloc", "out of memory");
+    }
+    acknowledge(comm_of(wire));
+    count = list_dead(comm_of(wire), ranks, wire->ranks);
+    for (int i = 0; i < count; i++) {
+        wire_lose(wire, ranks[i]);
+    }
+    free(ranks);
+    return wire->error.call == NULL ? TRANSPORT_LOST : TRANSPORT_FAILED;
+}
+
+/* As checked, for what another rank takes part in. */
+static int
+settled(struct wire *wire, const char *call, int code)
+{
+    return is_death(code) ? note_deaths(wire)
+                          : checked(&wire->error, call, code);
+}
+
 /* MPI's handles are numbers for some and pointers for others. */
 
 _Static_assert(sizeof(MPI_Request) <= sizeof(void *), "too small");
@@ -363,9 +491,14 @@ link_send(struct wire *wire, const void *base, size_t size, int rank, int tag,
     MPI_Request request = MPI_REQUEST_NULL;
     int code = MPI_Isend(base, (int)size, MPI_BYTE, rank, tag, comm_of(wire),
                          &request);
+    int status = settled(wire, "MPI_Isend", code);
 
+    if (status == TRANSPORT_LOST) {
+        request = MPI_REQUEST_NULL;
+        status = TRANSPORT_OK;
+    }
     keep_request(slot, request);
-    return checked(&wire->error, "MPI_Isend", code);
+    return status;
 }
 
 /* MPIs look among what they know of, and only then for what has come since:
@@ -375,16 +508,19 @@ link_look(struct wire *wire, int source, int tag, struct wire_arrival *arrival)
 {
     MPI_Message message;
     MPI_Status status;
-    int found = 0, size, code;
+    int found = 0, size, code, outcome;
 
     source = source == WIRE_ANY ? MPI_ANY_SOURCE : source;
     tag = tag == WIRE_ANY ? MPI_ANY_TAG : tag;
     for (int i = 0; i < 2 && !found; i++) {
         code =
             MPI_Improbe(source, tag, comm_of(wire), &found, &message, &status);
-        if (code != MPI_SUCCESS) {
-            return checked(&wire->error, "MPI_Improbe", code);
+        outcome = settled(wire, "MPI_Improbe", code);
+        if (outcome == TRANSPORT_FAILED
+            || (outcome == TRANSPORT_LOST && source != MPI_ANY_SOURCE)) {
+            return outcome;
         }
+        found = found && outcome == TRANSPORT_OK;
     }
     if (!found) {
         return TRANSPORT_NOTHING;
@@ -404,9 +540,12 @@ void
 link_progress(struct wire *wire)
 {
     int found;
+    int code = MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, comm_of(wire), &found,
+                          MPI_STATUS_IGNORE);
 
-    MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, comm_of(wire), &found,
-               MPI_STATUS_IGNORE);
+    if (is_death(code)) {
+        note_deaths(wire);
+    }
 }
 
 int
@@ -420,7 +559,7 @@ link_accept(struct wire *wire, struct wire_arrival *arrival, void *base,
     memcpy(&message, &arrival->slot.room, sizeof(message));
     code = MPI_Imrecv(base, (int)arrival->size, MPI_BYTE, &message, &request);
     keep_request(slot, request);
-    return checked(&wire->error, "MPI_Imrecv", code);
+    return settled(wire, "MPI_Imrecv", code);
 }
 
 int
@@ -433,7 +572,7 @@ link_test(struct wire *wire, struct wire_slot *slot)
     code = MPI_Test(&request, &done, MPI_STATUS_IGNORE);
     keep_request(slot, request);
     if (code != MPI_SUCCESS) {
-        return checked(&wire->error, "MPI_Test", code);
+        return settled(wire, "MPI_Test", code);
     }
     return done ? TRANSPORT_OK : TRANSPORT_NOTHING;
 }
@@ -442,6 +581,8 @@ void
 link_close(struct wire *wire)
 {
     MPI_Comm_free(&((struct mpi_wire *)wire)->comm);
+    free(wire->gone);
+    wire->gone = NULL;
     wire_fail(wire, "MPI_Comm_free",
               "the communicator was freed, or MPI was finalized");
 }
@@ -454,9 +595,15 @@ link_close(struct wire *wire)
 static int
 begin_duplicate(MPI_Comm parent, struct transport_error *error)
 {
-    struct mpi_wire *wire = calloc(1, sizeof(*wire));
-    int code;
+    struct mpi_wire *wire;
+    int code, rank;
 
+    if (process.survives && list_dead(parent, &rank, 1) > 0) {
+        return refuse(error, "open",
+                      "a rank of the communicator has died: where no pool was "
+                      "made on it before, none can be made now");
+    }
+    wire = calloc(1, sizeof(*wire));
     if (wire == NULL) {
         return refuse(error, "malloc", "out of memory");
     }
@@ -470,6 +617,27 @@ begin_duplicate(MPI_Comm parent, struct transport_error *error)
     }
     process.coming = wire;
     process.coming_from = parent;
+    return TRANSPORT_OK;
+}
+
+/* What it takes to live on when a rank dies.  Every rank of the duplicate has
+   come, and takes part: where one dies right now names of hosts may be
+   missing. */
+static int
+prepare_deaths(struct mpi_wire *wire, struct transport_error *error)
+{
+    char name[MPI_MAX_PROCESSOR_NAME + 1] = "";
+    size_t ranks = (size_t)wire->wire.ranks;
+    int length;
+
+    wire->wire.gone = calloc(ranks, 1);
+    wire->hosts = calloc(ranks, sizeof(name));
+    if (wire->wire.gone == NULL || wire->hosts == NULL) {
+        return refuse(error, "malloc", "out of memory");
+    }
+    MPI_Get_processor_name(name, &length);
+    MPI_Gather(name, sizeof(name), MPI_CHAR, wire->hosts, sizeof(name),
+               MPI_CHAR, 0, wire->comm);
     return TRANSPORT_OK;
 }
 
@@ -645,6 +813,9 @@ open_alone(int32_t handle, const struct transport_farewell *farewell,
     }
     wire = process.coming;
     process.coming = NULL;
+    if (process.survives && prepare_deaths(wire, error) < 0) {
+        return TRANSPORT_FAILED;
+    }
     return add_mailbox(parent, &wire->wire, farewell, mailbox, error);
 }
 
@@ -664,6 +835,28 @@ transport_open(int32_t handle, const struct transport_farewell *farewell,
     return status;
 }
 
+static int
+transport_survives(const struct mailbox *mailbox)
+{
+    (void)mailbox;
+    return process.survives;
+}
+
+static const char *
+transport_host(const struct mailbox *mailbox, int rank)
+{
+    const struct mpi_wire *wire =
+        (const struct mpi_wire *)mailbox_wire(mailbox);
+    const char *hosts = wire->hosts;
+
+    if (hosts == NULL || wire->wire.rank != 0 || rank < 0
+        || rank >= wire->wire.ranks) {
+        return NULL;
+    }
+    hosts += (size_t)rank * (MPI_MAX_PROCESSOR_NAME + 1);
+    return hosts[0] != '\0' ? hosts : NULL;
+}
+
 __attribute__((visibility("default")))
 const struct transport ezmpi_transport = {
     .version = TRANSPORT_VERSION,
@@ -678,6 +871,8 @@ const struct transport ezmpi_transport = {
     .rank = mailbox_rank,
     .ranks = mailbox_ranks,
     .handle = mailbox_handle,
+    .survives = transport_survives,
+    .host = transport_host,
     .owner = mailbox_owner,
     .set_owner = mailbox_set_owner,
     .send = mailbox_send,

@@ -23,6 +23,7 @@ from .errors import (
     RemoteTraceback,
     TaskExit,
     TransportError,
+    WorkerDied,
 )
 from .pool import MPIPool, Pool
 
@@ -44,6 +45,7 @@ __all__ = [
     "TaskExit",
     "TimeoutError",
     "TransportError",
+    "WorkerDied",
     "__version__",
     "choose_pool",
 ]

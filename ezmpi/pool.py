@@ -80,7 +80,8 @@ class MPIPool(_ezmpi.MPIPool):
     rank : int
         This process's rank in the communicator.
     size : int
-        Number of workers (not of processes), on every rank.
+        Number of workers (not of processes), on every rank; on rank 0 without those
+        that have died, where a job survives that.
     master : int
         The master's rank, 0.
     workers : set of int
@@ -1014,14 +1015,14 @@ class MPIPool(_ezmpi.MPIPool):
         Returns
         -------
         set of int
-            All but 0, on every rank.
+            All but 0, on every rank; on rank 0 without those that have died.
 
         Examples
         --------
         >>> sorted(pool.workers)  # of mpiexec -n 4
         [1, 2, 3]
         """
-        return set(range(1, self.size + 1))
+        return self._ranks
 
     @property
     def comm(self) -> Any:
