@@ -9,6 +9,7 @@
    dies: ULFM, user-level failure mitigation (Bland et al. 2013). */
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +62,9 @@
 #ifdef OMPI_HAVE_MPI_EXT_FTMPI
 #pragma weak MPIX_Comm_failure_ack
 #pragma weak MPIX_Comm_get_failed
+/* Open MPI's own variable, its parameter of that name. */
+extern bool ompi_async_mpi_finalize;
+#pragma weak ompi_async_mpi_finalize
 #endif
 
 struct mpi_wire {
@@ -134,8 +138,17 @@ can_survive(void)
     const char *value = getenv(SWITCH);
 
     return MPIX_Comm_failure_ack != NULL && MPIX_Comm_get_failed != NULL
-           && value != NULL
+           && &ompi_async_mpi_finalize != NULL && value != NULL
            && (strcmp(value, "1") == 0 || strcmp(value, "true") == 0);
+}
+
+/* In MPI_Finalize the ranks wait for each other, and where one has died that
+   wait does not always end (seen with 5.0.11, in one of four jobs).  After the
+   farewells nobody needs it. */
+static void
+finalize_alone(void)
+{
+    ompi_async_mpi_finalize = true;
 }
 
 static int
@@ -182,6 +195,11 @@ static int
 can_survive(void)
 {
     return 0;
+}
+
+static void
+finalize_alone(void)
+{
 }
 
 static int
@@ -300,10 +318,34 @@ on_exit_call(void)
     }
 }
 
+/* What has to be once, when MPI runs: its start sets its variables. */
+static void
+look_for_ulfm(void)
+{
+    process.survives = can_survive();
+    if (process.survives) {
+        finalize_alone();
+    }
+}
+
+static int
+initialize(struct transport_error *error)
+{
+    int started, level, code;
+
+    MPI_Initialized(&started);
+    if (started) {
+        return TRANSPORT_OK;
+    }
+    code = MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &level);
+    process.ours = code == MPI_SUCCESS;
+    return checked(error, "MPI_Init_thread", code);
+}
+
 static int
 transport_start(int *first, struct transport_error *error)
 {
-    int started, finished, level, code;
+    int finished;
 
     *first = process.pid == 0;
     if (process.pid != 0 && process.pid != getpid()) {
@@ -320,15 +362,12 @@ transport_start(int *first, struct transport_error *error)
     }
     if (*first) {
         atexit(on_exit_call);
-        process.survives = can_survive();
     }
-    MPI_Initialized(&started);
-    if (started) {
-        return TRANSPORT_OK;
+    if (initialize(error) < 0) {
+        return TRANSPORT_FAILED;
     }
-    code = MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &level);
-    process.ours = code == MPI_SUCCESS;
-    return checked(error, "MPI_Init_thread", code);
+    look_for_ulfm();
+    return TRANSPORT_OK;
 }
 
 /* Where the process's own code is not known yet. */

@@ -332,6 +332,7 @@ def _worker_died(task: int, rank: int, host: Optional[str]) -> WorkerDied:
 
 
 def _warn_death(rank: int, host: Optional[str], left: int) -> None:
+    import sys
     import warnings
 
     text = f"{_where(rank, host)} died; its tasks run on the {left} workers that are left"
@@ -339,7 +340,10 @@ def _warn_death(rank: int, host: Optional[str], left: int) -> None:
         text = f"{_where(rank, host)} died; no worker is left"
     if left == 1:
         text = f"{_where(rank, host)} died; its tasks run on the one worker that is left"
-    warnings.warn(f"ezmpi: {text}", RuntimeWarning, stacklevel=3)
+    level, frame = 1, sys._getframe()
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith("ezmpi."):
+        level, frame = level + 1, frame.f_back  # to the line that used the pool
+    warnings.warn(f"ezmpi: {text}", RuntimeWarning, stacklevel=level)
 
 
 def _restore(account: _Account, task: int, broken: bool) -> BaseException:
