@@ -24,7 +24,7 @@ ENGINE += (
 )
 ENGINE += " codec plain rows array parcel snapshot pages errors sigint forked protocol"
 TRANSPORT = "transport_mpi mailbox inbox outbox relay tree frame wire lanes lane"
-TRANSPORT += " segment pipe alarm sleeper patience"
+TRANSPORT += " segment pipe alarm sleeper patience watch"
 
 WARNINGS = "-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes"
 VARIANT_PROBE = """#include <mpi.h>

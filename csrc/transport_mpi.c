@@ -24,9 +24,11 @@
 #include "mailbox.h"
 #include "patience.h"
 #include "transport.h"
+#include "watch.h"
 #include "wire.h"
 
 #define INTERRUPTED_CODE 130     /* 128 + SIGINT, as shells have it */
+#define WATCH_SECONDS 0.5        /* between looks whether rank 0 lives */
 #define OPENING_SECONDS 1e-3     /* while another thread does */
 
 /* What differs between MPIs.  LIBRARIES: what those of one ABI call
@@ -71,6 +73,7 @@ struct mpi_wire {
     struct wire wire;
     MPI_Comm comm;                  /* a duplicate of the user's */
     char *hosts;                    /* of all ranks, at rank 0; or NULL */
+    struct watch *watch;            /* for rank 0, at others; or NULL */
 };
 
 /* MPI itself exists once in a process, and neither its callbacks in
@@ -185,6 +188,22 @@ list_dead(MPI_Comm comm, int *ranks, int most)
     return of_failed;
 }
 
+static int
+is_rank_0_dead(MPI_Comm comm)
+{
+    MPI_Group all, failed;
+    int rank = 0, dead = MPI_UNDEFINED;
+
+    if (MPIX_Comm_get_failed(comm, &failed) != MPI_SUCCESS) {
+        return 0;
+    }
+    MPI_Comm_group(comm, &all);
+    MPI_Group_translate_ranks(all, 1, &rank, failed, &dead);
+    MPI_Group_free(&failed);
+    MPI_Group_free(&all);
+    return dead != MPI_UNDEFINED;
+}
+
 static void
 acknowledge(MPI_Comm comm)
 {
@@ -216,6 +235,13 @@ list_dead(MPI_Comm comm, int *ranks, int most)
     return 0;
 }
 
+static int
+is_rank_0_dead(MPI_Comm comm)
+{
+    (void)comm;
+    return 0;
+}
+
 static void
 acknowledge(MPI_Comm comm)
 {
@@ -235,11 +261,14 @@ is_running(void)
     return started && !finished;
 }
 
+/* Where the death of ranks is survived MPI_Abort ends none but its caller (seen
+   with Open MPI 5.0.11).  There the others end of themselves when it was rank 0
+   that did: see "the death of rank 0". */
 static _Noreturn void
 end_job(int code)
 {
     fflush(NULL);
-    if (getpid() == process.pid && is_running()) {
+    if (getpid() == process.pid && is_running() && !process.survives) {
         MPI_Abort(MPI_COMM_WORLD, code);
     }
     _exit(code);
@@ -619,11 +648,43 @@ link_test(struct wire *wire, struct wire_slot *slot)
 void
 link_close(struct wire *wire)
 {
+    watch_stop(((struct mpi_wire *)wire)->watch);
     MPI_Comm_free(&((struct mpi_wire *)wire)->comm);
     free(wire->gone);
     wire->gone = NULL;
     wire_fail(wire, "MPI_Comm_free",
               "the communicator was freed, or MPI was finalized");
+}
+
+/* ---- the death of rank 0 -----------------------------------------------
+
+   A launcher that survives the death of ranks survives that of rank 0, and
+   whoever works for it would do so for nobody.  A worker that waits learns of
+   it; for one that runs a task a thread looks, so that the job ends at once. */
+
+static void
+look_for_rank_0(void *wire_)
+{
+    struct mpi_wire *wire = wire_;
+    int found;
+
+    /* MPI looks around while it is called. */
+    MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, MPI_COMM_SELF, &found,
+               MPI_STATUS_IGNORE);
+    if (is_rank_0_dead(wire->comm)) {
+        dprintf(STDERR_FILENO,
+                "ezmpi: the process of rank 0 has died; ending rank %d\n",
+                wire->wire.rank);
+        _exit(1);
+    }
+}
+
+static void
+watch_rank_0(struct mpi_wire *wire)
+{
+    if (wire->wire.rank != 0 && transport_threads()) {
+        wire->watch = watch_start(WATCH_SECONDS, look_for_rank_0, wire);
+    }
 }
 
 /* ---- duplicating --------------------------------------------------------
@@ -677,6 +738,7 @@ prepare_deaths(struct mpi_wire *wire, struct transport_error *error)
     MPI_Get_processor_name(name, &length);
     MPI_Gather(name, sizeof(name), MPI_CHAR, wire->hosts, sizeof(name),
                MPI_CHAR, 0, wire->comm);
+    watch_rank_0(wire);
     return TRANSPORT_OK;
 }
 

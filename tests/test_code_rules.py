@@ -43,7 +43,7 @@ ARROWS = {
     "outbox": "frame relay transport wire",
     "inbox": "frame outbox patience relay transport wire",
     "mailbox": "alarm frame inbox outbox patience relay transport wire",
-    "transport_mpi": "link mailbox patience transport wire",
+    "transport_mpi": "link mailbox patience transport watch wire",
     # the engine: Python, no MPI
     "compat": "",
     "protocol": "",

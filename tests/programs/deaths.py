@@ -9,6 +9,8 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from random import Random
+from threading import Timer
 
 from ezmpi import MPIPool, WorkerDied
 
@@ -183,6 +185,22 @@ def outside():
     kill(1)
     shrinks_to(SIZE - 1, large, range(8))
     return 1
+
+
+def amid():
+    """One by one, while large tasks and results are on their way, or small ones."""
+    random = Random(int(sys.argv[2]))
+    blocks = [bytes([i]) * LARGE for i in range(6)]
+    for rank in range(1, SIZE):
+        number = pids()[rank]
+        timer = Timer(0.2 * random.random(), os.kill, (number, signal.SIGKILL))
+        timer.start()
+        if random.random() < 0.7:
+            shrinks_to(SIZE - rank, bytes, blocks)
+        else:
+            shrinks_to(SIZE - rank, double, range(8, 3000))
+        timer.join()
+    return SIZE - 1
 
 
 def node():
