@@ -15,8 +15,8 @@
 /* Nanoseconds of work by which a line may be ahead of another that has fewer
    workers before it gives one up. */
 #define SLICE 1000000u
-#define DEATHS 2                /* with a single task before it is given up */
-#define STUCK_SECONDS 500e-6    /* what quick calls are waited for */
+#define DEATHS 2 /* with a single task before it is given up */
+#define STUCK_SECONDS 500e-6 /* what quick calls are waited for */
 
 /* ---- lines ------------------------------------------------------------ */
 

@@ -32,9 +32,9 @@ struct mailbox {
     int said;
     int heard;                      /* farewells of others */
     char *heard_from;               /* by rank */
-    char *told_of;                  /* by rank: the caller knows of its death */
-    int told;                       /* deaths */
-    int lost;                       /* the rank that was told of last */
+    char *told_of; /* by rank: the caller knows of its death */
+    int told; /* deaths */
+    int lost; /* the rank that was told of last */
     int closed;
     int ended;
     double ending_seconds;
@@ -303,7 +303,7 @@ lose_rank(struct mailbox *mailbox)
     mailbox->told_of[rank] = 1;
     mailbox->told++;
     mailbox->lost = rank;
-    note_heard(mailbox, rank);      /* it has no farewell to say */
+    note_heard(mailbox, rank); /* it has no farewell to say */
     return TRANSPORT_LOST;
 }
 
@@ -325,9 +325,9 @@ receive(struct mailbox *mailbox)
 }
 
 struct waiting {
-    struct patience patience;       /* first: it is what is passed around */
+    struct patience patience; /* first: it is what is passed around */
     struct mailbox *mailbox;
-    struct alarm *alarm;            /* NULL: nobody interrupts */
+    struct alarm *alarm; /* NULL: nobody interrupts */
 };
 
 /* A wake-up is for any message, so it is no help to who waits for one. */
@@ -667,7 +667,7 @@ mailbox_end(struct mailbox *first, const struct mailbox *only)
             }
             at_end &= status;
             waiting.patience.crowded = m->wire->crowded;
-            waiting.mailbox = m;    /* any will do: it sleeps briefly */
+            waiting.mailbox = m; /* any will do: it sleeps briefly */
         }
         if (!at_end) {
             patience_rest(&waiting.patience);

@@ -9,6 +9,7 @@
    dies: ULFM, user-level failure mitigation (Bland et al. 2013). */
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +29,8 @@
 #include "wire.h"
 
 #define INTERRUPTED_CODE 130     /* 128 + SIGINT, as shells have it */
-#define WATCH_SECONDS 0.5        /* between looks whether rank 0 lives */
+#define WATCH_SECONDS 0.25       /* between looks whether rank 0 lives */
+#define ORPHAN_SECONDS 1.0       /* until all have looked */
 #define OPENING_SECONDS 1e-3     /* while another thread does */
 
 /* What differs between MPIs.  LIBRARIES: what those of one ABI call
@@ -86,6 +88,8 @@ static struct {
     int ours;                       /* MPI is, to finalize */
     int left;                       /* the process ends as it should */
     int survives;                   /* the death of other ranks */
+    atomic_int orphaned;            /* one of them was rank 0 */
+    pid_t parent;
     pid_t pid; /* a forked child has no MPI */
     struct mpi_wire *coming;        /* being opened: its duplicate is */
     MPI_Comm coming_from;           /* not there yet */
@@ -271,6 +275,9 @@ end_job(int code)
     if (getpid() == process.pid && is_running() && !process.survives) {
         MPI_Abort(MPI_COMM_WORLD, code);
     }
+    if (process.orphaned) {
+        patience_sleep(ORPHAN_SECONDS);
+    }
     _exit(code);
 }
 
@@ -352,6 +359,7 @@ static void
 look_for_ulfm(void)
 {
     process.survives = can_survive();
+    process.parent = getppid();
     if (process.survives) {
         finalize_alone();
     }
@@ -530,6 +538,7 @@ note_deaths(struct wire *wire)
         wire_lose(wire, ranks[i]);
     }
     free(ranks);
+    process.orphaned |= wire->error.call != NULL;
     return wire->error.call == NULL ? TRANSPORT_LOST : TRANSPORT_FAILED;
 }
 
@@ -660,7 +669,10 @@ link_close(struct wire *wire)
 
    A launcher that survives the death of ranks survives that of rank 0, and
    whoever works for it would do so for nobody.  A worker that waits learns of
-   it; for one that runs a task a thread looks, so that the job ends at once. */
+   it; for one that runs a task a thread looks, so that the job ends at once.
+   The first to end with a code may end the launcher, and then nobody tells the
+   others: so nobody ends before all had time to look; and each looks for the
+   launcher, too, whose child it most often is. */
 
 static void
 look_for_rank_0(void *wire_)
@@ -671,10 +683,13 @@ look_for_rank_0(void *wire_)
     /* MPI looks around while it is called. */
     MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, MPI_COMM_SELF, &found,
                MPI_STATUS_IGNORE);
-    if (is_rank_0_dead(wire->comm)) {
-        dprintf(STDERR_FILENO,
-                "ezmpi: the process of rank 0 has died; ending rank %d\n",
-                wire->wire.rank);
+    if (is_rank_0_dead(wire->comm) || getppid() != process.parent) {
+        patience_sleep(ORPHAN_SECONDS);
+        dprintf(
+            STDERR_FILENO,
+            "ezmpi: the process of rank 0 has died, or the launcher; ending "
+            "rank %d\n",
+            wire->wire.rank);
         _exit(1);
     }
 }
