@@ -97,4 +97,3 @@ def test_ends_as_ever_where_nobody_dies(ulfm, how):
 
 def test_results_are_the_same(ulfm):
     check("results.py", 4, options=ulfm)
-
