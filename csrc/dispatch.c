@@ -418,7 +418,8 @@ set_claim(struct dispatch *dispatch, struct chunk *chunk, int worker)
 }
 
 /* The tasks are kept where they may come back; a single one that is begun at
-   once does not, unless its worker dies.  Those that are not kept live on until they have left. */
+   once does not, unless its worker dies.  Those that are not kept live on
+   until they have left. */
 static void
 set_patience(struct dispatch *dispatch, struct chunk *chunk, int worker)
 {

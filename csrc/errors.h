@@ -19,8 +19,8 @@ int errors_raise(const char *name, const char *format, ...);
    for some of its types import modules when they are used first. */
 PyObject *errors_new(const char *name, const char *text);
 
-/* ezmpi.errors.WorkerDied for a task, or ERRORS_SINGLE_CALL, that was with that
-   rank when it died; host NULL: not known.  As errors_new. */
+/* ezmpi.errors.WorkerDied for a task, or ERRORS_SINGLE_CALL, that was with
+   that rank when it died; host NULL: not known.  As errors_new. */
 PyObject *errors_new_death(uint64_t task, int rank, const char *host);
 /* Warns the user of a rank's death; so many workers are left.  -1: the warning
    is an error, and set. */

@@ -9,10 +9,10 @@
    business.
 
    Every function returns TRANSPORT_OK, TRANSPORT_NOTHING or TRANSPORT_LOST
-   where it says so, or TRANSPORT_FAILED with *error filled; it never prints, exits or calls
-   Python, except where it says so.  None needs the GIL.  One mailbox is used
-   by one thread at a time, but for interrupt, and open by one thread of the
-   process.
+   where it says so, or TRANSPORT_FAILED with *error filled; it never prints,
+   exits or calls Python, except where it says so.  None needs the GIL.  One
+   mailbox is used by one thread at a time, but for interrupt, and open by one
+   thread of the process.
 
    A wrong argument harms nothing.  Where MPI fails, the mailbox is broken:
    every later call fails with the same error, and MPI_Finalize ends the job.

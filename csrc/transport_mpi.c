@@ -5,8 +5,8 @@
    mailbox.c and what that needs, into a plug-in of its own.  It knows no
    Python, and neither parts nor verbs.
 
-   Where it is Open MPI under mpiexec --with-ft ulfm the job goes on when a rank
-   dies: ULFM, user-level failure mitigation (Bland et al. 2013). */
+   Under Open MPI's mpiexec --with-ft ulfm the job goes on when a rank dies:
+   ULFM, user-level failure mitigation (Bland et al. 2013). */
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -265,9 +265,9 @@ is_running(void)
     return started && !finished;
 }
 
-/* Where the death of ranks is survived MPI_Abort ends none but its caller (seen
-   with Open MPI 5.0.11).  There the others end of themselves when it was rank 0
-   that did: see "the death of rank 0". */
+/* Where the death of ranks is survived MPI_Abort ends none but its caller, as
+   seen with Open MPI 5.0.11.  There the others end of themselves when it was
+   rank 0 that did: see "the death of rank 0". */
 static _Noreturn void
 end_job(int code)
 {

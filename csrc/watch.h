@@ -10,7 +10,7 @@ struct watch;
 /* Calls look(of) every so many seconds, in a thread that gets no signals.
    NULL: there can be none. */
 struct watch *watch_start(double seconds, void (*look)(void *of), void *of);
-/* Not from look.  When it returns look runs no more.  NULL: nothing is done. */
+/* Not from look, which runs no more when this returns.  NULL: none. */
 void watch_stop(struct watch *watch);
 
 #endif

@@ -29,6 +29,7 @@ ARROWS = {
     "transport": "",
     # the plug-in: MPI, no Python
     "patience": "",
+    "watch": "",
     "frame": "transport",
     "pipe": "",
     "sleeper": "",

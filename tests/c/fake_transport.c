@@ -72,18 +72,18 @@ struct mailbox {
     int closed;
     int in_call;                /* one thread at a time */
     int interrupted;            /* and no wait has ended for it */
-    int dead;                   /* its process has died, and rank 0 lives on */
-    int told;                   /* rank 0 knows */
+    int dead; /* its process has died, and rank 0 lives on */
+    int told; /* rank 0 knows */
     void *owner;
     int farewell_verb;
     unsigned char farewell[256];
     size_t farewell_size;
     struct message *first, *last; /* arrived, not yet looked at */
     struct message *current;
-    size_t taken;               /* parts of it below this are settled */
-    struct sent *waiting;       /* tokens of messages on their way */
-    struct sent *ready;         /* tokens to be given back */
-    _Atomic uint64_t word;      /* shared with rank 0 */
+    size_t taken; /* parts of it below this are settled */
+    struct sent *waiting; /* tokens of messages on their way */
+    struct sent *ready; /* tokens to be given back */
+    _Atomic uint64_t word; /* shared with rank 0 */
 };
 
 struct job {
@@ -91,7 +91,7 @@ struct job {
     int number;
     pthread_cond_t changed;
     struct mailbox ranks[RANKS];
-    const char *over;           /* why the job is at its end, or NULL */
+    const char *over; /* why the job is at its end, or NULL */
 };
 
 /* One lock for all: this is a test. */
@@ -102,16 +102,16 @@ static struct {
     struct {
         int rank;
         enum call call;
-        long number;            /* this one fails; 0: none */
-        int lasting;            /* and all after it */
+        long number; /* this one fails; 0: none */
+        int lasting; /* and all after it */
         int tripped;
     } plan;
     struct {
         int verb;
-        long number;            /* so many messages of that verb get lost */
+        long number; /* so many messages of that verb get lost */
     } loss;
-    int wordless;               /* as if no memory were shared */
-    int survives;               /* the job, when a worker dies */
+    int wordless; /* as if no memory were shared */
+    int survives; /* the job, when a worker dies */
     int violations;
 } fake = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -629,7 +629,7 @@ kill_rank(struct mailbox *mailbox)
     pthread_mutex_unlock(&fake.lock);
 }
 
-/* The rank's process has ended; the launcher ends the job, or lives with it. */
+/* The rank's process has ended; the launcher ends the job, or does not. */
 static void
 lose_process(struct mailbox *mailbox, const char *why)
 {

@@ -213,15 +213,15 @@ def node():
 
 def idle():
     """Nobody waits when it happens; and what it takes to make new pools is there."""
-    global pool
     kill(2)
     time.sleep(0.3)
     shrinks_to(SIZE - 1, double, range(8, 20))
     shared = pool.share(bytes(3_000_000))  # along a tree, where all live
     pool.close()
-    pool = MPIPool(initializer=first, initargs=("initializer",))
-    assert pool.size == SIZE - 1
-    assert pool.map(lambda x: x + len(shared.value), [1, 2]) == [3_000_001, 3_000_002]
+    with MPIPool(initializer=first, initargs=("initializer",)) as other:
+        assert other.size == SIZE - 1
+        sizes = other.map(lambda x: x + len(shared.value), [1, 2])
+        assert sizes == [3_000_001, 3_000_002]
     return 1
 
 
