@@ -3,8 +3,11 @@
 
 #include "lanes.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "alarm.h"
 #include "lane.h"
@@ -20,7 +23,7 @@ struct neighbour {
     int is_out, is_in;              /* messages go by the lane, and come */
     /* what is said of it over the link */
     struct segment_invitation invitation;
-    int joined;
+    int joined;                     /* 0: no; else its process id */
     struct wire_slot greetings[2];
     int greeted;
 };
@@ -134,6 +137,19 @@ lanes_look(struct lanes *lanes, int source, struct wire_arrival *arrival)
     neighbour = neighbour_of(lanes, source);
     return neighbour != NULL ? look_into(neighbour, arrival)
                              : TRANSPORT_NOTHING;
+}
+
+/* A process that has joined is of this host, and found here by its number. */
+void
+lanes_find_dead(struct lanes *lanes)
+{
+    for (int i = 0; lanes != NULL && i < lanes->count; i++) {
+        const struct neighbour *neighbour = &lanes->neighbours[i];
+        if (neighbour->joined && kill(neighbour->joined, 0) < 0
+            && errno == ESRCH) {
+            wire_lose(lanes->wire, neighbour->lane.rank);
+        }
+    }
 }
 
 /* It may have died before it rang. */
@@ -286,7 +302,7 @@ heed_invitation(struct neighbour *neighbour, struct wire_arrival *arrival)
         return TRANSPORT_FAILED;
     }
     neighbour->lanes->segment = segment_join(invitation);
-    neighbour->joined = neighbour->lanes->segment != NULL;
+    neighbour->joined = neighbour->lanes->segment != NULL ? (int)getpid() : 0;
     if (neighbour->joined) {
         lane_connect(&neighbour->lane, neighbour->lanes->segment,
                      invitation->peer, 0);
@@ -294,7 +310,7 @@ heed_invitation(struct neighbour *neighbour, struct wire_arrival *arrival)
     if (greet(neighbour, &neighbour->joined, sizeof(neighbour->joined)) < 0) {
         return TRANSPORT_FAILED;
     }
-    neighbour->is_out = neighbour->joined;
+    neighbour->is_out = neighbour->joined != 0;
     return TRANSPORT_OK;
 }
 

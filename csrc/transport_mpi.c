@@ -9,6 +9,7 @@
    ULFM, user-level failure mitigation (Bland et al. 2013). */
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -267,16 +268,43 @@ is_running(void)
 
 /* Where the death of ranks is survived MPI_Abort ends none but its caller, as
    seen with Open MPI 5.0.11.  There the others end of themselves when it was
-   rank 0 that did: see "the death of rank 0". */
+   rank 0 that did: see "the death of rank 0".  But they hear of no process that
+   ended with a code other than 0, only of one that a signal ended; and those
+   do not count in the launcher's code, so the last one ends with its own. */
+static int
+is_last(void)
+{
+    int *ranks, count, dead = 0;
+
+    MPI_Comm_size(MPI_COMM_WORLD, &count);
+    ranks = malloc((size_t)count * sizeof(*ranks));
+    if (ranks != NULL) {
+        dead = list_dead(MPI_COMM_WORLD, ranks, count);
+    }
+    free(ranks);
+    return dead == count - 1;
+}
+
+static void
+die_visibly(void)
+{
+    if (process.orphaned) {         /* it is for the code that is left */
+        patience_sleep(ORPHAN_SECONDS);
+    }
+    else if (!is_last()) {
+        kill(getpid(), SIGKILL);
+    }
+}
+
 static _Noreturn void
 end_job(int code)
 {
     fflush(NULL);
-    if (getpid() == process.pid && is_running() && !process.survives) {
-        MPI_Abort(MPI_COMM_WORLD, code);
-    }
-    if (process.orphaned) {
-        patience_sleep(ORPHAN_SECONDS);
+    if (getpid() == process.pid && is_running()) {
+        if (!process.survives) {
+            MPI_Abort(MPI_COMM_WORLD, code);
+        }
+        die_visibly();
     }
     _exit(code);
 }

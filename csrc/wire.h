@@ -39,6 +39,7 @@ struct wire {
     struct kept *kept; /* pieces that came early */
     char *gone; /* by rank, at rank 0: has it died?  NULL: all would */
     int deaths; /* so many have */
+    unsigned sleeps;
     int link_is_first; /* to be looked at */
     unsigned looks;
     struct transport_error error; /* error.call NULL: all is well */
