@@ -14,6 +14,7 @@
 #include "link.h"
 
 #define SWITCH "EZMPI_SHARED_MEMORY"    /* 0: no lanes */
+#define UNHEARD 4                   /* looks, half a second apart */
 #define LONGER 2                    /* times, where every message wakes */
 
 /* A rank that may share memory with this one. */
@@ -24,6 +25,7 @@ struct neighbour {
     /* what is said of it over the link */
     struct segment_invitation invitation;
     int joined;                     /* 0: no; else its process id */
+    int unheard;                    /* looks at which it had ended */
     struct wire_slot greetings[2];
     int greeted;
 };
@@ -139,15 +141,24 @@ lanes_look(struct lanes *lanes, int source, struct wire_arrival *arrival)
                              : TRANSPORT_NOTHING;
 }
 
-/* A process that has joined is of this host, and found here by its number. */
+static int
+has_ended(const struct neighbour *neighbour)
+{
+    return neighbour->joined && !neighbour->lane.is_dead
+           && kill(neighbour->joined, 0) < 0 && errno == ESRCH;
+}
+
+/* A process that has joined is of this host, and found here by its number.
+   Of a death that MPI hears of it hears sooner. */
 void
-lanes_find_dead(struct lanes *lanes)
+lanes_find_unheard(struct lanes *lanes)
 {
     for (int i = 0; lanes != NULL && i < lanes->count; i++) {
-        const struct neighbour *neighbour = &lanes->neighbours[i];
-        if (neighbour->joined && kill(neighbour->joined, 0) < 0
-            && errno == ESRCH) {
-            wire_lose(lanes->wire, neighbour->lane.rank);
+        struct neighbour *neighbour = &lanes->neighbours[i];
+        if (has_ended(neighbour) && ++neighbour->unheard >= UNHEARD) {
+            wire_fail(lanes->wire, "receive",
+                      "a worker's process has ended with a code, as after "
+                      "_exit(1), and of that MPI hears nothing");
         }
     }
 }

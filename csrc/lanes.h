@@ -29,8 +29,9 @@ int lanes_look(struct lanes *lanes, int source, struct wire_arrival *arrival);
 /* As wire_sleep. */
 int lanes_sleep(struct lanes *lanes, double seconds, struct alarm *alarm);
 
-/* Those that have ended without MPI's notice are lost (wire_lose). */
-void lanes_find_dead(struct lanes *lanes);
+/* At rank 0, now and then: where the death of ranks is survived, and MPI does
+   not hear of one, the wire breaks. */
+void lanes_find_unheard(struct lanes *lanes);
 /* The rank has died: what it had written still comes. */
 void lanes_lose(struct lanes *lanes, int rank);
 

@@ -374,6 +374,9 @@ await(struct mailbox *mailbox, double seconds)
             return TRANSPORT_NOTHING;
         }
         patience_rest(patience);
+        if (is_broken(mailbox)) {   /* where one sleeps, others are seen */
+            return TRANSPORT_FAILED;
+        }
     }
 }
 

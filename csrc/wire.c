@@ -11,7 +11,7 @@
 #include "link.h"
 
 #define LINK_EVERY 64u              /* looks */
-#define DEAD_EVERY 128u             /* sleeps */
+#define UNHEARD_EVERY 128u             /* sleeps */
 
 struct kept {
     struct kept *next;
@@ -210,8 +210,8 @@ wire_sleep(struct wire *wire, double seconds, struct alarm *alarm)
 {
     wire_look_well(wire);           /* now is a good time */
     if (wire->gone != NULL && wire->rank == 0
-        && ++wire->sleeps % DEAD_EVERY == 0) {
-        lanes_find_dead(wire->lanes);
+        && ++wire->sleeps % UNHEARD_EVERY == 0) {
+        lanes_find_unheard(wire->lanes);
     }
     return lanes_sleep(wire->lanes, seconds, alarm);
 }

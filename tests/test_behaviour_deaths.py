@@ -70,7 +70,8 @@ def test_the_death_of_the_master_ends_the_job(mpi, survives, when, ranks):
     options = ULFM if survives else ()
     result = launch("death_of_master.py", ranks, when, options=options)
     assert result.returncode != 0 and result.seconds < SECONDS, result
-    assert result.stdout == "dying\n" and result.left == [], result
+    assert result.stdout.startswith("dying\n") and result.left == [], result
+    assert "finished" not in result.stdout, result
     if survives:
         said = [error for error in result.errors[1:] if "rank 0 has died" in error]
         assert said != [], result
@@ -86,6 +87,13 @@ def test_without_ulfm_the_job_ends(mpi, how, ranks):
     assert result.returncode != 0 and result.seconds < SECONDS, result
     assert "mapping" in result.stdout and "finished" not in result.stdout, result
     assert result.left == [], result
+
+
+def test_an_end_with_a_code_is_not_survived(ulfm):
+    """Open MPI does not hear of it; but the job does not wait for ever."""
+    result = launch("killed.py", 3, "_exit1", options=ulfm)
+    assert result.returncode != 0 and result.seconds < 2 * SECONDS, result
+    assert "MPI hears nothing" in result.errors[0] and result.left == [], result
 
 
 @pytest.mark.parametrize("how", ["plain", "exception", "exit3"])
