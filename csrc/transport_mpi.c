@@ -268,9 +268,10 @@ is_running(void)
 
 /* Where the death of ranks is survived MPI_Abort ends none but its caller, as
    seen with Open MPI 5.0.11.  There the others end of themselves when it was
-   rank 0 that did: see "the death of rank 0".  But they hear of no process that
-   ended with a code other than 0, only of one that a signal ended; and those
-   do not count in the launcher's code, so the last one ends with its own. */
+   rank 0 that did: see "the death of rank 0".  But they hear of no process
+   that ended with a code other than 0, only of one that a signal ended; and
+   those do not count in the launcher's code, so the last one ends with its
+   own. */
 static int
 is_last(void)
 {
