@@ -19,12 +19,13 @@ sys.path.insert(0, "csrc")
 from build_backend import mpi_compilers  # noqa: E402
 
 ENGINE = "module pool lease iterator ticket driver master progress job tasks results call"
-ENGINE += (
-    " worker dispatch seats claim schedule chunk helm crew callable initializer future"
-)
-ENGINE += " codec plain rows array parcel snapshot pages errors sigint forked protocol"
-TRANSPORT = "transport_mpi mailbox inbox outbox relay tree frame wire lanes lane"
-TRANSPORT += " segment pipe alarm sleeper patience watch"
+ENGINE += " worker dispatch seats claim schedule chunk helm hello crew callable"
+ENGINE += " initializer future codec plain rows array parcel snapshot pages errors sigint"
+ENGINE += " forked protocol retries status"
+MAILBOX = "mailbox inbox outbox relay tree frame wire lanes lane segment pipe alarm"
+MAILBOX += " sleeper patience"
+OVER_MPI = f"transport_mpi watch {MAILBOX}"
+LOCAL = f"transport_local stream reach {MAILBOX}"
 
 WARNINGS = "-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes"
 VARIANT_PROBE = """#include <mpi.h>
@@ -135,12 +136,17 @@ class BuildExt(build_ext):
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("*.so"):
             old.unlink()
+        self.build_local(folder / "local.so")
         for name, mpicc in transports.items():
             self.build_transport(mpicc, folder / f"{name}.so")
 
+    def build_local(self, path):
+        compiler = [self.compiler.compiler_so[0], "-shared", "-fPIC", "-pthread"]
+        self.spawn(compiler + compile_flags() + sources(LOCAL) + ["-o", str(path)])
+
     def build_transport(self, mpicc, path):
         compiler, mpi_flags = without_run_path(mpicc)
-        compiler += ["-shared", "-fPIC"] + compile_flags() + sources(TRANSPORT)
+        compiler += ["-shared", "-fPIC"] + compile_flags() + sources(OVER_MPI)
         self.spawn(compiler + ["-o", str(path)] + mpi_flags)
         if path.stem == "mpich" and sys.platform == "linux":
             self.build_alias(path, compiler, mpi_flags)

@@ -292,6 +292,13 @@ array_put_kind(struct parcel *parcel, const struct array_kind *kind)
     return 0;
 }
 
+static int
+no_kind(void)
+{
+    PyErr_SetString(PyExc_EOFError, "a message holds an array of no kind");
+    return -1;
+}
+
 int
 array_take_kind(struct reader *reader, struct array_kind *kind)
 {
@@ -301,13 +308,10 @@ array_take_kind(struct reader *reader, struct array_kind *kind)
     kind->letter = bytes[0];
     kind->dimensions = bytes[1];
     if (kind->dimensions > ARRAY_DIMENSIONS)
-        kind->dimensions = 0;
+        return no_kind();
     size_t shape = kind->dimensions * sizeof kind->shape[0];
     if ((bytes = reader_take(reader, shape)) == NULL)
         return -1;
     memcpy(kind->shape, bytes, shape);
-    if (array_size(kind) >= 0)
-        return 0;
-    PyErr_SetString(PyExc_EOFError, "a message holds an array of no kind");
-    return -1;
+    return array_size(kind) >= 0 ? 0 : no_kind();
 }

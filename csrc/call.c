@@ -6,6 +6,7 @@
 #include "call.h"
 
 #include "errors.h"
+#include "retries.h"
 #include "ticket.h"
 
 struct calls {
@@ -14,6 +15,7 @@ struct calls {
     struct crew *crew;
     struct codec *codec;
     PyObject *pool;                 /* borrowed, but kept while any is out */
+    struct retries *retries;        /* NULL: none */
     uint64_t out;
     uint32_t flags;
 };
@@ -26,9 +28,18 @@ calls_of(struct line *line)
 
 /* ---- the end of a call ------------------------------------------------ */
 
+/* Calls have the same number each, but not while they are out. */
+static uint64_t
+key_of(const struct ticket *ticket)
+{
+    return (uint64_t)(uintptr_t)ticket;
+}
+
 static void
 call_is_over(struct calls *calls, struct ticket *ticket)
 {
+    if (retries_forget(calls->retries, key_of(ticket)) < 0)
+        PyErr_Clear();
     Py_CLEAR(ticket->receiver);
     ticket->chunk->ticket = NULL;
     ticket->chunk = NULL;
@@ -72,6 +83,17 @@ load_failure(struct calls *calls, struct reader *reader, uint32_t flags)
     return exception;
 }
 
+static PyObject *
+load_result(struct calls *calls, struct reader *reader,
+            const struct chunk *chunk)
+{
+    if (chunk->reply.count > 0)
+        return codec_load(calls->codec, reader);
+    errors_raise("TransportError", "rank %d answered for no call",
+                 chunk->worker + 1);
+    return NULL;
+}
+
 /* The result, or the exception that it is; never NULL.  *urgent: the
    exception is this thread's, too. */
 static PyObject *
@@ -82,7 +104,8 @@ load_answer(struct calls *calls, const struct chunk *chunk, int *is_failure,
     uint32_t flags = chunk->reply.flags;
     *is_failure = (flags & FLAG_FAILED) != 0;
     PyObject *value = *is_failure ? load_failure(calls, &reader, flags)
-                                  : codec_load(calls->codec, &reader);
+                                  : load_result(calls, &reader, chunk);
+    codec_end(&reader);
     if (value != NULL)
         return value;
     *is_failure = 1;
@@ -93,18 +116,69 @@ load_answer(struct calls *calls, const struct chunk *chunk, int *is_failure,
     return value;
 }
 
+static void
+wait_again(struct chunk *chunk)
+{
+    chunk->is_given = 0;
+    chunk->is_given_up = 0;
+    parcel_free(chunk->answer);
+    chunk->answer = NULL;
+    line_wait(chunk->line, chunk);
+}
+
+/* Does the call, which has failed, wait again?  What is for one worker does
+   not.  As another job: this one's worker drops what is left of a job that has
+   failed. */
+static int
+run_again(struct calls *calls, struct chunk *chunk, PyObject *exception)
+{
+    uint32_t flags = chunk->reply.flags;
+    if (calls->retries == NULL || chunk->is_pinned || !(flags & FLAG_FAILED)
+        || flags & FLAG_BROKEN)
+        return 0;
+    int status = retries_failed(calls->retries, key_of(chunk->ticket),
+                                chunk->worker + 1, exception);
+    if (status < 0) /* what failed first matters more */
+        PyErr_Clear();
+    if (status <= 0)
+        return 0;
+    chunk->header.job = ++calls->crew->jobs;
+    chunk->avoids = chunk->worker;
+    wait_again(chunk);
+    return 1;
+}
+
 /* Its worker died, and no other is to run it. */
 static int
 take_death(struct calls *calls, struct chunk *chunk)
 {
     PyObject *death =
         crew_death_of(calls->crew, ERRORS_SINGLE_CALL, chunk->worker);
+    int waits = death != NULL && run_again(calls, chunk, death);
     if (death == NULL)
         death = PyErr_GetRaisedException();
-    settle(calls, chunk->ticket, death, 1);
+    if (!waits) {
+        settle(calls, chunk->ticket, death, 1);
+        chunk_free(chunk);
+    }
     Py_DECREF(death);
-    chunk_free(chunk);
     return 0;
+}
+
+/* What came of the call.  1: nothing yet, it waits again; -1: exception set,
+   which is the thread's, too. */
+static int
+take_value(struct calls *calls, struct chunk *chunk)
+{
+    int is_failure, urgent = 0;
+    PyObject *value = load_answer(calls, chunk, &is_failure, &urgent);
+    int waits = is_failure && !urgent && run_again(calls, chunk, value);
+    if (!waits)
+        settle(calls, chunk->ticket, value, is_failure);
+    if (urgent)
+        PyErr_SetObject((PyObject *)Py_TYPE(value), value);
+    Py_DECREF(value);
+    return urgent ? -1 : waits;
 }
 
 static int
@@ -112,28 +186,22 @@ take(struct line *line, struct chunk *chunk)
 {
     struct calls *calls = calls_of(line);
     struct ticket *ticket = chunk->ticket;
-    int is_failure, urgent = 0;
+    int status = 0;
     line->untaken--;
     if (ticket != NULL && chunk->is_given_up)
         return take_death(calls, chunk);
     if (ticket != NULL && chunk->reply.flags & FLAG_BACK) {
-        chunk->is_given = 0;
-        parcel_free(chunk->answer);
-        chunk->answer = NULL;
-        chunks_insert(&line->waiting, chunk);
+        wait_again(chunk);
         return 0;
     }
     if (ticket != NULL && chunk->is_cancelled)
         call_is_over(calls, ticket);
-    else if (ticket != NULL) {
-        PyObject *value = load_answer(calls, chunk, &is_failure, &urgent);
-        settle(calls, ticket, value, is_failure);
-        if (urgent)
-            PyErr_SetObject((PyObject *)Py_TYPE(value), value);
-        Py_DECREF(value);
-    }
+    else if (ticket != NULL)
+        status = take_value(calls, chunk);
+    if (status > 0)
+        return 0;
     chunk_free(chunk);
-    return urgent ? -1 : 0;
+    return status;
 }
 
 static int
@@ -186,6 +254,7 @@ calls_fail(struct calls *calls, PyObject *exception)
     struct ticket *ticket;
     struct chunk *chunk;
     calls->shares++;
+    line_join_again(&calls->line);
     while ((chunk = chunks_pop(&calls->line.waiting)) != NULL) {
         if (chunk->ticket != NULL)
             fail_ticket(calls, chunk->ticket, exception);
@@ -256,7 +325,7 @@ take_back(struct line *line, struct chunk *chunk)
     }
     while ((moved = last_first) != NULL) {
         last_first = moved->next;
-        chunks_insert(&line->waiting, moved);
+        line_wait(line, moved);
     }
     return 1;
 }
@@ -282,7 +351,13 @@ calls_new(struct crew *crew, const struct calls_plan *plan)
         PyErr_NoMemory();
         return NULL;
     }
+    if (plan->retries != NULL
+        && (calls->retries = retries_new(plan->retries)) == NULL) {
+        PyMem_RawFree(calls);
+        return NULL;
+    }
     line_init(&calls->line, &single);
+    calls->line.keeps_tasks = calls->retries != NULL || crew->survives;
     calls->line.pool = plan->pool_number;
     calls->line.initializer = plan->initializer;
     calls->shares = 1;
@@ -296,8 +371,10 @@ calls_new(struct crew *crew, const struct calls_plan *plan)
 void
 calls_free(struct calls *calls)
 {
-    if (calls != NULL && --calls->shares == 0)
-        PyMem_RawFree(calls);
+    if (calls == NULL || --calls->shares > 0)
+        return;
+    retries_free(calls->retries);
+    PyMem_RawFree(calls);
 }
 
 static struct parcel *
@@ -402,6 +479,7 @@ PyObject *
 calls_waiting(struct calls *calls)
 {
     PyObject *futures = PyList_New(0);
+    line_join_again(&calls->line);
     const struct chunk *chunk = calls->line.waiting.first;
     for (; futures != NULL && chunk != NULL; chunk = chunk->next) {
         if (chunk->ticket != NULL && !chunk->is_cancelled

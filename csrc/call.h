@@ -18,6 +18,7 @@ struct calls_plan {
     struct codec *codec;
     uint64_t pool_number;
     struct initializer *initializer;    /* NULL: none */
+    PyObject *retries;              /* a plan (retries.h), or NULL */
     uint32_t flags;                 /* FLAG_DILL */
 };
 

@@ -8,6 +8,33 @@
 /* Callables above this share slot 0, so that at most one such is held. */
 #define LARGE_CALLABLE ((size_t)64 << 20)
 
+/* A method's function; of functools.partial what it calls. */
+static PyObject *
+unwrap(PyObject *function)
+{
+    if (PyMethod_Check(function))
+        return Py_NewRef(PyMethod_GET_FUNCTION(function));
+    if (strcmp(Py_TYPE(function)->tp_name, "functools.partial") == 0)
+        return PyObject_GetAttrString(function, "func");
+    return Py_NewRef(function);
+}
+
+PyObject *
+callable_name(PyObject *function)
+{
+    PyObject *name, *inner = unwrap(function);
+    if (inner == NULL)
+        return NULL;
+    if (PyFunction_Check(inner) || PyCFunction_Check(inner))
+        name = PyObject_GetAttrString(inner, "__qualname__");
+    else if (PyType_Check(inner))
+        name = PyUnicode_FromString(((PyTypeObject *)inner)->tp_name);
+    else
+        name = PyUnicode_FromString(Py_TYPE(inner)->tp_name);
+    Py_DECREF(inner);
+    return name;
+}
+
 /* What it kept alive may call anything when it goes. */
 static void
 drop_snapshot(struct callable *callable)
@@ -30,6 +57,7 @@ callable_free(struct callable *callable)
     if (callable == NULL || --callable->owners > 0)
         return;
     parcel_free(callable->parcel);
+    Py_XDECREF(callable->name);
     drop_snapshot(callable);
     PyMem_RawFree(callable);
 }

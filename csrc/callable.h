@@ -20,6 +20,7 @@ struct callable {
     int slot;
     struct parcel *parcel;
     struct schedule_pace pace;      /* of tasks with it, so far */
+    PyObject *name;                 /* what people are told; crew.c's */
     /* callable.c's own */
     uint64_t used;                  /* when it was needed last ... */
     uint64_t pool;                  /* ... and by which pool */
@@ -32,6 +33,10 @@ struct callables {
     uint64_t given;                 /* numbers, so far */
     uint64_t uses;
 };
+
+/* What people are told of a function, or of another callable: its qualified
+   name or its type's.  Runs none of the user's code.  A new reference. */
+PyObject *callable_name(PyObject *function);
 
 struct callable *callable_keep(struct callable *callable);
 void callable_free(struct callable *callable); /* lets go; NULL is allowed */

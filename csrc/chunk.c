@@ -29,6 +29,12 @@ chunks_append(struct chunks *chunks, struct chunk *chunk)
 }
 
 void
+chunks_prepend(struct chunks *chunks, struct chunk *chunk)
+{
+    put(chunks, &chunks->first, chunk);
+}
+
+void
 chunks_insert(struct chunks *chunks, struct chunk *chunk)
 {
     struct chunk **link = &chunks->first;

@@ -27,6 +27,7 @@ struct chunk {
     struct parcel *answer;          /* ... or NULL where it has none */
     struct ticket *ticket;          /* of a single call (call.h), or NULL */
     int worker;                     /* that has it; while is_given */
+    int avoids;                     /* where its task failed, or NOBODY */
     int is_pinned;                  /* it is for this worker and no other */
     _Atomic int is_given;           /* to a worker, now or once */
     int is_cancelled;               /* while it waits: not to be given */
@@ -41,6 +42,7 @@ struct chunks {
 
 void chunks_init(struct chunks *chunks);
 void chunks_append(struct chunks *chunks, struct chunk *chunk);
+void chunks_prepend(struct chunks *chunks, struct chunk *chunk);
 /* Before those with higher tasks. */
 void chunks_insert(struct chunks *chunks, struct chunk *chunk);
 struct chunk *chunks_pop(struct chunks *chunks);    /* NULL: it is empty */

@@ -225,9 +225,12 @@ take_item(struct reader *reader, struct item *item)
     if (bytes == NULL)
         return -1;
     memcpy(item, bytes, sizeof *item);
-    int apart = item->size == PICKLE_IS_BUFFER;
-    size_t buffers = apart && item->buffers == 0 ? 1 : item->buffers;
-    return reader_has(reader, apart ? 0 : item->size, buffers);
+    if (item->size != PICKLE_IS_BUFFER)
+        return reader_has(reader, item->size, item->buffers);
+    if (item->buffers > 0)
+        return reader_has(reader, 0, item->buffers);
+    PyErr_SetString(PyExc_EOFError, "a message holds a pickle of nothing");
+    return -1;
 }
 
 /* The item's pickle as an object with the buffer interface. */
@@ -330,6 +333,12 @@ codec_is_failure(struct reader *reader)
     int is_failure = reader_peek(reader) == TAG_FAILURE;
     reader->offset += (size_t)is_failure;
     return is_failure;
+}
+
+int
+codec_is_at_end(const struct reader *reader)
+{
+    return reader->block == NULL && reader_peek(reader) < 0;
 }
 
 void

@@ -54,6 +54,8 @@ Py_ssize_t codec_load_items(struct codec *codec, struct reader *reader,
                             PyObject **items, Py_ssize_t room);
 /* Is the next item a failure's account?  Then it can be loaded. */
 int codec_is_failure(struct reader *reader);
+/* Is no item left? */
+int codec_is_at_end(const struct reader *reader);
 /* Nothing more will be read. */
 void codec_end(struct reader *reader);
 /* Passes over the next item, which is not a row. */

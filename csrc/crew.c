@@ -128,8 +128,21 @@ crew_alive(const struct crew *crew)
 PyObject *
 crew_death_of(const struct crew *crew, uint64_t task, int worker)
 {
-    const char *host = crew->transport->host(crew->mailbox, worker + 1);
-    return errors_new_death(task, worker + 1, host);
+    return errors_new_death(task, worker + 1, crew_host_of(crew, worker));
+}
+
+const char *
+crew_host_of(const struct crew *crew, int worker)
+{
+    const char *host = crew->members[worker].host;
+    return *host != '\0' ? host : NULL;
+}
+
+void
+crew_lose(struct crew *crew, int worker)
+{
+    crew->lost += !crew->members[worker].is_lost;
+    crew->members[worker].is_lost = 1;
 }
 
 /* ---- the helm --------------------------------------------------------- */
@@ -176,8 +189,8 @@ crew_is_gone(const struct crew *crew)
     return crew_is_forked(crew) || crew->transport->closed(crew->mailbox);
 }
 
-static int
-is_of_another_thread(const struct crew *crew)
+int
+crew_is_of_another_thread(const struct crew *crew)
 {
     return PyThread_get_thread_ident() != crew->thread
            && !crew->transport->closed(crew->mailbox)
@@ -187,7 +200,7 @@ is_of_another_thread(const struct crew *crew)
 int
 crew_try_helm(struct crew *crew)
 {
-    return !crew_is_forked(crew) && !is_of_another_thread(crew)
+    return !crew_is_forked(crew) && !crew_is_of_another_thread(crew)
            && helm_try(&crew->helm);
 }
 
@@ -210,7 +223,7 @@ crew_check_here(struct crew *crew)
     else if (helm_is_mine(&crew->helm))
         why = "a pool was used by what pickles, unpickles or ends an object "
               "for it";
-    else if (is_of_another_thread(crew))
+    else if (crew_is_of_another_thread(crew))
         why = "a pool was used in another thread than the one that made the "
               "first, and MPI was initialised for one thread only; initialise "
               "it with MPI_THREAD_MULTIPLE";
@@ -260,6 +273,9 @@ crew_hold(struct crew *crew, struct codec *codec, PyObject *function,
     if (callable != NULL)
         return callable;
     callable = pickle_function(crew, codec, function, header, pool);
+    if (callable != NULL && callable->name == NULL
+        && !(callable->name = callable_name(function)))
+        return NULL;
     if (callable != NULL && use_dill
         && callable_remember(callable, function, crew->record) < 0)
         return NULL;
@@ -510,6 +526,17 @@ take_parcel(struct crew *crew, const struct transport_message *message,
 }
 
 static int
+no_room(const struct transport_message *message)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < message->count; i++)
+        size += message->parts[i].size;
+    PyErr_Format(PyExc_MemoryError, "a message of %zu bytes from rank %d",
+                 size, message->source);
+    return -1;
+}
+
+static int
 open_letter(struct crew *crew, const struct transport_message *message,
             struct letter *letter)
 {
@@ -530,7 +557,7 @@ open_letter(struct crew *crew, const struct transport_message *message,
     letter->parcel = parcel_for(message->parts + 1, message->count - 1);
     if (letter->parcel == NULL) {
         discard(crew, message);
-        return -1;
+        return no_room(message);
     }
     int status = take_parcel(crew, message, letter->parcel, &letter->took);
     if (status == 0)
@@ -565,6 +592,8 @@ crew_wait(struct crew *crew, double seconds)
         status = crew_await(crew, 0, &error);
     }
     crew_tidy(crew);
+    if (status == TRANSPORT_LOST)
+        crew_lose(crew, crew->message.source - 1);
     return status == TRANSPORT_FAILED ? errors_raise_transport(&error)
                                       : status == TRANSPORT_OK;
 }

@@ -21,11 +21,15 @@
 #include "protocol.h"
 #include "transport.h"
 
+#define HOST_SIZE 65 /* of a host's name, at most, and what ends it */
+
 /* What the master knows of a worker. */
 struct crew_member {
     uint64_t held[CALLABLE_SLOTS];  /* callables it was sent, by slot */
-    int64_t since;                  /* crew_clock, when it answered last, or
-                                       got what it holds and held nothing */
+    int64_t since;                  /* when it answered last, or got what it
+                                       holds and held nothing; 0: never.  By
+                                       crew_clock, or the coarse one */
+    char host[HOST_SIZE];           /* its name; "": not known yet */
     /* of chunks that can be taken back (claim.h) */
     _Atomic uint64_t *word;         /* NULL: none can */
     uint32_t claims;                /* such chunks, so far */
@@ -33,6 +37,7 @@ struct crew_member {
                                        them */
     int is_lost;                    /* it has died, ... */
     int is_told;                    /* ... and the user was told */
+    int is_met;                     /* it runs what we run (hello.h) */
 };
 
 #define SIGNAL_SECONDS 0.1 /* whoever waits looks for signals so often */
@@ -63,6 +68,9 @@ struct crew {
     _Atomic int lost;               /* workers that have died */
     int arrived;                    /* message holds one not yet taken in */
     struct transport_message message;
+    int met;                        /* workers that said hello; on a worker:
+                                       it did */
+    int is_mixed;                   /* one of them runs something else */
     int serving;                    /* a worker that does */
     int open_pools;
     int released;                   /* workers may be elsewhere: in test_mode
@@ -99,6 +107,10 @@ struct crew *crew_open(const struct transport *transport, int32_t handle);
 
 /* Ranks of workers whose death is not known. */
 int crew_alive(const struct crew *crew);
+/* Of a worker; NULL: not known. */
+const char *crew_host_of(const struct crew *crew, int worker);
+/* Notes its death; dispatch_bury does the rest. */
+void crew_lose(struct crew *crew, int worker);
 /* The exception for a task that its worker did not survive, or, with
    ERRORS_SINGLE_CALL, a call; a new reference.  NULL: exception set. */
 PyObject *crew_death_of(const struct crew *crew, uint64_t task, int worker);
@@ -122,6 +134,8 @@ int crew_try_helm(struct crew *crew);
 /* At the helm: looks for signals without it, for their handlers may use the
    pool. */
 int crew_check_signals(struct crew *crew);
+/* Is MPI another thread's than this one? */
+int crew_is_of_another_thread(const struct crew *crew);
 /* May this thread wait for something?  Not in a forked child, nor in another
    thread than the first where MPI allows but one, nor at the helm: from what
    pickles an object.  -1: exception set. */

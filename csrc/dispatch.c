@@ -33,6 +33,12 @@ dispatch_new(struct crew *crew)
         return NULL;
     }
     chunks_init(&dispatch->answered);
+    for (int worker = 0; worker < crew->workers; worker++) {
+        if (crew->members[worker].is_lost) {
+            seats_dismiss(dispatch->seats, worker);
+            dispatch->untold++;
+        }
+    }
     return dispatch;
 }
 
@@ -41,6 +47,7 @@ line_init(struct line *line, const struct line_kind *kind)
 {
     *line = (struct line){.kind = kind, .last_answered = NOBODY};
     chunks_init(&line->waiting);
+    chunks_init(&line->again);
 }
 
 /* A new line counts as served as much as the one that was served least: it
@@ -82,7 +89,8 @@ chunk_new(struct line *line, struct callable *callable)
         PyErr_NoMemory();
         return NULL;
     }
-    *chunk = (struct chunk){.line = line, .callable = callable_keep(callable)};
+    *chunk = (struct chunk){
+        .line = line, .callable = callable_keep(callable), .avoids = NOBODY};
     return chunk;
 }
 
@@ -108,11 +116,75 @@ append_answered(struct dispatch *dispatch, struct chunk *chunk)
     chunks_append(&dispatch->answered, chunk);
 }
 
+void
+line_wait(struct line *line, struct chunk *chunk)
+{
+    chunks_insert(chunk->avoids == NOBODY ? &line->waiting : &line->again,
+                  chunk);
+}
+
+void
+line_join_again(struct line *line)
+{
+    struct chunk *chunk;
+    while ((chunk = chunks_pop(&line->again)) != NULL)
+        chunks_insert(&line->waiting, chunk);
+}
+
+/* Is a worker free that the chunk does not avoid?  Where all have something to
+   do it is the one that has just answered. */
+static int
+is_other_free(const struct dispatch *dispatch, const struct chunk *chunk)
+{
+    int idle[2], last = chunk->line->last_answered;
+    size_t count = seats_list_idle(dispatch->seats, idle, 2);
+    if (count == 0)
+        return last != NOBODY && last != chunk->avoids;
+    return count == 2 || idle[0] != chunk->avoids;
+}
+
+static int
+holds_of(const struct dispatch *dispatch, const struct line *line, int worker)
+{
+    const struct chunk *chunk = seats_oldest(dispatch->seats, worker);
+    while (chunk != NULL && chunk->line != line)
+        chunk = chunk->next;
+    return chunk != NULL;
+}
+
+/* Does another worker hold something of its line, and so will be free? */
+static int
+is_other_at_work(const struct dispatch *dispatch, const struct chunk *chunk)
+{
+    int holds = holds_of(dispatch, chunk->line, chunk->avoids);
+    return chunk->line->holders > holds;
+}
+
+/* What failed at a worker is for another one, as soon as one is free: then it
+   is the line's first to be given, or if that one gets something else, it
+   waits on.  Whoever is bad at all that there is would else use up all
+   attempts in no time, while others are at work.  A task waits no longer than
+   one of these takes. */
+static void
+choose_again(const struct dispatch *dispatch, struct line *line)
+{
+    const struct chunk *chosen = line->waiting.first;
+    if (chosen != NULL && chosen->avoids != NOBODY)
+        line_wait(line, chunks_pop(&line->waiting));
+    const struct chunk *first = line->again.first;
+    if (first != NULL
+        && (is_other_free(dispatch, first)
+            || !is_other_at_work(dispatch, first)))
+        chunks_prepend(&line->waiting, chunks_pop(&line->again));
+}
+
 /* Is there a chunk to be given?  Those that were cancelled count as
    answered. */
 static int
 has_waiting(struct dispatch *dispatch, struct line *line)
 {
+    if (line->keeps_tasks)
+        choose_again(dispatch, line);
     while (line->waiting.first != NULL && line->waiting.first->is_cancelled)
         append_answered(dispatch, chunks_pop(&line->waiting));
     return line->waiting.first != NULL;
@@ -219,13 +291,25 @@ has_room(const struct dispatch *dispatch, const struct line *line)
                   < depth(dispatch, line, worker);
 }
 
+/* The worker that has been idle longest, but rather one that the line's first
+   chunk does not avoid. */
+static int
+find_idle_for(const struct dispatch *dispatch, const struct line *line)
+{
+    int idle[2], worker = seats_idle(dispatch->seats);
+    const struct chunk *chunk = line->waiting.first;
+    if (worker == NOBODY || chunk == NULL || chunk->avoids != worker)
+        return worker;
+    return seats_list_idle(dispatch->seats, idle, 2) == 2 ? idle[1] : worker;
+}
+
 struct line *
 dispatch_next(struct dispatch *dispatch, int *worker)
 {
     struct line *poorest = find_poorest(dispatch);
     if (poorest == NULL)
         return NULL;
-    *worker = seats_idle(dispatch->seats);
+    *worker = find_idle_for(dispatch, poorest);
     if (*worker != NOBODY)
         return poorest;
     struct line *line = dispatch->lines;
@@ -375,13 +459,12 @@ supply(struct dispatch *dispatch, const struct chunk *chunk, int worker,
                : status;
 }
 
-static int
-holds_of(const struct dispatch *dispatch, const struct line *line, int worker)
+/* Calls are timed closely, to find those that are stuck; of others people are
+   told, in seconds. */
+static int64_t
+clock_for(const struct line *line)
 {
-    const struct chunk *chunk = seats_oldest(dispatch->seats, worker);
-    while (chunk != NULL && chunk->line != line)
-        chunk = chunk->next;
-    return chunk != NULL;
+    return line->schedule == NULL ? crew_clock() : crew_coarse_clock();
 }
 
 static void
@@ -393,8 +476,8 @@ note_given(struct dispatch *dispatch, struct chunk *chunk, int worker)
     if (line->schedule != NULL)
         schedule_give(line->schedule, chunk->header.first,
                       chunk->header.count);
-    if (line->schedule == NULL && seats_held(dispatch->seats, worker) == 0)
-        dispatch->crew->members[worker].since = crew_clock();
+    if (seats_held(dispatch->seats, worker) == 0)
+        dispatch->crew->members[worker].since = clock_for(line);
     dispatch->ahead += (chunk->header.flags & FLAG_CLAIM) != 0;
     chunk->worker = worker;
     atomic_store(&chunk->is_given, 1);
@@ -450,7 +533,7 @@ dispatch_send(struct dispatch *dispatch, struct chunk *chunk, int worker,
     if (status != TRANSPORT_OK)
         return status;
     note_given(dispatch, chunk, worker);
-    if (!(chunk->header.flags & FLAG_BACK) && !dispatch->crew->survives) {
+    if (!(chunk->header.flags & FLAG_BACK) && !chunk->line->keeps_tasks) {
         parcel_free(chunk->tasks);
         chunk->tasks = NULL;
     }
@@ -594,6 +677,15 @@ refuse(const struct letter *letter, struct transport_error *error)
     return TRANSPORT_FAILED;
 }
 
+/* What no worker says: it left no results out that were wanted, and a chunk
+   took no more time than a clock can count. */
+static int
+is_absurd(const struct chunk *chunk, const struct header *reply)
+{
+    uint32_t left_out = reply->flags & ~chunk->header.flags & FLAG_NO_RESULTS;
+    return (left_out && reply->count > 0) || reply->elapsed > INT64_MAX;
+}
+
 /* The failed task counts: it came back, as a failure. */
 static uint64_t
 count_done(const struct header *reply)
@@ -613,6 +705,7 @@ fits(const struct chunk *chunk, const struct letter *letter)
            && reply->count <= chunk->header.count
            && count_done(reply) <= chunk->header.count
            && (!needs_parcel || letter->parcel != NULL)
+           && !is_absurd(chunk, reply)
            && (!(flags & FLAG_BACK)
                || (chunk->header.flags & FLAG_BACK && !(flags & FLAG_FAILED)));
 }
@@ -622,8 +715,7 @@ static void
 note_member(struct dispatch *dispatch, const struct chunk *chunk, int worker)
 {
     struct crew_member *member = &dispatch->crew->members[worker];
-    if (chunk->line->schedule == NULL)
-        member->since = crew_clock();
+    member->since = clock_for(chunk->line);
     dispatch->ahead -= (chunk->header.flags & FLAG_CLAIM) != 0;
     if (!member->is_taken_back || seats_held(dispatch->seats, worker) > 0)
         return;
@@ -726,8 +818,7 @@ dispatch_bury(struct dispatch *dispatch, int worker)
         append_answered(dispatch, chunk);
     }
     seats_dismiss(dispatch->seats, worker);
-    member->is_lost = 1;
-    dispatch->crew->lost++;
+    crew_lose(dispatch->crew, worker);
     dispatch->untold++;
 }
 
@@ -752,6 +843,8 @@ int
 dispatch_accept(struct dispatch *dispatch, struct letter *letter,
                 struct transport_error *error)
 {
+    if (letter->source < 1 || letter->source > dispatch->crew->workers)
+        return refuse(letter, error);
     return letter->verb == VERB_ANSWER ? take_answer(dispatch, letter, error)
                                        : send_again(dispatch, letter, error);
 }
@@ -850,6 +943,7 @@ dispatch_limit(struct dispatch *dispatch, struct line *line, uint64_t first,
                struct chunks *dropped, struct transport_error *error)
 {
     struct crew *crew = dispatch->crew;
+    line_join_again(line);
     uint64_t waiting = trim_waiting(line, first, dropped), held = 0;
     int status = TRANSPORT_OK;
     for (int worker = 0; worker < crew->workers; worker++) {

@@ -58,6 +58,9 @@ struct line {
     struct line *next_orphan;
     struct schedule *schedule; /* NULL: one task in a chunk */
     struct chunks waiting; /* to be given, lowest first */
+    struct chunks again; /* what failed, to wait until it can be given to a
+                            worker that it does not avoid */
+    int keeps_tasks; /* until they are answered for: they may be run again */
     int held; /* chunks that workers have, */
     int holders; /* so many workers */
     int untaken; /* answers, until they are taken in */
@@ -95,6 +98,11 @@ void chunk_free(struct chunk *chunk);
 void line_init(struct line *line, const struct line_kind *kind);
 void dispatch_join(struct dispatch *dispatch, struct line *line);
 void dispatch_part(struct dispatch *dispatch, struct line *line);
+
+/* The chunk waits: with the others, or with what failed. */
+void line_wait(struct line *line, struct chunk *chunk);
+/* What failed waits with the others, for any worker. */
+void line_join_again(struct line *line);
 
 /* The line whose turn it is, and the worker to get its first waiting chunk.
    NULL: none now. */

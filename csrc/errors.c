@@ -108,6 +108,17 @@ errors_restore(PyObject *account, uint64_t task, int broken)
     return NULL;
 }
 
+/* Steals both.  The exception matters more than its note. */
+static int
+end_note(PyObject *function, PyObject *done)
+{
+    if (done == NULL && PyErr_ExceptionMatches(PyExc_Exception))
+        PyErr_Clear();
+    Py_XDECREF(done);
+    Py_XDECREF(function);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
 int
 errors_note(PyObject *exception, const char *what, uint64_t task)
 {
@@ -115,10 +126,14 @@ errors_note(PyObject *exception, const char *what, uint64_t task)
     if (function != NULL)
         done = PyObject_CallFunction(function, "OsK", exception, what,
                                      (unsigned long long)task);
-    /* the exception matters more than its note */
-    if (done == NULL && PyErr_ExceptionMatches(PyExc_Exception))
-        PyErr_Clear();
-    Py_XDECREF(done);
-    Py_XDECREF(function);
-    return PyErr_Occurred() ? -1 : 0;
+    return end_note(function, done);
+}
+
+int
+errors_note_attempts(PyObject *exception, PyObject *ranks)
+{
+    PyObject *done = NULL, *function = from_errors("_note_attempts");
+    if (function != NULL)
+        done = PyObject_CallFunctionObjArgs(function, exception, ranks, NULL);
+    return end_note(function, done);
 }

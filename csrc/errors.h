@@ -45,5 +45,8 @@ PyObject *errors_restore(PyObject *account, uint64_t task, int broken);
    to; for what went wrong on the master's side.  -1: Ctrl-C came meanwhile,
    and is set. */
 int errors_note(PyObject *exception, const char *what, uint64_t task);
+/* The same, of a task that was run several times: on these ranks (a list, in
+   that order), and no more. */
+int errors_note_attempts(PyObject *exception, PyObject *ranks);
 
 #endif

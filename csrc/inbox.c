@@ -235,6 +235,9 @@ heed_note(struct inbox *inbox)
     struct wire_arrival *arrival = &inbox->arrival;
     const char *wrong;
 
+    if (inbox->wire->rank == 0 || relay->awaited) {
+        return malformed(inbox, "a note out of place");
+    }
     if (arrival->size > sizeof(relay->note)) {
         return malformed(inbox, "a note that is too long");
     }

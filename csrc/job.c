@@ -1,8 +1,8 @@
 /* job.c -- one map, from its tasks to its results.
 
    The lowest failure is what a map raises, as a serial loop would have; or,
-   where each result is taken for itself (FLAG_EACH), a failure is a result
-   like others.
+   where each result is taken for itself, a failure is a result like others.
+   Where a task may be run again, only its last failure counts.
 
    Must not know how bytes travel, nor which worker is next. */
 
@@ -11,6 +11,7 @@
 
 #include "errors.h"
 #include "future.h"
+#include "retries.h"
 #include "tasks.h"
 
 #define SIGNAL_TASKS 1024       /* drawn between looks for signals */
@@ -32,7 +33,11 @@ struct job {
     uint64_t number;
     uint64_t window; /* tasks drawn and not taken; 0: any */
     _Atomic uint64_t draws_at; /* so many results taken; 0: it need not wait */
-    uint32_t flags; /* of its chunks */
+    uint32_t flags; /* of its chunks; with FLAG_EACH failures stand among the
+                       results that come, ... */
+    int is_each; /* ... and among those that are given on, ... */
+    int returns_failures; /* ... where they pass for results */
+    struct retries *retries; /* NULL: none */
     unsigned long owner; /* thread that waits; 0: none does */
     struct chunks answers; /* that the owner has to take in */
     int wants_owner;
@@ -93,6 +98,7 @@ clear(struct job *job)
     tasks_close(&job->tasks);
     callable_free(job->callable);
     results_free(job->results);
+    retries_free(job->retries);
     Py_XDECREF(job->callback);
     Py_XDECREF(job->receiver);
     Py_XDECREF(job->failure);
@@ -338,8 +344,7 @@ draw_object(struct job *job, struct parcel *parcel, uint64_t index)
     }
     int status = codec_dump(job->codec, parcel, task, job->tasks.copy);
     Py_DECREF(task);
-    if (status < 0 && job->flags & FLAG_EACH
-        && PyErr_ExceptionMatches(PyExc_Exception))
+    if (status < 0 && job->is_each && PyErr_ExceptionMatches(PyExc_Exception))
         status = dump_failure(job, parcel);
     if (status < 0)
         return settle_raised(job, index, "pickling");
@@ -490,13 +495,22 @@ draw(struct line *line)
     return status;
 }
 
+/* What waits to be run again is bounded, too: a worker at which all fails
+   would draw all that there is. */
+static int
+is_full_again(const struct job *job)
+{
+    size_t waiting = job->line.again.count;
+    return waiting > 0 && waiting >= (size_t)crew_alive(job->crew);
+}
+
 /* The owner of an iterator is to be asked: it may depend on its thread. */
 static int
 can_draw(struct line *line)
 {
     struct job *job = job_of(line);
     if (job->drawer != 0 || !schedule_is_open(line->schedule)
-        || !has_window(job))
+        || !has_window(job) || is_full_again(job))
         return 0;
     if (job->tasks.is_calm || is_owner(job))
         return 1;
@@ -504,96 +518,17 @@ can_draw(struct line *line)
     return 0;
 }
 
-/* ---- taking in -------------------------------------------------------- */
+/* ---- what is to be run again ------------------------------------------ */
 
-static int
-call_back(struct job *job, PyObject *result, uint64_t index)
-{
-    if (job->callback == NULL)
-        return 0;
-    PyObject *callback = Py_NewRef(job->callback);
-    unsigned long outer = job->caller;
-    job->caller = PyThread_get_thread_ident();
-    crew_leave_helm(job->crew);
-    PyObject *done = PyObject_CallOneArg(callback, result);
-    crew_take_helm(job->crew);
-    job->caller = outer;
-    Py_DECREF(callback);
-    if (done == NULL)
-        return settle_raised(job, index, "the callback for");
-    Py_DECREF(done);
-    return 0;
-}
+/* An answer, as far as it is taken in. */
+struct taking {
+    const struct chunk *chunk;
+    struct reader results;
+    struct reader tasks; /* of the chunk, from task number ... */
+    uint64_t next; /* ... on */
+};
 
-static int
-take_result(struct job *job, struct reader *reader, uint64_t index)
-{
-    int is_failure = (job->flags & FLAG_EACH) && codec_is_failure(reader);
-    PyObject *result = codec_load(job->codec, reader);
-    if (result != NULL && is_failure)
-        Py_XSETREF(result, errors_restore(result, index, 0));
-    if (result == NULL && job->flags & FLAG_EACH
-        && PyErr_ExceptionMatches(PyExc_Exception)) {
-        is_failure = 1;
-        result = PyErr_GetRaisedException();
-        if (errors_note(result, "unpickling the result of", index) < 0)
-            PyErr_Clear();
-    }
-    if (result == NULL)
-        return settle_raised(job, index, "unpickling the result of");
-    int status = call_back(job, result, index);
-    if (status == 0)
-        status = results_put(job->results, index, result, is_failure);
-    Py_DECREF(result);
-    return status;
-}
-
-static int
-take_failure(struct job *job, struct reader *reader,
-             const struct header *reply)
-{
-    uint64_t index = reply->first + reply->count;
-    /* The Ctrl-C that ended the task often comes here, too: it is to be raised
-       by map itself, not by what makes an exception of the account. */
-    if (job->owner != 0 && is_owner(job) && crew_check_signals(job->crew) < 0)
-        return -1;
-    PyObject *account = codec_load(job->codec, reader);
-    if (account == NULL)
-        return settle_raised(job, index, "unpickling the failure of");
-    PyObject *exception =
-        errors_restore(account, index, reply->flags & FLAG_BROKEN);
-    Py_DECREF(account);
-    if (exception != NULL && reply->flags & FLAG_BROKEN)
-        initializer_failed(job->line.initializer, exception);
-    return exception == NULL
-               ? settle_raised(job, index, "making the failure of")
-               : settle(job, index, exception);
-}
-
-/* Results from the first failed task upwards are passed over: a serial loop
-   would not have come to them. */
-static int
-take_results(struct job *job, const struct chunk *chunk)
-{
-    const struct header *reply = &chunk->reply;
-    struct reader reader = {.parcel = chunk->answer};
-    int has_results = !(reply->flags & FLAG_NO_RESULTS);
-    for (uint64_t i = 0; has_results && i < reply->count; i++) {
-        uint64_t index = reply->first + i;
-        int status = index < job->failed && !job->is_over
-                         ? take_result(job, &reader, index)
-                         : codec_skip(&reader);
-        if (status < 0)
-            return -1;
-    }
-    return reply->flags & FLAG_FAILED && !job->is_over
-               ? take_failure(job, &reader, reply)
-               : 0;
-}
-
-/* ---- what comes back -------------------------------------------------- */
-
-/* A chunk of the next count tasks of those that came back, from the reader. */
+/* A chunk of the next count tasks of another, from the reader. */
 static struct chunk *
 cut_piece(struct job *job, struct reader *reader, uint64_t first,
           uint64_t count)
@@ -618,6 +553,217 @@ cut_piece(struct job *job, struct reader *reader, uint64_t first,
     chunk_free(piece);
     return NULL;
 }
+
+static void
+begin_taking(struct taking *taking, const struct job *job,
+             const struct chunk *chunk)
+{
+    taking->results = (struct reader){.parcel = chunk->answer};
+    taking->chunk = chunk;
+    if (job->retries == NULL)
+        return;
+    taking->tasks = (struct reader){.parcel = chunk->tasks};
+    taking->next = chunk->header.first;
+}
+
+/* Stands before the task. */
+static int
+find_task(const struct job *job, struct taking *taking, uint64_t index)
+{
+    int status = 0;
+    while (!job->tasks.rows && status == 0 && taking->next < index) {
+        status = codec_skip(&taking->tasks);
+        taking->next++;
+    }
+    return status;
+}
+
+/* A task that could not be pickled would come back as often as it is sent. */
+static int
+is_task(const struct job *job, const struct taking *taking)
+{
+    struct reader reader = taking->tasks;
+    return job->tasks.rows != NULL || !codec_is_failure(&reader);
+}
+
+/* The task failed: does it wait again?  -1: exception set. */
+static int
+run_again(struct job *job, struct taking *taking, uint64_t index,
+          PyObject *exception)
+{
+    int worker = taking->chunk->worker;
+    if (job->is_over || index >= job->failed)
+        return 0;
+    if (find_task(job, taking, index) < 0)
+        return -1;
+    int status = is_task(job, taking) ? retries_failed(job->retries, index,
+                                                       worker + 1, exception)
+                                      : 0;
+    if (status <= 0)
+        return status;
+    struct chunk *piece = cut_piece(job, &taking->tasks, index, 1);
+    if (piece == NULL)
+        return -1;
+    taking->next++;
+    piece->avoids = worker;
+    piece->deaths = taking->chunk->deaths;
+    schedule_return(job->line.schedule, index, 1);
+    line_wait(&job->line, piece);
+    return 1;
+}
+
+/* ---- taking in -------------------------------------------------------- */
+
+static int
+call_back(struct job *job, PyObject *result, uint64_t index)
+{
+    if (job->callback == NULL)
+        return 0;
+    PyObject *callback = Py_NewRef(job->callback);
+    unsigned long outer = job->caller;
+    job->caller = PyThread_get_thread_ident();
+    crew_leave_helm(job->crew);
+    PyObject *done = PyObject_CallOneArg(callback, result);
+    crew_take_helm(job->crew);
+    job->caller = outer;
+    Py_DECREF(callback);
+    if (done == NULL)
+        return settle_raised(job, index, "the callback for");
+    Py_DECREF(done);
+    return 0;
+}
+
+/* The Ctrl-C that ended a task often comes here, too: it is to be raised by
+   map itself, not by what makes an exception of the account. */
+static int
+check_signals(struct job *job)
+{
+    return job->owner != 0 && is_owner(job) ? crew_check_signals(job->crew)
+                                            : 0;
+}
+
+/* The next result, or the exception that stands for it. */
+static PyObject *
+load_result(struct job *job, struct reader *reader, uint64_t index,
+            int is_failure)
+{
+    PyObject *result = codec_load(job->codec, reader);
+    if (result != NULL && is_failure)
+        Py_XSETREF(result, errors_restore(result, index, 0));
+    return result;
+}
+
+/* What could not be loaded is a failure like others, where each stands for
+   itself.  NULL: it is not, and still set. */
+static PyObject *
+keep_raised(struct job *job, uint64_t index)
+{
+    if (!job->is_each || !PyErr_ExceptionMatches(PyExc_Exception))
+        return NULL;
+    PyObject *exception = PyErr_GetRaisedException();
+    if (errors_note(exception, "unpickling the result of", index) < 0)
+        PyErr_Clear();
+    return exception;
+}
+
+/* Steals result. */
+static int
+put_result(struct job *job, uint64_t index, PyObject *result, int is_failure)
+{
+    if (is_failure && !job->is_each)
+        return settle(job, index, result);
+    int status = call_back(job, result, index);
+    if (status == 0)
+        status = results_put(job->results, index, result,
+                             is_failure && !job->returns_failures);
+    Py_DECREF(result);
+    return status;
+}
+
+static int
+take_result(struct job *job, struct taking *taking, uint64_t index)
+{
+    struct reader *reader = &taking->results;
+    int is_failure = (job->flags & FLAG_EACH) && codec_is_failure(reader);
+    int waits = 0;
+    if (is_failure && check_signals(job) < 0)
+        return -1;
+    PyObject *result = load_result(job, reader, index, is_failure);
+    if (result != NULL && job->retries != NULL)
+        waits = is_failure ? run_again(job, taking, index, result)
+                           : retries_forget(job->retries, index);
+    if (waits != 0)
+        Py_CLEAR(result);
+    if (waits > 0)
+        return 0;
+    if (result == NULL) {
+        is_failure = 1;
+        result = keep_raised(job, index);
+    }
+    return result == NULL
+               ? settle_raised(job, index, "unpickling the result of")
+               : put_result(job, index, result, is_failure);
+}
+
+static int
+take_failure(struct job *job, struct reader *reader,
+             const struct header *reply)
+{
+    uint64_t index = reply->first + reply->count;
+    if (check_signals(job) < 0)
+        return -1;
+    PyObject *account = codec_load(job->codec, reader);
+    if (account == NULL)
+        return settle_raised(job, index, "unpickling the failure of");
+    PyObject *exception =
+        errors_restore(account, index, reply->flags & FLAG_BROKEN);
+    Py_DECREF(account);
+    if (exception != NULL && reply->flags & FLAG_BROKEN)
+        initializer_failed(job->line.initializer, exception);
+    return exception == NULL
+               ? settle_raised(job, index, "making the failure of")
+               : settle(job, index, exception);
+}
+
+/* Results from the first failed task upwards are passed over: a serial loop
+   would not have come to them. */
+static int
+take_results(struct job *job, const struct chunk *chunk)
+{
+    const struct header *reply = &chunk->reply;
+    struct taking taking;
+    begin_taking(&taking, job, chunk);
+    int has_results = !(reply->flags & FLAG_NO_RESULTS), status = 0;
+    for (uint64_t i = 0; has_results && i < reply->count && status == 0; i++) {
+        uint64_t index = reply->first + i;
+        status = index < job->failed && !job->is_over
+                     ? take_result(job, &taking, index)
+                     : codec_skip(&taking.results);
+    }
+    if (status == 0 && reply->flags & FLAG_FAILED && !job->is_over)
+        status = take_failure(job, &taking.results, reply);
+    codec_end(&taking.results);
+    return status;
+}
+
+/* Tasks that a worker left out, and that nobody told it to: the job would wait
+   for them for ever. */
+static int
+check_complete(const struct job *job, const struct chunk *chunk)
+{
+    const struct header *reply = &chunk->reply;
+    if (reply->count == chunk->header.count || job->is_over
+        || reply->flags & (FLAG_BACK | FLAG_FAILED)
+        || reply->first + reply->count
+               >= schedule_limited_to(job->line.schedule))
+        return 0;
+    return errors_raise("TransportError",
+                        "rank %d answered for %llu of %llu tasks",
+                        chunk->worker + 1, (unsigned long long)reply->count,
+                        (unsigned long long)chunk->header.count);
+}
+
+/* ---- what comes back -------------------------------------------------- */
 
 /* Tasks in a piece.  One of those that a worker may have died of is soon alone
    in its chunk. */
@@ -651,7 +797,8 @@ wait_in_pieces(struct job *job, const struct chunk *chunk, uint64_t first)
             piece->header.count = limited_to - first;
         if (chunk->header.count == 1)
             piece->deaths = chunk->deaths;
-        chunks_insert(&job->line.waiting, piece);
+        piece->avoids = chunk->avoids;
+        line_wait(&job->line, piece);
         first += count;
     }
     return 0;
@@ -685,14 +832,17 @@ take_death(struct job *job, const struct chunk *chunk)
 {
     uint64_t index = chunk->header.first;
     PyObject *death = crew_death_of(job->crew, index, chunk->worker);
-    int status;
+    struct taking taking;
+    int waits = 0;
     if (death == NULL)
         return -1;
-    if (!(job->flags & FLAG_EACH))
-        return settle(job, index, death);
-    status = results_put(job->results, index, death, 1);
+    begin_taking(&taking, job, chunk);
+    if (job->retries != NULL)
+        waits = run_again(job, &taking, index, death);
+    if (waits == 0)
+        return put_result(job, index, death, 1);
     Py_DECREF(death);
-    return status;
+    return waits < 0 ? -1 : 0;
 }
 
 static int
@@ -704,7 +854,7 @@ take_answer(struct job *job, const struct chunk *chunk)
         return take_death(job, chunk);
     if (chunk->reply.flags & FLAG_BACK && wait_again(job, chunk) < 0)
         return -1;
-    return take_results(job, chunk);
+    return take_results(job, chunk) < 0 ? -1 : check_complete(job, chunk);
 }
 
 static int
@@ -715,7 +865,7 @@ take_in(struct job *job, struct chunk *chunk)
     if (status < 0)
         status = fail_as_raised(job);
     end_if_done(job);
-    if (job->flags & FLAG_EACH)
+    if (job->line.is_iterated)
         helm_notify(&job->crew->helm, job);
     chunk_free(chunk);
     return status;
@@ -762,7 +912,7 @@ is_stalled(struct line *line)
     if (job->tasks.count != SCHEDULE_UNKNOWN)
         job->window = 0;
     return !has_window(job) && line->held == 0 && line->untaken == 0
-           && line->waiting.first == NULL;
+           && line->waiting.first == NULL && line->again.first == NULL;
 }
 
 static void
@@ -817,12 +967,12 @@ open_schedule(struct job *job, uint64_t chunksize)
 static void
 init(struct job *job, struct crew *crew, const struct job_request *request)
 {
-    int is_awaited = request->receiver == NULL
-                     && (request->results == RESULTS_AS_LIST
-                         || request->results == RESULTS_UNWANTED);
+    int is_iterated = request->results == RESULTS_IN_ORDER
+                      || request->results == RESULTS_AS_THEY_COME;
     line_init(&job->line, &bulk);
     job->line.pool = request->pool_number;
-    job->line.is_iterated = (request->flags & FLAG_EACH) != 0;
+    job->line.is_iterated = is_iterated;
+    job->line.keeps_tasks = request->retries != NULL || crew->survives;
     job->line.initializer = request->initializer;
     job->users = 2;
     job->crew = crew;
@@ -833,11 +983,23 @@ init(struct job *job, struct crew *crew, const struct job_request *request)
     job->failed = UINT64_MAX;
     job->number = ++crew->jobs;
     job->window = request->window;
-    job->flags = request->flags;
+    job->flags = request->flags | (request->retries ? FLAG_EACH : 0);
+    job->is_each = (request->flags & FLAG_EACH) != 0;
+    job->returns_failures = request->returns_failures;
     if (request->results == RESULTS_UNWANTED && request->callback == NULL)
         job->flags |= FLAG_NO_RESULTS;
-    job->owner = is_awaited ? PyThread_get_thread_ident() : 0;
+    job->owner = request->receiver == NULL && !is_iterated
+                     ? PyThread_get_thread_ident()
+                     : 0;
     chunks_init(&job->answers);
+}
+
+static int
+open_retries(struct job *job, PyObject *plan)
+{
+    if (plan != NULL)
+        job->retries = retries_new(plan);
+    return plan != NULL && job->retries == NULL ? -1 : 0;
 }
 
 struct job *
@@ -850,6 +1012,7 @@ job_begin(struct crew *crew, const struct job_request *request)
     }
     init(job, crew, request);
     if ((job->results = results_new(request->results)) == NULL
+        || open_retries(job, request->retries) < 0
         || tasks_open(&job->tasks, crew, job->codec, request->tasks,
                       job->owner == 0)
                < 0

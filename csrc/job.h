@@ -27,6 +27,8 @@ struct job_request {
     struct codec *codec;
     struct initializer *initializer;    /* NULL: none */
     uint32_t flags;                 /* FLAG_DILL, FLAG_STAR, FLAG_EACH */
+    int returns_failures;           /* FLAG_EACH: as results like others */
+    PyObject *retries;              /* a plan (retries.h); NULL: none */
 };
 
 /* Begins a job; the caller has a share in it.  NULL: exception set. */

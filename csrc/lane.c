@@ -33,6 +33,15 @@ lane_connect(struct lane *lane, struct segment *segment, int peer, int is_host)
     lane->last = &lane->first;
 }
 
+int
+lane_fail(struct wire *wire)
+{
+    return wire_fail(
+        wire, "receive",
+        "memory that ranks share was overwritten, or is another "
+        "version's of ezmpi (EZMPI_SHARED_MEMORY=0 does without)");
+}
+
 /* ---- out --------------------------------------------------------------- */
 
 /* Tells the other end that something was written. */
@@ -148,7 +157,8 @@ test_out(struct wire_slot *request)
         pump(leaving->lane);
     }
     if (!has_left(leaving)) {
-        return TRANSPORT_NOTHING;
+        return pipe_is_torn_off(&leaving->lane->out) ? TRANSPORT_FAILED
+                                                     : TRANSPORT_NOTHING;
     }
     request->room = NULL;
     free(leaving);
@@ -156,6 +166,13 @@ test_out(struct wire_slot *request)
 }
 
 /* ---- in ---------------------------------------------------------------- */
+
+static int
+is_possible(const struct envelope *envelope)
+{
+    return (envelope->tag < VERB_TAGS || envelope->tag == NOTE_TAG)
+           && envelope->size <= WIRE_SIZE_LIMIT;
+}
 
 int
 lane_look(struct lane *lane, struct wire_arrival *arrival)
@@ -165,7 +182,10 @@ lane_look(struct lane *lane, struct wire_arrival *arrival)
     if (!pipe_holds(&lane->in, sizeof(envelope))) {
         return TRANSPORT_NOTHING;
     }
-    pipe_read(&lane->in, &envelope, sizeof(envelope));
+    if (pipe_read(&lane->in, &envelope, sizeof(envelope)) == 0
+        || !is_possible(&envelope)) {
+        return TRANSPORT_FAILED;
+    }
     arrival->source = lane->rank;
     arrival->tag = (int)envelope.tag;
     arrival->size = (size_t)envelope.size;
@@ -193,11 +213,14 @@ test_in(struct lane *lane)
     size_t read = pipe_read(&lane->in, lane->base + lane->done, left);
 
     lane->done += read;
-    if (read < left && read > 0) {
-        sleeper_wake(lane->listener);
-    }
     if (read == left) {
         return TRANSPORT_OK;
+    }
+    if (read > 0) {
+        sleeper_wake(lane->listener);
+    }
+    if (pipe_is_torn(&lane->in)) {
+        return TRANSPORT_FAILED;
     }
     return lane->is_dead ? TRANSPORT_LOST : TRANSPORT_NOTHING;
 }

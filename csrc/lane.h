@@ -30,6 +30,11 @@ void lane_connect(struct lane *lane, struct segment *segment, int peer,
 /* FAILED: out of memory. */
 int lane_send(struct lane *lane, const void *base, size_t size, int tag,
               struct wire_slot *request);
+/* The wire breaks: the memory that it shares with another rank holds what no
+   lane writes. */
+int lane_fail(struct wire *wire);
+
+/* From here on FAILED: see lane_fail. */
 int lane_look(struct lane *lane, struct wire_arrival *arrival);
 void lane_accept(struct wire_arrival *arrival, void *base,
                  struct wire_slot *request);

@@ -24,6 +24,7 @@ struct neighbour {
     int is_out, is_in;              /* messages go by the lane, and come */
     /* what is said of it over the link */
     struct segment_invitation invitation;
+    int answered;
     int joined;                     /* 0: no; else its process id */
     int unheard;                    /* looks at which it had ended */
     struct wire_slot greetings[2];
@@ -108,8 +109,11 @@ next_ready(struct lanes *lanes)
 static int
 look_into(struct neighbour *neighbour, struct wire_arrival *arrival)
 {
-    return neighbour->is_in ? lane_look(&neighbour->lane, arrival)
-                            : TRANSPORT_NOTHING;
+    int status = neighbour->is_in ? lane_look(&neighbour->lane, arrival)
+                                  : TRANSPORT_NOTHING;
+
+    return status == TRANSPORT_FAILED ? lane_fail(neighbour->lanes->wire)
+                                      : status;
 }
 
 static int
@@ -119,9 +123,10 @@ look_into_any(struct lanes *lanes, struct wire_arrival *arrival)
 
     while ((neighbour = next_ready(lanes)) != NULL) {
         int at = (int)(neighbour - lanes->neighbours);
-        if (look_into(neighbour, arrival) == TRANSPORT_OK) {
+        int status = look_into(neighbour, arrival);
+        if (status != TRANSPORT_NOTHING) {
             lanes->turn = (at + 1) % lanes->count;
-            return TRANSPORT_OK;
+            return status;
         }
         lanes->ready[at / SEGMENT_WORD] &= ~((uint64_t)1 << at % SEGMENT_WORD);
     }
@@ -245,7 +250,9 @@ hear(struct neighbour *neighbour, struct wire_arrival *arrival, void *bytes,
     int status;
 
     if (arrival->size != size) {
-        return wire_fail(wire, "receive", "a greeting of the wrong size");
+        return wire_fail(wire, "receive",
+                         "a greeting of the wrong size, as from another "
+                         "version of ezmpi");
     }
     status = link_accept(wire, arrival, bytes, &slot);
     if (status == TRANSPORT_OK) {
@@ -295,6 +302,7 @@ heed_answer(struct neighbour *neighbour, struct wire_arrival *arrival)
     int status = hear(neighbour, arrival, &neighbour->joined,
                       sizeof(neighbour->joined));
 
+    neighbour->answered = 1;
     if (status == TRANSPORT_OK && neighbour->joined) {
         status = open_lane(neighbour);
     }
@@ -305,12 +313,23 @@ heed_answer(struct neighbour *neighbour, struct wire_arrival *arrival)
 }
 
 static int
+is_for(const struct wire *wire, const struct segment_invitation *invitation)
+{
+    return invitation->peer == wire->rank - 1
+           && invitation->peers == (uint64_t)wire->ranks - 1;
+}
+
+static int
 heed_invitation(struct neighbour *neighbour, struct wire_arrival *arrival)
 {
     struct segment_invitation *invitation = &neighbour->invitation;
 
     if (hear(neighbour, arrival, invitation, sizeof(*invitation)) < 0) {
         return TRANSPORT_FAILED;
+    }
+    if (!is_for(neighbour->lanes->wire, invitation)) {
+        return wire_fail(neighbour->lanes->wire, "receive",
+                         "an invitation that is for another rank");
     }
     neighbour->lanes->segment = segment_join(invitation);
     neighbour->joined = neighbour->lanes->segment != NULL ? (int)getpid() : 0;
@@ -325,12 +344,21 @@ heed_invitation(struct neighbour *neighbour, struct wire_arrival *arrival)
     return TRANSPORT_OK;
 }
 
+/* Has it been said, or heard, that this neighbour does not join? */
+static int
+has_declined(const struct neighbour *neighbour)
+{
+    return !neighbour->joined
+           && (neighbour->lane.rank == 0 ? neighbour->greeted > 0
+                                         : neighbour->answered);
+}
+
 int
 lanes_heed(struct wire *wire, struct wire_arrival *arrival)
 {
     struct neighbour *neighbour = neighbour_of(wire->lanes, arrival->source);
 
-    if (neighbour == NULL || neighbour->is_in) {
+    if (neighbour == NULL || neighbour->is_in || has_declined(neighbour)) {
         return wire_fail(wire, "receive", "a greeting out of place");
     }
     if (neighbour->lane.rank != 0) {

@@ -204,3 +204,17 @@ lease_drop(struct lease *lease)
     crew_leave_helm(crew);
     return status;
 }
+
+void
+lease_part(struct lease *lease, double seconds)
+{
+    struct crew *crew = lease->crew;
+    if (crew->transport->part == NULL || crew->rank != 0 || crew_is_gone(crew))
+        return;
+    crew_take_helm(crew);
+    Py_BEGIN_ALLOW_THREADS
+    if (!crew_is_gone(crew))
+        crew->transport->part(crew->transport->handle(crew->mailbox), seconds);
+    Py_END_ALLOW_THREADS
+    crew_leave_helm(crew);
+}

@@ -34,4 +34,8 @@ int lease_close(struct lease *lease);
    exception set. */
 int lease_drop(struct lease *lease);
 
+/* Ends the workers where they are this pool's own; seconds as in transport.h.
+   What was begun and not joined is lost. */
+void lease_part(struct lease *lease, double seconds);
+
 #endif

@@ -39,6 +39,7 @@ struct mailbox {
     int ended;
     double ending_seconds;
     int ending_code;
+    int is_quiet;                   /* where it waits in vain */
 };
 
 /* ---- a mailbox --------------------------------------------------------- */
@@ -97,12 +98,6 @@ int32_t
 mailbox_handle(const struct mailbox *mailbox)
 {
     return mailbox->handle;
-}
-
-const struct wire *
-mailbox_wire(const struct mailbox *mailbox)
-{
-    return mailbox->wire;
 }
 
 void *
@@ -509,6 +504,14 @@ mailbox_set_ending(struct mailbox *first, double seconds, int code)
     }
 }
 
+void
+mailbox_set_patience(struct mailbox *mailbox, double seconds)
+{
+    mailbox->ending_seconds = seconds;
+    mailbox->ending_code = TRANSPORT_OWN_CODE;
+    mailbox->is_quiet = 1;
+}
+
 int
 mailbox_is_only(const struct mailbox *first, int ranks)
 {
@@ -543,6 +546,9 @@ abort_late(const struct mailbox *mailbox)
     char names[128];
     int one = mailbox->wire->ranks - 1 - mailbox->heard == 1;
 
+    if (mailbox->is_quiet) {
+        return;
+    }
     name_missing(mailbox, names, sizeof(names));
     fprintf(stderr,
             "ezmpi: %s still %s %g s after rank 0 ended; aborting "
@@ -638,6 +644,17 @@ end(struct mailbox *mailbox)
     mailbox->ended = 1;
     wire_close(mailbox->wire);
     inbox_fini(&mailbox->inbox);
+}
+
+void
+mailbox_cut(struct mailbox *mailbox)
+{
+    if (!mailbox->ended) {
+        if (!is_broken(mailbox)) {
+            wire_fail(mailbox->wire, "close", "the pool's workers have ended");
+        }
+        end(mailbox);
+    }
 }
 
 /* From mailbox on, the next one that is to end. */

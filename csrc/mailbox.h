@@ -14,7 +14,6 @@ mailbox_new(struct wire *wire, int32_t handle,
 int mailbox_rank(const struct mailbox *mailbox);
 int mailbox_ranks(const struct mailbox *mailbox);
 int32_t mailbox_handle(const struct mailbox *mailbox);
-const struct wire *mailbox_wire(const struct mailbox *mailbox);
 void *mailbox_owner(const struct mailbox *mailbox);
 void mailbox_set_owner(struct mailbox *mailbox, void *owner);
 
@@ -41,6 +40,8 @@ int mailbox_close(struct mailbox *mailbox, struct transport_error *error);
 int mailbox_closed(const struct mailbox *mailbox);
 /* Of the mailboxes from first on. */
 void mailbox_set_ending(struct mailbox *first, double seconds, int code);
+/* Of one: it waits so long, and says nothing where that was in vain. */
+void mailbox_set_patience(struct mailbox *mailbox, double seconds);
 /* Is there no other, and has it so many ranks? */
 int mailbox_is_only(const struct mailbox *first, int ranks);
 
@@ -50,5 +51,7 @@ int mailbox_is_only(const struct mailbox *first, int ranks);
    a line on stderr and ends the job; without a code (set_ending) the caller is
    to do that, and this returns 0, else 1. */
 int mailbox_end(struct mailbox *first, const struct mailbox *only);
+/* Ends one without farewells, for a transport whose other ranks are gone. */
+void mailbox_cut(struct mailbox *mailbox);
 
 #endif

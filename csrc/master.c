@@ -9,6 +9,7 @@
 
 #include "dispatch.h"
 #include "errors.h"
+#include "hello.h"
 #include "progress.h"
 
 #define ENDING_SECONDS 5.0      /* what busy workers get when we end */
@@ -61,6 +62,8 @@ open_letter(struct crew *crew, struct letter *letter)
         break;
     case VERB_UNBOUND:
         return crew_distrust(crew);
+    case VERB_HELLO:
+        return hello_hear(crew, letter);
     default:
         return errors_raise("TransportError",
                             "rank %d sent verb %d, which "
@@ -100,6 +103,20 @@ receive(struct crew *crew, double seconds)
     if (status == DISPATCH_PYTHON)
         master_open_letter(crew);
     else if (status == TRANSPORT_FAILED)
+        master_fail(crew, &error);
+}
+
+void
+master_listen(struct crew *crew)
+{
+    struct transport_error error = {0};
+    int status;
+    do {
+        status = dispatch_receive(crew->dispatch, 0, &error);
+        if (status == DISPATCH_PYTHON)
+            master_open_letter(crew);
+    } while (status == TRANSPORT_OK || status == DISPATCH_PYTHON);
+    if (status == TRANSPORT_FAILED)
         master_fail(crew, &error);
 }
 
@@ -151,7 +168,7 @@ drop_orphans(struct crew *crew)
 static int
 warn(struct crew *crew, int worker)
 {
-    const char *host = crew->transport->host(crew->mailbox, worker + 1);
+    const char *host = crew_host_of(crew, worker);
     crew_leave_helm(crew);
     int status = errors_warn_death(worker + 1, host, crew_alive(crew));
     crew_take_helm(crew);

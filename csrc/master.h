@@ -76,6 +76,8 @@ int master_check_workers(const struct crew *crew);
 /* Draws chunks and gives them, while there are workers for them.  -1: as
    above. */
 int master_hand_out(struct crew *crew);
+/* Takes in all that has come, and gives nothing out. */
+void master_listen(struct crew *crew);
 /* Takes in the message that dispatch_receive left to Python. */
 void master_open_letter(struct crew *crew);
 /* All that is unfinished fails. */

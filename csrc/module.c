@@ -119,6 +119,48 @@ start_transport(PyObject *Py_UNUSED(module), PyObject *capsule)
     return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
 
+/* Returns in each process, and which of them it is. */
+static PyObject *
+fork_workers(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyObject *capsule;
+    struct transport_error error = {0};
+    int workers, rank = 0;
+    int32_t handle = 0;
+    if (!PyArg_ParseTuple(args, "Oi:fork_workers", &capsule, &workers))
+        return NULL;
+    const struct transport *transport =
+        PyCapsule_GetPointer(capsule, TRANSPORT_CAPSULE);
+    if (transport == NULL)
+        return NULL;
+    PyOS_BeforeFork();
+    int status = transport->fork(workers, &handle, &rank, &error);
+    if (rank == 0)
+        PyOS_AfterFork_Parent();
+    else
+        PyOS_AfterFork_Child();
+    if (status == TRANSPORT_OK)
+        return Py_BuildValue("(ii)", (int)handle, rank);
+    errors_raise_transport(&error);
+    return NULL;
+}
+
+/* A worker's end. */
+static PyObject *
+part(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyObject *capsule;
+    int handle;
+    if (!PyArg_ParseTuple(args, "Oi:part", &capsule, &handle))
+        return NULL;
+    const struct transport *transport =
+        PyCapsule_GetPointer(capsule, TRANSPORT_CAPSULE);
+    if (transport == NULL)
+        return NULL;
+    transport->part(handle, 0);
+    Py_RETURN_NONE;
+}
+
 /* The job's end is the process's, whatever pools there are. */
 static PyObject *
 set_ending(PyObject *Py_UNUSED(module), PyObject *args)
@@ -176,6 +218,12 @@ PyDoc_STRVAR(
     "load_transport(path, library)\n\n"
     "Load a transport, after the libmpi at path `library` if it is not None.");
 PyDoc_STRVAR(start_doc, "start_transport(transport)\n\nInitialise MPI.");
+PyDoc_STRVAR(fork_doc,
+             "fork_workers(transport, workers)\n\n"
+             "Fork so many: (handle, rank) in each process, 0 in this one.");
+PyDoc_STRVAR(part_doc,
+             "part(transport, handle)\n\n"
+             "What a forked worker does before it leaves with os._exit.");
 PyDoc_STRVAR(
     ending_doc,
     "set_ending(transport, seconds, code)\n\n"
@@ -191,6 +239,8 @@ PyDoc_STRVAR(
 static PyMethodDef module_methods[] = {
     {"load_transport", load_transport, METH_VARARGS, load_doc},
     {"start_transport", start_transport, METH_O, start_doc},
+    {"fork_workers", fork_workers, METH_VARARGS, fork_doc},
+    {"part", part, METH_VARARGS, part_doc},
     {"set_ending", set_ending, METH_VARARGS, ending_doc},
     {"drive", drive, METH_O, drive_doc},
     {"stop_driving", stop_driving, METH_O, stop_driving_doc},

@@ -251,6 +251,10 @@ outbox_multicast(struct outbox *outbox, const int *ranks, size_t receivers,
     struct relay_note note;
     size_t children;
 
+    if (outbox->wire->is_star) {
+        return send_copies(outbox, ranks, receivers, PIECE_BYTES, verb, 0,
+                           parts, count, token);
+    }
     for (size_t i = 1; i <= receivers; i++) {
         children = relay_note(&note, ranks, receivers, i);
         if (send_note(outbox, ranks[i - 1], &note, children) < 0) {

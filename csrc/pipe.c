@@ -24,14 +24,22 @@ straight(uint64_t at)
     return PIPE_BYTES - (size_t)(at % PIPE_BYTES);
 }
 
+static size_t
+room(const struct pipe_end *end)
+{
+    return pipe_is_torn_off(end)
+               ? 0
+               : PIPE_BYTES - (size_t)(end->mine - end->other);
+}
+
 int
 pipe_has_room(struct pipe_end *end, size_t size)
 {
-    if (PIPE_BYTES - (end->mine - end->other) >= size) {
+    if (room(end) >= size) {
         return 1;
     }
     end->other = atomic_load_explicit(&end->pipe->read, memory_order_acquire);
-    return PIPE_BYTES - (end->mine - end->other) >= size;
+    return room(end) >= size;
 }
 
 size_t
@@ -41,7 +49,7 @@ pipe_write(struct pipe_end *end, const void *base, size_t size)
     size_t first;
 
     if (!pipe_has_room(end, size)) {
-        size = (size_t)(PIPE_BYTES - (end->mine - end->other));
+        size = room(end);
     }
     if (size == 0) {
         return 0;
@@ -75,7 +83,7 @@ pipe_read(struct pipe_end *end, void *base, size_t size)
     if (!pipe_holds(end, size)) {
         size = (size_t)(end->other - end->mine);
     }
-    if (size == 0) {
+    if (size == 0 || pipe_is_torn(end)) {
         return 0;
     }
     first = lower(size, straight(end->mine));

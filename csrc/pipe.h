@@ -1,6 +1,8 @@
 /* pipe.h -- bytes from one process to another through memory that both see.
 
-   One end writes, the other reads, and neither ever waits.  Plain C. */
+   One end writes, the other reads, and neither ever waits.  Neither believes
+   a counter of the other's that cannot be: a pipe that something else wrote
+   into is torn, and nothing more comes or goes.  Plain C. */
 
 #ifndef EZMPI_PIPE_H
 #define EZMPI_PIPE_H
@@ -27,6 +29,18 @@ struct pipe_end {
     uint64_t mine;
     uint64_t other;
 };
+
+static inline int
+pipe_is_torn(const struct pipe_end *reader)
+{
+    return reader->other - reader->mine > PIPE_BYTES;
+}
+
+static inline int
+pipe_is_torn_off(const struct pipe_end *writer)
+{
+    return writer->mine - writer->other > PIPE_BYTES;
+}
 
 /* Room for size bytes? */
 int pipe_has_room(struct pipe_end *end, size_t size);

@@ -166,7 +166,20 @@ plain_dump(struct arrays *arrays, struct parcel *parcel, PyObject *object)
     return status;
 }
 
-/* ---- loading ---------------------------------------------------------- */
+/* ---- loading ------------------------------------------------------------
+
+   What comes may be no dump of ours: nothing is reserved for items that the
+   parcel cannot hold, and no tuple is followed deeper than we write one. */
+
+static PyObject *
+load(struct arrays *arrays, struct reader *reader, int tag, int depth);
+
+static int
+unknown_item(void)
+{
+    PyErr_SetString(PyExc_EOFError, "a message holds an unknown item");
+    return -1;
+}
 
 /* How many follow.  -1: exception set. */
 static int
@@ -179,24 +192,34 @@ take_count(struct reader *reader, uint32_t *count)
     return 0;
 }
 
+/* How many items follow, in a tuple or list that stands so deep; each is a
+   byte at least. */
+static int
+take_item_count(struct reader *reader, int depth, uint32_t *count)
+{
+    if (depth == DEPTH)
+        return unknown_item();
+    return take_count(reader, count) < 0 ? -1 : reader_has(reader, *count, 0);
+}
+
 /* An item, tag and all. */
 static PyObject *
-load_next(struct arrays *arrays, struct reader *reader)
+load_next(struct arrays *arrays, struct reader *reader, int depth)
 {
     const unsigned char *tag = reader_take(reader, 1);
-    return tag ? plain_load(arrays, reader, *tag) : NULL;
+    return tag ? load(arrays, reader, *tag, depth) : NULL;
 }
 
 static PyObject *
-load_items(struct arrays *arrays, struct reader *reader, int tag)
+load_items(struct arrays *arrays, struct reader *reader, int tag, int depth)
 {
     uint32_t count;
-    if (take_count(reader, &count) < 0)
+    if (take_item_count(reader, depth, &count) < 0)
         return NULL;
     PyObject *items =
         tag == TAG_TUPLE ? PyTuple_New(count) : PyList_New(count);
     for (uint32_t i = 0; items != NULL && i < count; i++) {
-        PyObject *item = load_next(arrays, reader);
+        PyObject *item = load_next(arrays, reader, depth + 1);
         if (item == NULL)
             Py_CLEAR(items);
         else if (tag == TAG_TUPLE)
@@ -217,7 +240,7 @@ plain_load_items(struct arrays *arrays, struct reader *reader,
     if (count > (size_t)room)
         return PLAIN_OTHERS;
     for (i = 0; i < count; i++) {
-        items[i] = load_next(arrays, reader);
+        items[i] = load_next(arrays, reader, 1);
         if (items[i] == NULL)
             break;
     }
@@ -287,8 +310,8 @@ load_array(struct arrays *arrays, struct reader *reader)
     return bytes ? array_from(arrays, &kind, bytes) : NULL;
 }
 
-PyObject *
-plain_load(struct arrays *arrays, struct reader *reader, int tag)
+static PyObject *
+load(struct arrays *arrays, struct reader *reader, int tag, int depth)
 {
     switch (tag) {
     case TAG_INT:
@@ -298,7 +321,7 @@ plain_load(struct arrays *arrays, struct reader *reader, int tag)
         return load_float(arrays, reader, tag);
     case TAG_TUPLE:
     case TAG_LIST:
-        return load_items(arrays, reader, tag);
+        return load_items(arrays, reader, tag, depth);
     case TAG_ARRAY:
         return load_array(arrays, reader);
     case TAG_STR:
@@ -312,20 +335,28 @@ plain_load(struct arrays *arrays, struct reader *reader, int tag)
     case TAG_FALSE:
         return Py_NewRef(Py_False);
     default:
-        PyErr_SetString(PyExc_EOFError, "a message holds an unknown item");
+        unknown_item();
         return NULL;
     }
 }
 
+PyObject *
+plain_load(struct arrays *arrays, struct reader *reader, int tag)
+{
+    return load(arrays, reader, tag, 0);
+}
+
+static int skip(struct reader *reader, int tag, int depth);
+
 static int
-skip_items(struct reader *reader)
+skip_items(struct reader *reader, int depth)
 {
     uint32_t count;
-    if (take_count(reader, &count) < 0)
+    if (take_item_count(reader, depth, &count) < 0)
         return -1;
     for (uint32_t i = 0; i < count; i++) {
         const unsigned char *tag = reader_take(reader, 1);
-        if (tag == NULL || plain_skip(reader, *tag) < 0)
+        if (tag == NULL || skip(reader, *tag, depth + 1) < 0)
             return -1;
     }
     return 0;
@@ -341,8 +372,8 @@ skip_array(struct reader *reader)
                : 0;
 }
 
-int
-plain_skip(struct reader *reader, int tag)
+static int
+skip(struct reader *reader, int tag, int depth)
 {
     uint32_t length;
     switch (tag) {
@@ -355,7 +386,7 @@ plain_skip(struct reader *reader, int tag)
         return take_short(reader, &length) ? 0 : -1;
     case TAG_TUPLE:
     case TAG_LIST:
-        return skip_items(reader);
+        return skip_items(reader, depth);
     case TAG_ARRAY:
         return skip_array(reader);
     case TAG_INT:
@@ -363,8 +394,14 @@ plain_skip(struct reader *reader, int tag)
     case TAG_FLOAT64:
         return reader_take(reader, sizeof(double)) ? 0 : -1;
     default:
-        return -1;
+        return unknown_item();
     }
+}
+
+int
+plain_skip(struct reader *reader, int tag)
+{
+    return skip(reader, tag, 0);
 }
 
 /* ---- what pickle does alone ------------------------------------------- */

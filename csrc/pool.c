@@ -4,7 +4,8 @@
 
        class MPIPool:                       # a handle on a crew
            def __init__(self, transport, handle, use_dill=True,
-                        test_mode=False, initializer=None, initargs=()):
+                        test_mode=False, initializer=None, initargs=(),
+                        retries=None):
                self._crew = crew_open(transport, handle)
                if self.rank != 0:
                    worker_serve(self._crew, one_wait=test_mode)
@@ -17,9 +18,10 @@
            def close(self): ...
            rank: int; size: int; closed: bool; handle: int
            # for ezmpi/pool.py
-           def _begin(self, func, tasks, future, star, chunksize): ...
+           def _begin(self, func, tasks, future, star, chunksize,
+                      failures=None): ...
            def _iterate(self, func, tasks, star, unordered, chunksize,
-                        window): ...              # a ResultIterator
+                        window, show, failures=None): ... # a ResultIterator
            def _call(self, func, args, kwargs, future, rank): ... # a Ticket
            def _share(self, key, value): ...
            def _unshare(self, key): ...
@@ -27,6 +29,8 @@
            def _waiting(self): ...      # futures that no worker has begun
            def _abandon(self, why, iterators): ...       # only those
            def _join(self, timeout, workers): ... # True: all is over
+           def _workers_status(self): ...
+           def _part(self, seconds): ...    # ends workers of its own
 
    ezmpi/pool.py adds what needs no speed.  Must not know the messages. */
 
@@ -40,13 +44,17 @@
 #include "crew.h"
 #include "driver.h"
 #include "errors.h"
+#include "hello.h"
 #include "initializer.h"
 #include "iterator.h"
 #include "job.h"
 #include "lease.h"
 #include "master.h"
+#include "status.h"
 #include "ticket.h"
 #include "worker.h"
+
+#define DROPPED_SECONDS 1.0     /* that workers of its own get to end */
 
 struct pool {
     PyObject_HEAD
@@ -55,6 +63,7 @@ struct pool {
     struct initializer *initializer;    /* NULL: none */
     struct calls *calls;        /* NULL until the first */
     PyObject *iterator_type;    /* NULL until the first */
+    PyObject *retries;          /* the plan of what begins; NULL: none */
     int use_dill;
 };
 
@@ -70,6 +79,8 @@ refuse(const char *why)
 static int
 init_master(struct pool *pool, PyObject *initializer, PyObject *initargs)
 {
+    if (hello_await(pool->lease.crew) < 0)
+        return -1;
     pool->codec = codec_new(pool->use_dill, pool->lease.crew->record);
     if (pool->codec == NULL)
         return -1;
@@ -154,6 +165,17 @@ check_arguments(PyObject *initializer, PyObject *initargs)
     return -1;
 }
 
+/* A plan of ezmpi._failures', or None. */
+static int
+parse_retries(PyObject **retries)
+{
+    if (*retries == Py_None)
+        *retries = NULL;
+    if (*retries == NULL || PyTuple_Check(*retries))
+        return 0;
+    return refuse("retries must be a plan");
+}
+
 /* One process: ezmpi._mpi knows what the launcher meant to start. */
 static int
 check_crew(const struct crew *crew, int handle)
@@ -174,9 +196,10 @@ static int
 pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"transport",   "handle",   "use_dill", "test_mode",
-                            "initializer", "initargs", NULL};
+                            "initializer", "initargs", "retries",  NULL};
     struct pool *pool = (struct pool *)self;
     PyObject *capsule, *initializer = Py_None, *initargs = NULL;
+    PyObject *retries = NULL;
     int handle;
     if (pool->lease.crew != NULL) {
         PyErr_SetString(PyExc_RuntimeError, "a pool is initialised once");
@@ -184,16 +207,18 @@ pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
     }
     pool->use_dill = 1;
     pool->lease.closed = 1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oi|ppOO!:MPIPool", names,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oi|ppOO!O:MPIPool", names,
                                      &capsule, &handle, &pool->use_dill,
                                      &pool->lease.test_mode, &initializer,
-                                     &PyTuple_Type, &initargs)
+                                     &PyTuple_Type, &initargs, &retries)
+        || parse_retries(&retries) < 0
         || check_arguments(initializer, initargs) < 0)
         return -1;
     const struct transport *transport =
         PyCapsule_GetPointer(capsule, TRANSPORT_CAPSULE);
     if (transport == NULL)
         return -1;
+    pool->retries = Py_XNewRef(retries);
     pool->lease.crew = crew_open(transport, handle);
     if (pool->lease.crew == NULL || check_crew(pool->lease.crew, handle) < 0)
         return -1;
@@ -211,8 +236,11 @@ pool_finalize(PyObject *self)
     /* A credit is given by close alone: whoever dropped a test_mode pool may
        still count on its workers. */
     pool->lease.test_mode = 0;
-    if (pool->lease.number > 0 && lease_drop(&pool->lease) < 0)
-        PyErr_WriteUnraisable(self);
+    if (pool->lease.number > 0) {
+        if (lease_drop(&pool->lease) < 0)
+            PyErr_WriteUnraisable(self);
+        lease_part(&pool->lease, DROPPED_SECONDS);
+    }
     PyErr_Restore(type, value, traceback);
 }
 
@@ -225,6 +253,7 @@ pool_dealloc(PyObject *self)
         return;
     calls_free(pool->calls);
     Py_XDECREF(pool->iterator_type);
+    Py_XDECREF(pool->retries);
     codec_free(pool->codec);
     initializer_free(pool->initializer);
     type->tp_free(self);
@@ -312,6 +341,7 @@ new_request(struct pool *pool)
         .codec = pool->codec,
         .initializer = pool->initializer,
         .flags = pool->use_dill ? FLAG_DILL : 0,
+        .retries = pool->retries,
     };
 }
 
@@ -335,18 +365,35 @@ parse_show(PyObject **show)
     return *show == NULL ? 0 : check_function(*show);
 }
 
+/* As ezmpi._failures has it: (are they results?, a plan of retries or None);
+   NULL or None: the pool's. */
+static int
+parse_failures(PyObject *failures, struct job_request *request)
+{
+    if (failures == NULL || failures == Py_None)
+        return 0;
+    if (!PyTuple_Check(failures))
+        return refuse("_failures must be a pair");
+    if (!PyArg_ParseTuple(failures, "pO", &request->returns_failures,
+                          &request->retries))
+        return -1;
+    request->flags |= request->returns_failures ? FLAG_EACH : 0;
+    return parse_retries(&request->retries);
+}
+
 static int
 parse_map(PyObject *args, PyObject *kwargs, struct job_request *request)
 {
-    static char *names[] = {
-        "worker",    "tasks",    "callback", "return_results",
-        "chunksize", "progress", NULL};
-    PyObject *chunksize = NULL;
+    static char *names[] = {"worker",         "tasks",     "callback",
+                            "return_results", "chunksize", "progress",
+                            "_failures",      NULL};
+    PyObject *chunksize = NULL, *failures = NULL;
     int want_results = 1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|Op$OO:map", names,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|Op$OOO:map", names,
                                      &request->function, &request->tasks,
                                      &request->callback, &want_results,
-                                     &chunksize, &request->show)
+                                     &chunksize, &request->show, &failures)
+        || parse_failures(failures, request) < 0
         || parse_callback(&request->callback, &chunksize) < 0
         || parse_show(&request->show) < 0
         || parse_chunksize(chunksize, &request->chunksize) < 0)
@@ -396,16 +443,18 @@ pool_map(PyObject *self, PyObject *args, PyObject *kwargs)
 static PyObject *
 pool_starmap(PyObject *self, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"func", "iterable", "chunksize", "progress", NULL};
+    static char *names[] = {"func",     "iterable",  "chunksize",
+                            "progress", "_failures", NULL};
     struct pool *pool = (struct pool *)self;
-    PyObject *chunksize = NULL;
+    PyObject *chunksize = NULL, *failures = NULL;
     if (check_master(pool) < 0)
         return NULL;
     struct job_request request = new_request(pool);
     request.flags |= FLAG_STAR;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|O$O:starmap", names,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|O$OO:starmap", names,
                                      &request.function, &request.tasks,
-                                     &chunksize, &request.show)
+                                     &chunksize, &request.show, &failures)
+        || parse_failures(failures, &request) < 0
         || parse_show(&request.show) < 0
         || parse_chunksize(chunksize, &request.chunksize) < 0
         || check_function(request.function) < 0)
@@ -430,13 +479,15 @@ static PyObject *
 pool_begin(PyObject *self, PyObject *args)
 {
     struct pool *pool = (struct pool *)self;
-    PyObject *chunksize;
+    PyObject *chunksize, *failures = NULL;
     int star;
     if (check_master(pool) < 0)
         return NULL;
     struct job_request request = new_request(pool);
-    if (!PyArg_ParseTuple(args, "OOOpO:_begin", &request.function,
-                          &request.tasks, &request.receiver, &star, &chunksize)
+    if (!PyArg_ParseTuple(args, "OOOpO|O:_begin", &request.function,
+                          &request.tasks, &request.receiver, &star, &chunksize,
+                          &failures)
+        || parse_failures(failures, &request) < 0
         || parse_chunksize(chunksize, &request.chunksize) < 0
         || check_function(request.function) < 0
         || driver_start(pool->lease.crew) < 0)
@@ -462,15 +513,16 @@ static PyObject *
 pool_iterate(PyObject *self, PyObject *args)
 {
     struct pool *pool = (struct pool *)self;
-    PyObject *chunksize;
+    PyObject *chunksize, *failures = NULL;
     int star, unordered;
     unsigned long long window;
     if (check_master(pool) < 0)
         return NULL;
     struct job_request request = new_request(pool);
-    if (!PyArg_ParseTuple(args, "OOppOKO:_iterate", &request.function,
+    if (!PyArg_ParseTuple(args, "OOppOKO|O:_iterate", &request.function,
                           &request.tasks, &star, &unordered, &chunksize,
-                          &window, &request.show)
+                          &window, &request.show, &failures)
+        || parse_failures(failures, &request) < 0
         || parse_show(&request.show) < 0
         || parse_chunksize(chunksize, &request.chunksize) < 0
         || check_function(request.function) < 0
@@ -490,6 +542,7 @@ open_calls(struct pool *pool)
         .codec = pool->codec,
         .pool_number = pool->lease.number,
         .initializer = pool->initializer,
+        .retries = pool->retries,
         .flags = pool->use_dill ? FLAG_DILL : 0,
     };
     if (pool->calls == NULL)
@@ -659,6 +712,32 @@ pool_join(PyObject *self, PyObject *args)
     return status < 0 ? NULL : PyBool_FromLong(status);
 }
 
+/* Also when the pool is closed: what it has begun may go on. */
+static PyObject *
+pool_workers_status(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    struct pool *pool = (struct pool *)self;
+    if (check_made(pool) < 0)
+        return NULL;
+    if (pool->lease.number == 0) {
+        refuse("only rank 0, the master, can do this");
+        return NULL;
+    }
+    return status_list(pool->lease.crew);
+}
+
+static PyObject *
+pool_part(PyObject *self, PyObject *args)
+{
+    struct pool *pool = (struct pool *)self;
+    double seconds;
+    if (check_made(pool) < 0 || !PyArg_ParseTuple(args, "d:_part", &seconds))
+        return NULL;
+    if (pool->lease.number > 0)
+        lease_part(&pool->lease, seconds);
+    Py_RETURN_NONE;
+}
+
 static PyObject *
 pool_wait(PyObject *self, PyObject *args, PyObject *kwargs)
 {
@@ -698,6 +777,7 @@ PyDoc_STRVAR(close_doc, "close()");
 static PyMethodDef pool_methods[] = {
     {"map", (PyCFunction)(void (*)(void))pool_map,
      METH_VARARGS | METH_KEYWORDS, map_doc},
+    {"_part", pool_part, METH_VARARGS, NULL},
     {"wait", (PyCFunction)(void (*)(void))pool_wait,
      METH_VARARGS | METH_KEYWORDS, wait_doc},
     {"close", pool_close, METH_NOARGS, close_doc},
@@ -712,6 +792,7 @@ static PyMethodDef pool_methods[] = {
     {"_waiting", pool_waiting, METH_NOARGS, NULL},
     {"_abandon", pool_abandon, METH_VARARGS, NULL},
     {"_join", pool_join, METH_VARARGS, NULL},
+    {"_workers_status", pool_workers_status, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

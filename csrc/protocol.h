@@ -5,6 +5,7 @@
    one, a parcel's stream, and the rest its out-of-band buffers (parcel.h).
 
      master                                   worker
+               <------------  HELLO what it runs; the master waits for it
        CALLABLE slot, callable  ------------>   holds it in that slot
        TASKS job, first, count  ------------>   calls it, task by task
                <------------  ANSWER job, first, count: exactly one a chunk
@@ -44,6 +45,9 @@ enum verb {
     VERB_UNBOUND, /* "I could not bind what came": it has to be sent again */
     /* both: the last word of either side */
     VERB_FAREWELL,
+    /* worker to master: what it runs, before all else.  The same number in
+       every version: two of them may meet. */
+    VERB_HELLO = 1000,
 };
 
 enum flag {
@@ -56,10 +60,14 @@ enum flag {
     FLAG_STAR = 32, /* TASKS: a task is the arguments of a call, ... */
     FLAG_CALL = 64, /* ... or (args, kwargs) of one */
     FLAG_EACH = 128, /* TASKS: a task's failure stands among the results, and
-                        the others go on */
+                        the others go on; where these are not wanted, among
+                        as many None */
     FLAG_CLAIM = 256, /* TASKS: it may have been taken back when it could begin
                          (claim.h); its number is in elapsed */
 };
+
+/* Counts up with every change of what is here, or travels in a parcel. */
+#define PROTOCOL_VERSION 1
 
 #define CALLABLE_SLOTS 4 /* callables that a worker holds at once */
 

@@ -117,6 +117,10 @@ rows_load(struct arrays *arrays, struct reader *reader)
     const unsigned char *is_inline = reader_take(reader, 1);
     if (is_inline == NULL || array_take_kind(reader, &kind) < 0)
         return -1;
+    if (kind.dimensions == 0 || kind.shape[0] == 0) {
+        PyErr_SetString(PyExc_EOFError, "a message holds rows of nothing");
+        return -1;
+    }
     reader->block = load_block(arrays, reader, &kind, *is_inline);
     reader->row = 0;
     reader->rows = kind.shape[0];

@@ -276,6 +276,13 @@ is_so_large(int descriptor, size_t size)
     return end >= 0 && (uint64_t)end == size;
 }
 
+static int
+is_possible(const struct segment_invitation *invitation)
+{
+    return invitation->peers <= INT32_MAX && invitation->peer >= 0
+           && (uint64_t)invitation->peer < invitation->peers;
+}
+
 /* Is it the segment that the invitation is for? */
 static int
 is_meant(struct segment *segment, const struct segment_invitation *invitation)
@@ -293,7 +300,8 @@ is_meant(struct segment *segment, const struct segment_invitation *invitation)
 struct segment *
 segment_join(const struct segment_invitation *invitation)
 {
-    int descriptor = open_file(invitation), peer = invitation->peer;
+    int descriptor = is_possible(invitation) ? open_file(invitation) : -1;
+    int peer = invitation->peer;
     struct segment *segment =
         descriptor < 0
             ? NULL

@@ -26,7 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TRANSPORT_VERSION 4u
+#define TRANSPORT_VERSION 5u
 #define TRANSPORT_SYMBOL "ezmpi_transport"
 #define TRANSPORT_WORLD INT32_MIN   /* the handle that means COMM_WORLD */
 
@@ -94,6 +94,17 @@ struct transport {
        0 also before start, and when MPI has been finalized. */
     int (*threads)(void);
 
+    /* Where the other ranks are forked children of rank 0; else NULL.
+       fork makes so many: it returns in each process, *rank says which it is,
+       and *handle is what open takes.  Needs the GIL, between Python's own
+       steps before and after a fork.
+       part ends them: they get so many seconds for their farewells, and 0
+       kills them at once; in a worker, before it leaves with _exit.  No other
+       thread may be in a function of the mailbox; it is closed then. */
+    int (*fork)(int workers, int32_t *handle, int *rank,
+                struct transport_error *error);
+    void (*part)(int32_t handle, double seconds);
+
     /* The mailbox of a communicator (a Fortran handle, or TRANSPORT_WORLD):
        a duplicate made at the first call, which is collective, and found again
        by later calls, which are local.  NOTHING: the others did not all come
@@ -114,9 +125,6 @@ struct transport {
        that, and none to it is sent: send drops it, and multicast must not be
        used.  Where rank 0 dies the others' calls fail. */
     int (*survives)(const struct mailbox *mailbox);
-    /* The name of the host that a rank runs on, as long as the mailbox lives;
-       NULL: not known, as where nothing survives. */
-    const char *(*host)(const struct mailbox *mailbox, int rank);
 
     /* What the caller ties to the mailbox: found again by later opens. */
     void *(*owner)(const struct mailbox *mailbox);

@@ -75,7 +75,6 @@ extern bool ompi_async_mpi_finalize;
 struct mpi_wire {
     struct wire wire;
     MPI_Comm comm;                  /* a duplicate of the user's */
-    char *hosts;                    /* of all ranks, at rank 0; or NULL */
     struct watch *watch;            /* for rank 0, at others; or NULL */
 };
 
@@ -764,24 +763,14 @@ begin_duplicate(MPI_Comm parent, struct transport_error *error)
     return TRANSPORT_OK;
 }
 
-/* What it takes to live on when a rank dies.  Every rank of the duplicate has
-   come, and takes part: where one dies right now names of hosts may be
-   missing. */
+/* What it takes to live on when a rank dies. */
 static int
 prepare_deaths(struct mpi_wire *wire, struct transport_error *error)
 {
-    char name[MPI_MAX_PROCESSOR_NAME + 1] = "";
-    size_t ranks = (size_t)wire->wire.ranks;
-    int length;
-
-    wire->wire.gone = calloc(ranks, 1);
-    wire->hosts = calloc(ranks, sizeof(name));
-    if (wire->wire.gone == NULL || wire->hosts == NULL) {
+    wire->wire.gone = calloc((size_t)wire->wire.ranks, 1);
+    if (wire->wire.gone == NULL) {
         return refuse(error, "malloc", "out of memory");
     }
-    MPI_Get_processor_name(name, &length);
-    MPI_Gather(name, sizeof(name), MPI_CHAR, wire->hosts, sizeof(name),
-               MPI_CHAR, 0, wire->comm);
     watch_rank_0(wire);
     return TRANSPORT_OK;
 }
@@ -987,21 +976,6 @@ transport_survives(const struct mailbox *mailbox)
     return process.survives;
 }
 
-static const char *
-transport_host(const struct mailbox *mailbox, int rank)
-{
-    const struct mpi_wire *wire =
-        (const struct mpi_wire *)mailbox_wire(mailbox);
-    const char *hosts = wire->hosts;
-
-    if (hosts == NULL || wire->wire.rank != 0 || rank < 0
-        || rank >= wire->wire.ranks) {
-        return NULL;
-    }
-    hosts += (size_t)rank * (MPI_MAX_PROCESSOR_NAME + 1);
-    return hosts[0] != '\0' ? hosts : NULL;
-}
-
 __attribute__((visibility("default")))
 const struct transport ezmpi_transport = {
     .version = TRANSPORT_VERSION,
@@ -1017,7 +991,6 @@ const struct transport ezmpi_transport = {
     .ranks = mailbox_ranks,
     .handle = mailbox_handle,
     .survives = transport_survives,
-    .host = transport_host,
     .owner = mailbox_owner,
     .set_owner = mailbox_set_owner,
     .send = mailbox_send,

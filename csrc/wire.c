@@ -196,6 +196,9 @@ wire_test(struct wire *wire, struct wire_slot *request)
     if (status == TRANSPORT_NOTHING) {
         link_progress(wire);        /* nothing else may call MPI meanwhile */
     }
+    if (status == TRANSPORT_FAILED) {
+        return lane_fail(wire);
+    }
     return wire->error.call == NULL ? status : TRANSPORT_FAILED;
 }
 

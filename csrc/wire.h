@@ -35,6 +35,7 @@ struct wire {
     int rank;
     int ranks;
     int crowded; /* more ranks on this host than cores */
+    int is_star; /* only rank 0 reaches the others */
     struct lanes *lanes; /* NULL: none */
     struct kept *kept; /* pieces that came early */
     char *gone; /* by rank, at rank 0: has it died?  NULL: all would */

@@ -10,9 +10,12 @@
 #define PY_SSIZE_T_CLEAN
 #include "worker.h"
 
+#include <string.h>
+
 #include "claim.h"
 #include "errors.h"
 #include "forked.h"
+#include "hello.h"
 #include "sigint.h"
 
 #define QUICK_SECONDS 50e-6     /* a wait not worth two system calls */
@@ -212,6 +215,7 @@ load_one(struct worker *worker, const struct parcel *parcel, uint32_t flags)
     if (parcel == NULL)
         return PyErr_NoMemory();
     PyObject *object = codec_load(codec, &reader);
+    codec_end(&reader);
     end_if_forked(worker);
     return object;
 }
@@ -428,6 +432,7 @@ share(struct worker *worker, const struct letter *letter, const char *what)
     PyObject *key = codec_load(codec, &reader);
     PyObject *object = key ? codec_load(codec, &reader) : NULL;
     int status, failed = object == NULL;
+    codec_end(&reader);
     if (key == NULL)
         return -1;
     if (failed)
@@ -533,14 +538,31 @@ open_letter(struct crew *crew, struct worker *worker, struct letter *letter)
     return status;
 }
 
+/* What has to hold an object does.  Where memory was short it need not. */
+static int
+check_whole(const struct letter *letter)
+{
+    int verb = letter->verb;
+    if (letter->parcel != NULL
+        || (verb != VERB_BIND && verb != VERB_INITIALIZE
+            && verb != VERB_CALLABLE && verb != VERB_TASKS
+            && verb != VERB_SHARE && verb != VERB_UNSHARE))
+        return 0;
+    return errors_raise("TransportError",
+                        "rank %d sent verb %d, and nothing with it",
+                        letter->source, verb);
+}
+
 /* 1: a message was read, 0: none came in time. */
 static int
 receive(struct crew *crew, struct worker *worker, double seconds)
 {
     struct letter letter;
     int came = crew_receive(crew, seconds, &letter);
-    if (came < 0 && letter.verb != 0
-        && PyErr_ExceptionMatches(PyExc_MemoryError)) {
+    if (came > 0 && check_whole(&letter) < 0)
+        came = -1;
+    else if (came < 0 && letter.verb != 0
+             && PyErr_ExceptionMatches(PyExc_MemoryError)) {
         PyErr_Clear(); /* its handler finds that there is no parcel */
         came = 1;
     }
@@ -698,6 +720,8 @@ call(struct codec *codec, struct chunk *chunk, struct reader *reader,
     int status = 0;
     if (!(chunk->header.flags & FLAG_NO_RESULTS))
         status = codec_dump(codec, results, result, !last);
+    else if (chunk->header.flags & FLAG_EACH)
+        status = codec_dump(codec, results, Py_None, 0);
     Py_DECREF(result);
     return status;
 }
@@ -727,6 +751,15 @@ add_failure(struct crew *crew, struct worker *worker, struct chunk *chunk,
     return status;
 }
 
+/* Does the failure of a task stand among the results?  Not where there are
+   fewer tasks than the header says: it may say anything. */
+static int
+is_each(const struct chunk *chunk, const struct reader *reader, uint64_t done)
+{
+    return chunk->header.flags & FLAG_EACH
+           && (done == chunk->header.count || !codec_is_at_end(reader));
+}
+
 /* Runs the chunk's tasks.  -1: one raised, and the exception is set.
    *fatal: the worker itself cannot go on. */
 static int
@@ -742,7 +775,7 @@ run_tasks(struct crew *crew, struct worker *worker, struct chunk *chunk,
            && !worker->ended && header->first + *done < chunk->end) {
         status =
             call(codec, chunk, &reader, results, *done + 1 == header->count);
-        if (status < 0 && header->flags & FLAG_EACH)
+        if (status < 0 && is_each(chunk, &reader, *done + 1))
             *fatal = status = add_failure(crew, worker, chunk, results, 1);
         if (status < 0 || ++*done == header->count)
             break;
@@ -824,8 +857,9 @@ work(struct crew *crew, struct worker *worker)
         return -1;
     struct header answer = {.job = chunk->header.job,
                             .first = chunk->header.first,
-                            .callable = chunk->header.callable,
-                            .flags = chunk->header.flags & FLAG_NO_RESULTS};
+                            .callable = chunk->header.callable};
+    if (!(chunk->header.flags & FLAG_EACH))
+        answer.flags = chunk->header.flags & FLAG_NO_RESULTS;
     chunk->began = crew_clock();
     if (chunk->began > worker->late_until && expect_no_more(worker) < 0)
         goto done;
@@ -899,11 +933,22 @@ say_farewell(struct crew *crew, struct worker *worker)
     return status == TRANSPORT_OK ? 0 : errors_raise_transport(&error);
 }
 
+static int
+say_hello(struct crew *crew)
+{
+    struct sigaction users;
+    if (begin_own(&users) < 0)
+        return -1;
+    int status = hello_say(crew);
+    sigint_heed(&users);
+    return status;
+}
+
 int
 worker_serve(struct crew *crew, int one_wait)
 {
     struct worker *worker = worker_of(crew);
-    if (worker == NULL)
+    if (worker == NULL || say_hello(crew) < 0)
         return -1;
     while (!worker->ended) {
         if (one_wait && worker->releases > 0 && worker->first == NULL) {

@@ -46,6 +46,7 @@ __all__ = [
     "TimeoutError",
     "TransportError",
     "WorkerDied",
+    "WorkerStatus",
     "__version__",
     "choose_pool",
 ]
@@ -56,11 +57,12 @@ _LATE = {
     "AsyncResult": "_future",
     "BrokenPoolError": "errors",
     "JoblibPool": "local",
-    "MultiPool": "_multi",
+    "MultiPool": "local",
     "PoolFuture": "_future",
     "SerialPool": "local",
     "Shared": "_shared",
     "TimeoutError": "errors",
+    "WorkerStatus": "_status",
     "choose_pool": "local",
 }
 

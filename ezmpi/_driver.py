@@ -31,6 +31,7 @@ def start(crew: Any, may_not_drive: bool) -> bool:
         target=_ezmpi.drive, args=(crew,), name="ezmpi-driver", daemon=True
     )
     thread.start()
+    _threads[:] = [each for each in _threads if each[0].is_alive()]
     _threads.append((thread, crew))
     return True
 

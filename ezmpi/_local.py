@@ -1,4 +1,4 @@
-"""What the pools without MPI share: `ezmpi.local` and `ezmpi._multi`."""
+"""What the pools in `ezmpi.local` that are no `MPIPool` share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import operator
 import time
 import types
 
-from . import _progress, pool
+from . import _failures, _progress, errors, pool
 from ._batches import batches
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Union,
     )
 
+    from ._failures import RetryOn, Types
     from ._future import AsyncResult
     from ._progress import Wanted
 
@@ -37,6 +38,7 @@ class Local:
 
     master = rank = 0
     size: int
+    _retries: Tuple[int, Types] = (0, ())  # at most, and after what
 
     @staticmethod
     def enabled() -> bool:
@@ -110,9 +112,20 @@ class Local:
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> Optional[List[Any]]:
         """Call ``func(*task)`` for every task."""
-        return self.map(Star(func), iterable, chunksize=chunksize, progress=progress)
+        return self.map(
+            Star(func),
+            iterable,
+            chunksize=chunksize,
+            progress=progress,
+            on_error=on_error,
+            retries=retries,
+            retry_on=retry_on,
+        )
 
     def starmap_async(
         self,
@@ -123,11 +136,22 @@ class Local:
         error_callback: Optional[Callable[[BaseException], object]] = None,
         *,
         progress: Wanted = None,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> Any:
         """The `map_async` of `starmap`."""
         star = Star(func)
         return self.map_async(
-            star, iterable, chunksize, callback, error_callback, progress=progress
+            star,
+            iterable,
+            chunksize,
+            callback,
+            error_callback,
+            progress=progress,
+            on_error=on_error,
+            retries=retries,
+            retry_on=retry_on,
         )
 
     def istarmap(
@@ -137,9 +161,21 @@ class Local:
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> Iterator[Any]:
         """Call ``func(*task)`` for every task: the `imap` of `starmap`."""
-        return self.imap(Star(func), iterable, chunksize, progress=progress)
+        star = Star(func)
+        return self.imap(
+            star,
+            iterable,
+            chunksize,
+            progress=progress,
+            on_error=on_error,
+            retries=retries,
+            retry_on=retry_on,
+        )
 
     def istarmap_unordered(
         self,
@@ -148,14 +184,26 @@ class Local:
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> Iterator[Any]:
         """Call ``func(*task)`` for every task: the `imap_unordered` of `starmap`."""
-        return self.imap_unordered(Star(func), iterable, chunksize, progress=progress)
+        star = Star(func)
+        return self.imap_unordered(
+            star,
+            iterable,
+            chunksize,
+            progress=progress,
+            on_error=on_error,
+            retries=retries,
+            retry_on=retry_on,
+        )
 
     def share(self, obj: Any) -> Any:
         """What `MPIPool.share` returns: something whose ``value`` is the object.
 
-        To the processes of a `MultiPool` it travels with the tasks that hold it.
+        To the processes of joblib it travels with the tasks that hold it.
         """
         return types.SimpleNamespace(value=obj)
 
@@ -173,6 +221,20 @@ class Local:
         **kwargs: Any,
     ) -> Optional[List[Any]]:
         return self.map(worker, tasks, *args, **kwargs)
+
+    def _trying(
+        self,
+        function: Callable[..., Any],
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
+    ) -> Callable[..., Any]:
+        """The function, as it is to be called where it may fail: as `MPIPool.map`."""
+        arguments = on_error, retries, retry_on, self._retries
+        is_returned, plan = _failures.of_call(*arguments)
+        if plan is not None:
+            function = Retrying(function, *plan[:2])
+        return Returning(function) if is_returned else function
 
     if TYPE_CHECKING:  # each has its own
 
@@ -209,6 +271,42 @@ class Star:
 
     def __call__(self, task: Iterable[Any]) -> Any:
         return self._function(*task)
+
+
+class Retrying:
+    """Calls a function again after exceptions of some types, so many times."""
+
+    def __init__(
+        self, function: Callable[..., Any], most: int, types: Tuple[Any, ...]
+    ) -> None:
+        self._function = function
+        self._most = most
+        self._types = types
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        for _ in range(self._most):
+            try:
+                return self._function(*args, **kwargs)
+            except self._types:
+                pass
+        try:
+            return self._function(*args, **kwargs)
+        except self._types as error:
+            errors._add_note(error, f"Given up after {self._most + 1} attempts.")
+            raise
+
+
+class Returning:
+    """Calls a function, and returns what it raises."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, *args: Any) -> Any:
+        try:
+            return self._function(*args)
+        except Exception as error:  # others, as Ctrl-C, are the caller's
+            return error
 
 
 class Counter:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from . import _forks
+
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
     from typing import Any, Callable, List, Optional, Tuple, Union
@@ -43,7 +45,8 @@ def check(threads: Union[int, str]) -> None:
 
 def automatic() -> int:
     """The host's processors over its ranks; fewer where this rank is bound to fewer."""
-    ranks = next((int(os.environ[n]) for n in _LOCAL_RANKS if n in os.environ), 1)
+    known = (int(os.environ[name]) for name in _LOCAL_RANKS if name in os.environ)
+    ranks = _forks.siblings or next(known, 1)
     mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     return max(1, min(mine, (os.cpu_count() or 1) // ranks))
 

@@ -6,7 +6,7 @@ import os
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
-    from typing import Any, Optional, Tuple, Type
+    from typing import Any, List, Optional, Tuple, Type
 
     BrokenPoolError: Type[RuntimeError]  # see the end of this file
 
@@ -368,6 +368,15 @@ def _note(exception: BaseException, what: str, task: int) -> None:
     note = f"Raised by {place}, rank 0 on {os.uname().nodename}."
     if not _add_note(exception, note) and exception.__cause__ is None:
         exception.__cause__ = RemoteTraceback(note)
+
+
+def _note_attempts(exception: BaseException, ranks: List[int]) -> None:
+    """Say of a worker's exception how often its task was run, and where."""
+    *others, last = [str(rank) for rank in ranks]
+    places = f"ranks {', '.join(others)} and {last}"
+    note = f"Given up after {len(ranks)} attempts, on {places}."
+    if not _add_note(exception, note):
+        exception.__cause__ = RemoteTraceback(f"{exception.__cause__}\n{note}")
 
 
 def _add_note(exception: BaseException, note: str) -> bool:

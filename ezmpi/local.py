@@ -1,7 +1,6 @@
 """Pools without MPI, with `MPIPool`'s methods: `choose_pool` and what it chooses from.
 
 For scripts that choose by a flag, as those that were written for schwimmbad do.
-`MultiPool` lies in _multi.py: what it imports takes long.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import functools
 import sys
 
-from . import _mpi, pool
+from . import _failures, _mpi, pool
 from ._local import Counter, Local, Results, as_result, check, collect, future_of
 from .pool import MPIPool
 
@@ -28,12 +27,12 @@ if TYPE_CHECKING:
         Union,
     )
 
+    from ._failures import RetryOn
     from ._future import AsyncResult
     from ._local import Callback, Draw
-    from ._multi import MultiPool
     from ._progress import Wanted
 
-__all__ = ["JoblibPool", "SerialPool", "choose_pool"]
+__all__ = ["JoblibPool", "MultiPool", "SerialPool", "choose_pool"]
 
 
 def choose_pool(
@@ -86,8 +85,6 @@ def choose_pool(
             stacklevel=2,
         )
     if processes != 1:
-        from ._multi import MultiPool
-
         return MultiPool(processes, **kwargs)
     return SerialPool(**kwargs)
 
@@ -113,6 +110,9 @@ class _AtOnce(Local):
         *,
         chunksize: Optional[int] = None,
         progress: Wanted = None,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> Optional[List[Any]]:
         """Call ``func(task)`` for every task.
 
@@ -130,6 +130,8 @@ class _AtOnce(Local):
             Not used.
         progress : bool, str or callable, optional
             As of `MPIPool.map`.
+        on_error, retries, retry_on : optional
+            As of `MPIPool.map`.
 
         Returns
         -------
@@ -142,6 +144,7 @@ class _AtOnce(Local):
             What a task, `iterable` or `callback` raises.
         """
         check(func, chunksize)
+        func = self._trying(func, on_error, retries, retry_on)
         counter = Counter(iterable, progress, self.size)
         return collect(self._drawing(func, iterable), counter, callback, return_results)
 
@@ -152,12 +155,16 @@ class _AtOnce(Local):
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> Iterator[Any]:
         """Call ``func(task)`` for every task, and give the results in order.
 
         A `SerialPool` calls each when its result is asked for.
         """
         check(func, chunksize)
+        func = self._trying(func, on_error, retries, retry_on)
         counter = Counter(iterable, progress, self.size)
         return Results(self._drawing(func, iterable), counter)
 
@@ -172,10 +179,24 @@ class _AtOnce(Local):
         error_callback: Optional[Callable[[BaseException], object]] = None,
         *,
         progress: Wanted = None,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> AsyncResult:
         """A `map` whose result, or exception, is in what is returned."""
         check(func, chunksize)
-        call = functools.partial(self.map, func, iterable, progress=progress)
+        self._trying(
+            func, on_error, retries, retry_on
+        )  # raises what is to be raised at once
+        call = functools.partial(
+            self.map,
+            func,
+            iterable,
+            progress=progress,
+            on_error=on_error,
+            retries=retries,
+            retry_on=retry_on,
+        )
         return as_result(future_of(call, callback, error_callback))
 
     def apply(
@@ -185,7 +206,7 @@ class _AtOnce(Local):
         kwds: Mapping[str, Any] = {},  # noqa: B006
     ) -> Any:
         """Call ``func(*args, **kwds)``, here."""
-        return func(*args, **kwds)
+        return self._trying(func)(*args, **kwds)
 
     def apply_async(
         self,
@@ -201,7 +222,8 @@ class _AtOnce(Local):
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Call ``fn(*args, **kwargs)``, here; returns a future that is done."""
-        future: Future[Any] = future_of(functools.partial(fn, *args, **kwargs))
+        call = functools.partial(self._trying(fn), *args, **kwargs)
+        future: Future[Any] = future_of(call)
         return future
 
     def close(self) -> None:
@@ -225,8 +247,8 @@ class SerialPool(_AtOnce):
     Parameters
     ----------
     *args, **kwargs
-        ``initializer`` and ``initargs`` are called here, once; other arguments of other
-        pools are not used.
+        ``initializer`` and ``initargs`` are called here, once; ``retries`` and
+        ``retry_on`` are as of `MPIPool`; other arguments of other pools are not used.
 
     Attributes
     ----------
@@ -244,6 +266,8 @@ class SerialPool(_AtOnce):
     size = _processes = _max_workers = 1
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        retries, retry_on = kwargs.get("retries", 0), kwargs.get("retry_on", ())
+        self._retries = _failures.check(retries, retry_on)
         initializer = kwargs.get("initializer")
         if initializer is not None:
             initializer(*kwargs.get("initargs", ()))
@@ -259,6 +283,107 @@ class SerialPool(_AtOnce):
                 return False, error
 
         return draw
+
+
+class MultiPool(MPIPool):
+    """An `MPIPool` on processes of this host, which it forks, with or without mpiexec.
+
+    The order of arguments is that of `multiprocessing.Pool` and schwimmbad's.
+
+    Parameters
+    ----------
+    processes : int, optional
+        How many. Default: the processors that this process may use.
+    initializer : callable, optional
+        Called once in each of them.
+    initargs : iterable, optional
+        Its arguments.
+    **kwargs
+        Other arguments of `MPIPool`.
+
+    Attributes
+    ----------
+    size : int
+        Number of processes.
+
+    Raises
+    ------
+    Exception
+        As `MPIPool`.
+
+    Examples
+    --------
+    >>> from ezmpi import MultiPool
+    >>> with MultiPool(2) as pool:
+    ...     pool.map(lambda x: x * x, [2, 3])
+    [4, 9]
+    """
+
+    def __init__(
+        self,
+        processes: Optional[int] = None,
+        initializer: Optional[Callable[..., object]] = None,
+        initargs: Iterable[Any] = (),
+        **kwargs: Any,
+    ) -> None:
+        kwargs.update(initializer=initializer, initargs=initargs)
+        super().__init__(fallback="local", processes=processes, **kwargs)
+
+    @staticmethod
+    def _is_to_fork(fallback: Optional[str], comm: Any) -> bool:
+        return True
+
+    @staticmethod
+    def enabled() -> bool:
+        """Whether such a pool can be made.
+
+        Returns
+        -------
+        bool
+            True.
+        """
+        return True
+
+    def map(  # type: ignore[override]
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: Union[int, Callback] = None,
+        callback: Callback = None,
+        return_results: bool = True,
+        **options: Any,
+    ) -> Optional[List[Any]]:
+        """Call `MPIPool.map`.
+
+        Parameters
+        ----------
+        func : callable
+            Takes one task.
+        iterable : iterable
+            The tasks.
+        chunksize : int, optional
+            As of `MPIPool.map`; a callable is the callback.
+        callback : callable, optional
+            As of `MPIPool.map`.
+        return_results : bool, optional
+            As of `MPIPool.map`.
+        **options
+            As of `MPIPool.map`.
+
+        Returns
+        -------
+        list or None
+            As of `MPIPool.map`.
+
+        Raises
+        ------
+        Exception
+            As `MPIPool.map`.
+        """
+        if callback is None and callable(chunksize):
+            chunksize, callback = None, chunksize
+        options["chunksize"] = chunksize
+        return super().map(func, iterable, callback, return_results, **options)
 
 
 class JoblibPool(_AtOnce):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
 import sys
 import weakref
 
-from . import _ezmpi, _mpi, errors
+from . import _ezmpi, _forks, _mpi, errors
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
@@ -27,9 +28,12 @@ if TYPE_CHECKING:
         Union,
     )
 
+    from ._failures import Failures, RetryOn, Types
     from ._future import AsyncResult, PoolFuture
     from ._progress import Display, Wanted
     from ._shared import Shared
+    from ._signals import Hook
+    from ._status import WorkerStatus
 
 __all__ = ["MPIPool", "Pool"]
 
@@ -74,6 +78,28 @@ class MPIPool(_ezmpi.MPIPool):
         How many threads BLAS and OpenMP libraries use on a worker, from its first task
         of this pool on; needs threadpoolctl. With "auto" the processors of the host
         over its ranks. Default: what they use already.
+    retries : int, optional
+        How often at most a task is run again that has failed with an exception of
+        `retry_on`: of a map, of `submit`, `apply` and `apply_async`. Another worker
+        runs it, where one is free. Then the last exception counts.
+    retry_on : type or tuple of types, optional
+        After what exceptions of a task; `WorkerDied` needs no mention. Default: none. A
+        task's `SystemExit` is meant by `SystemExit` and `TaskExit`, not by `Exception`.
+    fallback : "local", optional
+        Where no launcher started several processes, as in a notebook or with plain
+        ``python script.py``, and no `comm` is given, workers are forked here, and end
+        with the pool. Default: a ValueError there.
+    processes : int, optional
+        How many workers are then forked; under a launcher it has no meaning. Default:
+        the processors that this process may use.
+    on_signal : callable, optional
+        Called as ``on_signal(signum)`` on the master, in its main thread, when SIGUSR1 or
+        SIGTERM comes, as queues send it before a job's time is over. What it raises is
+        raised where the script is, for example out of `map`. When it returns, the script
+        goes on after SIGUSR1, and ends with code 143 after SIGTERM; but a handler that
+        was there before the pool is called instead. If it returns true nothing else is
+        done. Workers ignore both signals; give it on every rank. What was there before is
+        restored when the pool is closed and nothing of it is left.
 
     Attributes
     ----------
@@ -87,7 +113,8 @@ class MPIPool(_ezmpi.MPIPool):
     workers : set of int
         The workers' ranks.
     comm : mpi4py.MPI.Comm or int
-        The communicator: mpi4py's object where mpi4py is there, else the handle.
+        The communicator: mpi4py's object where mpi4py is there, else the handle; None
+        where the workers were forked.
     closed : bool
         Whether `close` or `terminate` was called; True on workers.
 
@@ -96,14 +123,18 @@ class MPIPool(_ezmpi.MPIPool):
     TransportError
         If no MPI library is found that fits the launcher, or MPI reports an error.
     ValueError
-        If there is only one MPI process, or `threads_per_worker` is below 1.
+        If there is only one MPI process, and no `fallback`; if `threads_per_worker` or
+        `processes` is below 1, or `retries` below 0; or if `on_signal` is given in
+        another thread than the main one.
     TypeError
-        If `comm` is neither a communicator nor an int, `initializer` is not callable,
-        or `initargs` is not iterable.
+        If `comm` is neither a communicator nor an int, `initializer` or `on_signal` is
+        not callable, `initargs` is not iterable, `retries` is not an int, or `retry_on`
+        does not hold exception types.
     ImportError
         If `threads_per_worker` is given and threadpoolctl is not installed.
     RuntimeError
-        If made in a task, on a communicator of the worker that runs it; or if
+        If made in a task, on a communicator of the worker that runs it, or in a worker
+        that was forked; or if
         ``__init__`` is called again.
     Exception
         On the master, what pickling `initializer` and `initargs` raised.
@@ -137,6 +168,8 @@ class MPIPool(_ezmpi.MPIPool):
     """
 
     master: int = 0
+    _retries: Tuple[int, Types] = (0, ())  # at most, and after what
+    _hook: Optional[Hook] = None
 
     def __init__(
         self,
@@ -147,9 +180,15 @@ class MPIPool(_ezmpi.MPIPool):
         initializer: Optional[Callable[..., object]] = None,
         initargs: Iterable[Any] = (),
         threads_per_worker: Union[int, str, None] = None,
+        retries: int = 0,
+        retry_on: RetryOn = (),
+        fallback: Optional[str] = None,
+        processes: Optional[int] = None,
+        on_signal: Optional[Callable[[int], object]] = None,
     ) -> None:
         _refuse_spawned()
-        transport = _mpi.start()
+        _forks.check(fallback, processes)
+        stall = _watcher()
         _pools[id(self)] = self
         initargs = tuple(initargs)
         if threads_per_worker is not None:
@@ -158,14 +197,48 @@ class MPIPool(_ezmpi.MPIPool):
             _threads.check(threads_per_worker)
             initargs = threads_per_worker, initializer, initargs
             initializer = _threads.begin
-        super().__init__(
-            transport, _mpi.handle(comm), use_dill, test_mode, initializer, initargs
-        )
+        plan = None
+        if retries or retry_on != ():
+            from . import _failures
+
+            self._retries = _failures.check(retries, retry_on)
+            plan = _failures.make_plan(*self._retries)
+        self._is_local = self._is_to_fork(fallback, comm)
+        if self._is_local:
+            transport, handle = _forks.begin(processes, use_dill, forget)
+            test_mode = False
+        else:
+            transport, handle = _mpi.start(), _mpi.handle(comm)
+        if on_signal is not None:
+            from . import _signals
+
+            self._hook = _signals.Hook(on_signal)
+            if initializer is None or callable(initializer):  # else it is refused
+                initargs = initializer, initargs
+                initializer = _signals.begin
+        try:
+            super().__init__(
+                transport, handle, use_dill, test_mode, initializer, initargs, plan
+            )
+        except BaseException as error:
+            if self._is_local:
+                _ezmpi.part(transport, handle)
+            if not isinstance(error, SystemExit):  # a worker's end: it ignores on
+                self._remove_hook()
+            raise
+        if self._hook is not None:
+            self._begin_hook(self._hook)
         _watch_exit()
+        if stall is not None:
+            stall.watch()
         if _is_ending:
             self._end()
 
-    def map(
+    @staticmethod
+    def _is_to_fork(fallback: Optional[str], comm: Any) -> bool:
+        return fallback is not None and comm is None and _mpi.is_alone()
+
+    def map(  # type: ignore[override]
         self,
         worker: Callable[[Any], Any],
         tasks: Iterable[Any],
@@ -174,6 +247,9 @@ class MPIPool(_ezmpi.MPIPool):
         *,
         chunksize: Optional[int] = None,
         progress: Wanted = None,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> Optional[List[Any]]:
         """Call ``worker(task)`` for every task, on the workers.
 
@@ -203,6 +279,14 @@ class MPIPool(_ezmpi.MPIPool):
             the numbers instead, about ten times a second and at the end: tasks done, of
             how many (None: not known before an iterable without a length ends), and
             workers that have tasks, of this or another job.
+        on_error : {"raise", "return"}, optional
+            With "return" what a task raised stands in place of its result, also for
+            `callback`, and the others go on.
+        retries : int, optional
+            How often at most a task is run again that failed with an exception of
+            `retry_on`. Default: the pool's.
+        retry_on : type or tuple of types, optional
+            After what exceptions. Default: the pool's.
 
         Returns
         -------
@@ -229,7 +313,8 @@ class MPIPool(_ezmpi.MPIPool):
             object for the pool; or from another thread than the one that made the
             pool, where MPI was initialised for one thread only.
         TypeError, ValueError
-            If an argument is not of its kind, or `chunksize` is below 1.
+            If an argument is not of its kind, `chunksize` is below 1, or `retries`
+            below 0.
         KeyboardInterrupt
             At Ctrl-C, at once; the pool can be used on.
         TransportError
@@ -260,16 +345,48 @@ class MPIPool(_ezmpi.MPIPool):
         >>> pool.map(abs, [-1, 2, -3])
         [1, 2, 3]
         """
+        if on_error != "raise" or retries is not None or retry_on is not None:
+            return self._map_with(
+                self._failures(on_error, retries, retry_on),
+                (worker, tasks, callback, return_results),
+                chunksize,
+                progress,
+            )
         if progress is not None:
             arguments = worker, tasks, callback, return_results
-            mapped = functools.partial(super().map, *arguments, chunksize=chunksize)
-            shown: Optional[List[Any]] = self._show_while(mapped, progress, tasks)
-            return shown
+            return self._map_with(None, arguments, chunksize, progress)
         # not super(), which costs some per cent of a map of one task
         results: Optional[List[Any]] = _ezmpi.MPIPool.map(
             self, worker, tasks, callback, return_results, chunksize=chunksize
         )
         return results
+
+    def _map_with(
+        self,
+        failures: Optional[Failures],
+        arguments: Tuple[Any, ...],
+        chunksize: Optional[int],
+        progress: Wanted,
+    ) -> Optional[List[Any]]:
+        mapped = functools.partial(
+            super().map, *arguments, chunksize=chunksize, _failures=failures
+        )
+        results: Optional[List[Any]] = (
+            mapped()
+            if progress is None
+            else self._show_while(mapped, progress, arguments[1])
+        )
+        return results
+
+    def _failures(
+        self, on_error: str, retries: Optional[int], retry_on: Optional[RetryOn]
+    ) -> Optional[Failures]:
+        """What C is told; None: as usual with this pool."""
+        if on_error == "raise" and retries is None and retry_on is None:
+            return None
+        from . import _failures
+
+        return _failures.of_call(on_error, retries, retry_on, self._retries)
 
     def _show_while(
         self, mapped: Callable[..., Any], progress: Wanted, tasks: Iterable[Any]
@@ -375,6 +492,9 @@ class MPIPool(_ezmpi.MPIPool):
         error_callback: Optional[Callable[[BaseException], object]] = None,
         *,
         progress: Wanted = None,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> AsyncResult:
         """Begin a `map`, and go on.
 
@@ -395,6 +515,8 @@ class MPIPool(_ezmpi.MPIPool):
             The same, with the exception of the lowest-numbered failed task.
         progress : bool, str or callable, optional
             As of `map`, in a thread of its own.
+        on_error, retries, retry_on : optional
+            As of `map`.
 
         Returns
         -------
@@ -415,9 +537,9 @@ class MPIPool(_ezmpi.MPIPool):
         >>> pool.map_async(abs, [-1, 2, -3]).get()
         [1, 2, 3]
         """
-        return self._begin_map(
-            func, iterable, False, chunksize, callback, error_callback, progress
-        )
+        failures = self._failures(on_error, retries, retry_on)
+        arguments = func, iterable, False, chunksize
+        return self._begin_map(arguments, failures, callback, error_callback, progress)
 
     def starmap_async(
         self,
@@ -428,6 +550,9 @@ class MPIPool(_ezmpi.MPIPool):
         error_callback: Optional[Callable[[BaseException], object]] = None,
         *,
         progress: Wanted = None,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> AsyncResult:
         """Begin a `starmap`, and go on.
 
@@ -443,6 +568,8 @@ class MPIPool(_ezmpi.MPIPool):
             As of `map_async`.
         progress : bool, str or callable, optional
             As of `map_async`.
+        on_error, retries, retry_on : optional
+            As of `map`.
 
         Returns
         -------
@@ -459,23 +586,22 @@ class MPIPool(_ezmpi.MPIPool):
         >>> pool.starmap_async(pow, [(2, 3), (3, 2)]).get()
         [8, 9]
         """
-        return self._begin_map(
-            func, iterable, True, chunksize, callback, error_callback, progress
-        )
+        failures = self._failures(on_error, retries, retry_on)
+        arguments = func, iterable, True, chunksize
+        return self._begin_map(arguments, failures, callback, error_callback, progress)
 
     def _begin_map(
         self,
-        func: Callable[..., Any],
-        iterable: Iterable[Any],
-        star: bool,
-        chunksize: Optional[int],
+        arguments: Tuple[Callable[..., Any], Iterable[Any], bool, Optional[int]],
+        failures: Optional[Failures],
         callback: Optional[Callable[[List[Any]], object]],
         error_callback: Optional[Callable[[BaseException], object]],
         progress: Wanted,
     ) -> AsyncResult:
+        func, iterable, star, chunksize = arguments
         display = None if progress is None else self._display(progress, iterable)
         future = _new_future(callback, error_callback)
-        future._ticket = self._begin(func, iterable, future, star, chunksize)
+        future._ticket = self._begin(func, iterable, future, star, chunksize, failures)
         if display is not None and display.show is not None:
             from . import _progress
 
@@ -483,13 +609,16 @@ class MPIPool(_ezmpi.MPIPool):
         result: AsyncResult = _future().AsyncResult(future)
         return result
 
-    def starmap(
+    def starmap(  # type: ignore[override]
         self,
         func: Callable[..., Any],
         iterable: Iterable[Iterable[Any]],
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> List[Any]:
         """Call ``func(*task)`` for every task, on the workers.
 
@@ -502,6 +631,8 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize : int, optional
             As of `map`.
         progress : bool, str or callable, optional
+            As of `map`.
+        on_error, retries, retry_on : optional
             As of `map`.
 
         Returns
@@ -519,7 +650,9 @@ class MPIPool(_ezmpi.MPIPool):
         >>> pool.starmap(pow, [(2, 3), (3, 2)])
         [8, 9]
         """
-        mapped = functools.partial(super().starmap, func, iterable, chunksize)
+        failures = self._failures(on_error, retries, retry_on)
+        arguments = func, iterable, chunksize
+        mapped = functools.partial(super().starmap, *arguments, _failures=failures)
         results: List[Any] = (
             mapped() if progress is None else self._show_while(mapped, progress, iterable)
         )
@@ -532,6 +665,9 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> Iterator[Any]:
         """Call ``func(task)`` for every task, and give the results in order as they come.
 
@@ -549,6 +685,10 @@ class MPIPool(_ezmpi.MPIPool):
             result may wait for others of its chunk, by what was seen for 0.1 ms.
         progress : bool, str or callable, optional
             As of `map`, while results are taken.
+        on_error : {"raise", "return"}, optional
+            With "return" what a task raised is given in its place, and not raised.
+        retries, retry_on : optional
+            As of `map`.
 
         Returns
         -------
@@ -572,7 +712,9 @@ class MPIPool(_ezmpi.MPIPool):
         >>> next(results), results.next(timeout=10)
         (1, 2)
         """
-        return self._iterate_over(func, iterable, False, False, chunksize, progress)
+        failures = self._failures(on_error, retries, retry_on)
+        arguments = func, iterable, False, False, chunksize
+        return self._iterate_over(arguments, failures, progress)
 
     def imap_unordered(
         self,
@@ -581,6 +723,9 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> Iterator[Any]:
         """Call ``func(task)`` for every task, and give the results as they come.
 
@@ -593,6 +738,8 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize : int, optional
             As of `imap`.
         progress : bool, str or callable, optional
+            As of `imap`.
+        on_error, retries, retry_on : optional
             As of `imap`.
 
         Returns
@@ -610,7 +757,9 @@ class MPIPool(_ezmpi.MPIPool):
         >>> sorted(pool.imap_unordered(abs, [-1, 2, -3]))
         [1, 2, 3]
         """
-        return self._iterate_over(func, iterable, False, True, chunksize, progress)
+        failures = self._failures(on_error, retries, retry_on)
+        arguments = func, iterable, False, True, chunksize
+        return self._iterate_over(arguments, failures, progress)
 
     def istarmap(
         self,
@@ -619,6 +768,9 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> Iterator[Any]:
         """Call ``func(*task)`` for every task: the `imap` of `starmap`.
 
@@ -631,6 +783,8 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize : int, optional
             As of `imap`.
         progress : bool, str or callable, optional
+            As of `imap`.
+        on_error, retries, retry_on : optional
             As of `imap`.
 
         Returns
@@ -648,7 +802,9 @@ class MPIPool(_ezmpi.MPIPool):
         >>> list(pool.istarmap(pow, [(2, 3), (3, 2)]))
         [8, 9]
         """
-        return self._iterate_over(func, iterable, True, False, chunksize, progress)
+        failures = self._failures(on_error, retries, retry_on)
+        arguments = func, iterable, True, False, chunksize
+        return self._iterate_over(arguments, failures, progress)
 
     def istarmap_unordered(
         self,
@@ -657,6 +813,9 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> Iterator[Any]:
         """Call ``func(*task)`` for every task: the `imap_unordered` of `starmap`.
 
@@ -669,6 +828,8 @@ class MPIPool(_ezmpi.MPIPool):
         chunksize : int, optional
             As of `imap`.
         progress : bool, str or callable, optional
+            As of `imap`.
+        on_error, retries, retry_on : optional
             As of `imap`.
 
         Returns
@@ -686,21 +847,18 @@ class MPIPool(_ezmpi.MPIPool):
         >>> sorted(pool.istarmap_unordered(pow, [(2, 3), (3, 2)]))
         [8, 9]
         """
-        return self._iterate_over(func, iterable, True, True, chunksize, progress)
+        failures = self._failures(on_error, retries, retry_on)
+        arguments = func, iterable, True, True, chunksize
+        return self._iterate_over(arguments, failures, progress)
 
     def _iterate_over(
         self,
-        func: Callable[..., Any],
-        iterable: Iterable[Any],
-        star: bool,
-        unordered: bool,
-        chunksize: Optional[int],
+        arguments: Tuple[Callable[..., Any], Iterable[Any], bool, bool, Optional[int]],
+        failures: Optional[Failures],
         progress: Wanted,
     ) -> Iterator[Any]:
-        show = None if progress is None else self._display(progress, iterable).show
-        return self._iterate(
-            func, iterable, star, unordered, chunksize, self._window, show
-        )
+        show = None if progress is None else self._display(progress, arguments[1]).show
+        return self._iterate(*arguments, self._window, show, failures)
 
     def join(self) -> None:
         """Wait until all that was begun before `close` is done.
@@ -723,6 +881,8 @@ class MPIPool(_ezmpi.MPIPool):
         if not self.closed:
             raise ValueError("the pool is not closed: call close or terminate first")
         self._join(None, True)
+        self._part(_ENDING_SECONDS)
+        self._remove_hook_if_over()
 
     def terminate(self) -> None:
         """Close the pool, and wait for nothing that was begun.
@@ -739,7 +899,9 @@ class MPIPool(_ezmpi.MPIPool):
             return
         for future in self._waiting():
             future.cancel()
-        self._abandon("the pool was terminated before the result came", False)
+        with self._until_gone():
+            self._abandon("the pool was terminated before the result came", False)
+        self._part(0)
         self.close()
 
     # --- concurrent.futures.Executor ---
@@ -802,6 +964,7 @@ class MPIPool(_ezmpi.MPIPool):
         self.close()
         if wait:
             self._join(None, True)
+            self._remove_hook_if_over()
 
     # --- on every worker ---
 
@@ -880,6 +1043,46 @@ class MPIPool(_ezmpi.MPIPool):
         from . import _shared
 
         return _shared.share(self, _process_token, obj)
+
+    def workers_status(self) -> List[WorkerStatus]:
+        """What each worker does now, as far as the master knows.
+
+        It may be called from any thread, also while another one waits in `map`, and
+        when the pool is closed.
+
+        Returns
+        -------
+        list of WorkerStatus
+            One for each worker, in the order of their ranks, whatever pool it works
+            for. It is a named tuple of ``rank``; ``host`` (None: not known yet);
+            ``state``, "idle" or "busy"; ``callable``, the name of what it calls (None:
+            it is idle, or the job was given up); ``first_task``, the number of the
+            first task that it has not answered for (of a single call None), and
+            ``tasks``, how many it got together; ``seconds`` since it got these, or
+            answered last (None: it never had any).
+
+        Raises
+        ------
+        RuntimeError
+            If called on a worker, in a forked child, or by what pickles an object for
+            the pool.
+        TransportError
+            If MPI reports an error.
+
+        Notes
+        -----
+        Long tasks travel one by one, so ``first_task`` is the task that runs. Of several
+        in one message it is one of ``range(first_task, first_task + tasks)``. Seconds
+        are known to some milliseconds.
+
+        Examples
+        --------
+        >>> [worker.state for worker in pool.workers_status()]  # of mpiexec -n 4
+        ['idle', 'idle', 'idle']
+        """
+        from . import _status
+
+        return _status.of(self._workers_status())
 
     def batched_map(
         self,
@@ -960,7 +1163,9 @@ class MPIPool(_ezmpi.MPIPool):
         --------
         >>> pool.close()
         """
-        super().close()
+        with self._until_gone():
+            super().close()
+            self._remove_hook_if_over()
 
     def is_master(self) -> bool:
         """Whether this process is rank 0.
@@ -1037,7 +1242,7 @@ class MPIPool(_ezmpi.MPIPool):
         --------
         >>> comm = pool.comm
         """
-        return _mpi.communicator(self._handle)
+        return None if self._is_local else _mpi.communicator(self._handle)
 
     @property
     def _processes(self) -> int:  # where multiprocessing.Pool keeps its size
@@ -1115,12 +1320,47 @@ class MPIPool(_ezmpi.MPIPool):
         if exception is None:
             self.close()
             self._join(None, False)
+            self._part(_ENDING_SECONDS)
+            self._remove_hook_if_over()
             return
         self.terminate()
         # Of others `_at_exit` knows whether they were caught.
         code = exit_code(exception) if isinstance(exception, SystemExit) else 0
         if code and self.is_master():
-            _mpi.set_ending(_ENDING_SECONDS, code)
+            seconds = getattr(exception, "ending_seconds", _ENDING_SECONDS)
+            _mpi.set_ending(seconds, code)
+
+    def _begin_hook(self, hook: Hook) -> None:
+        if self.is_master():
+            hook.begin()
+            weakref.finalize(self, hook.remove).atexit = False
+        else:
+            self._remove_hook()
+
+    def _remove_hook(self) -> None:
+        if self._hook is not None:
+            self._hook.remove()
+
+    def _remove_hook_if_over(self) -> None:
+        """Not while something goes on that a signal would end."""
+        if self._hook is None or self.is_worker():
+            return
+        try:
+            is_over = self._join(0, False)
+        except RuntimeError:  # a callback of its own has closed it
+            return
+        if is_over:
+            self._hook.remove()
+
+    @contextlib.contextmanager
+    def _until_gone(self) -> Iterator[None]:
+        """Where a forked worker has died, whoever waited for it was told."""
+        try:
+            yield
+        except errors.TransportError:
+            if not self._is_local:
+                raise
+            self._part(0)
 
     def _is_masters(self) -> bool:
         try:
@@ -1137,6 +1377,7 @@ class MPIPool(_ezmpi.MPIPool):
             self.terminate()
         self._abandon("the script has ended", True)
         self._join(None, False)
+        self._remove_hook_if_over()
 
     def __reduce__(self) -> Tuple[Any, ...]:
         return _find_pool, (_process_token, id(self), self.size)
@@ -1204,6 +1445,9 @@ class Pool(MPIPool):
         chunksize: Optional[int] = None,
         *,
         progress: Wanted = None,
+        on_error: str = "raise",
+        retries: Optional[int] = None,
+        retry_on: Optional[RetryOn] = None,
     ) -> Optional[List[Any]]:
         """Call ``func(task)`` for every task: `MPIPool.map` with multiprocessing's names.
 
@@ -1216,6 +1460,8 @@ class Pool(MPIPool):
         chunksize : int, optional
             As of `MPIPool.map`.
         progress : bool, str or callable, optional
+            As of `MPIPool.map`.
+        on_error, retries, retry_on : optional
             As of `MPIPool.map`.
 
         Returns
@@ -1233,7 +1479,15 @@ class Pool(MPIPool):
         >>> pool.map(func=abs, iterable=[-1, 2, -3])
         [1, 2, 3]
         """
-        return super().map(func, iterable, chunksize=chunksize, progress=progress)
+        return super().map(
+            func,
+            iterable,
+            chunksize=chunksize,
+            progress=progress,
+            on_error=on_error,
+            retries=retries,
+            retry_on=retry_on,
+        )
 
     def __exit__(
         self,
@@ -1284,6 +1538,7 @@ class _PoolStub:
 
     __call__ = batched_map = starmap = imap = imap_unordered = map
     istarmap = istarmap_unordered = apply = submit = run_everywhere = share = map
+    workers_status = map
     apply_async = map_async = starmap_async = map
 
     def __init__(self, token: str, number: int, size: int) -> None:
@@ -1304,6 +1559,13 @@ class _PoolStub:
         return _find_pool, self._made_from
 
 
+def forget() -> None:
+    """In a forked worker: the pools are another process's."""
+    global _process_token
+    _process_token = os.urandom(16).hex()
+    _pools.clear()
+
+
 def _find_pool(token: str, number: int, size: int) -> Union[MPIPool, _PoolStub]:
     pool = _pools.get(number) if token == _process_token else None
     return _PoolStub(token, number, size) if pool is None else pool
@@ -1320,6 +1582,16 @@ def _refuse_spawned() -> None:
             "a child process of multiprocessing cannot make an MPI pool; if this is the "
             'script that it imports, guard its end with if __name__ == "__main__":'
         )
+
+
+def _watcher() -> Any:
+    """What warns of workers that have had a task for long, where that is wanted."""
+    if not os.environ.get("EZMPI_STALL"):
+        return None
+    from . import _stall
+
+    _stall.seconds()  # raises on every rank, before others wait for this one
+    return _stall
 
 
 @functools.lru_cache(maxsize=None)
@@ -1341,9 +1613,10 @@ def _at_exit() -> None:
         driver = sys.modules.get("ezmpi._driver")
         if driver is not None:
             driver.join()
-        progress = sys.modules.get("ezmpi._progress")
-        if progress is not None:
-            progress.join()
+        for name in ("ezmpi._progress", "ezmpi._stall"):
+            module = sys.modules.get(name)
+            if module is not None:
+                module.join()
     if any(isinstance(error, KeyboardInterrupt) for error in [of_script, *of_pools]):
         _mpi.set_ending(_INTERRUPTED_SECONDS, _mpi.INTERRUPTED)
     elif _code_at_once is not None:

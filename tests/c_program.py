@@ -26,6 +26,8 @@ STRICT = [
     "-Wmissing-prototypes",
     "-Werror",
 ]
+# As for the extension: setup.py.
+COVERAGE = ["--coverage", "-O0"] if os.environ.get("EZMPI_COVERAGE") else []
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 SANITIZE_THREADS = ["-fsanitize=thread"]
 
@@ -64,7 +66,7 @@ def run_command(command, seconds):
 
 def compile_c(sources, output, *flags):
     """Compile `sources` strictly into `output`."""
-    command = compiler() + STRICT + ["-I", str(CSRC)] + list(flags)
+    command = compiler() + STRICT + COVERAGE + ["-I", str(CSRC)] + list(flags)
     command += [str(source) for source in sources] + ["-o", str(output)]
     run_command(command, 120)
     return output

@@ -96,6 +96,7 @@ class Job:
                     cwd=str(directory),
                     env=env,
                     start_new_session=True,
+                    preexec_fn=_heed_ctrl_c,
                 )
 
     def __enter__(self):
@@ -190,6 +191,11 @@ class Job:
                 _kill(pid, signal.SIGKILL)
             time.sleep(0.02)
         self._launcher.wait()
+
+
+def _heed_ctrl_c():
+    """A shell has what it starts in the background ignore SIGINT, and all below it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _kill(pid, number):

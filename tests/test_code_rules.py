@@ -45,6 +45,10 @@ ARROWS = {
     "inbox": "frame outbox patience relay transport wire",
     "mailbox": "alarm frame inbox outbox patience relay transport wire",
     "transport_mpi": "link mailbox patience transport watch wire",
+    # the plug-in to forked processes: neither
+    "reach": "",
+    "stream": "reach transport",
+    "transport_local": "link mailbox patience reach stream transport wire",
     # the engine: Python, no MPI
     "compat": "",
     "protocol": "",
@@ -67,20 +71,23 @@ ARROWS = {
     "callable": "parcel protocol schedule snapshot",
     "future": "compat",
     "crew": "callable codec errors future helm protocol transport",
-    "worker": "claim crew errors forked sigint",
+    "hello": "crew errors",
+    "worker": "claim crew errors forked hello sigint",
     "results": "compat",
     "initializer": "codec",
     "dispatch": "chunk claim crew initializer schedule seats",
-    "call": "crew dispatch errors ticket",
-    "job": "crew dispatch errors future results tasks",
+    "retries": "compat errors",
+    "call": "crew dispatch errors retries ticket",
+    "job": "crew dispatch errors future results retries tasks",
     "tasks": "crew rows",
-    "master": "crew dispatch errors job progress",
+    "master": "crew dispatch errors hello job progress",
     "progress": "crew job",
     "driver": "crew dispatch errors master",
     "ticket": "crew dispatch job master progress",
     "iterator": "crew errors job master progress",
-    "pool": "call codec compat crew driver errors initializer iterator job lease master"
-    " ticket worker",
+    "pool": "call codec compat crew driver errors hello initializer iterator job lease"
+    " master status ticket worker",
+    "status": "crew dispatch master",
     "lease": "crew dispatch master",
     "module": "compat driver errors pool transport",
 }
@@ -91,12 +98,14 @@ SEES_PYTHON |= {
     "driver",
     "errors",
     "future",
+    "hello",
     "initializer",
     "iterator",
     "lease",
     "job",
     "master",
     "module",
+    "status",
 }
 SEES_PYTHON |= {
     "parcel",
@@ -104,6 +113,7 @@ SEES_PYTHON |= {
     "pool",
     "progress",
     "results",
+    "retries",
     "rows",
     "snapshot",
     "tasks",
@@ -116,6 +126,8 @@ PYTHON_HEADERS = {"Python.h", "structmember.h"}
 MUTABLE = {
     ("transport_mpi.c", "process"): "MPI exists once in a process, and its "
     "callbacks and Py_AtExit's take no argument of ours",
+    ("transport_local.c", "process"): "what a fork inherits, and Py_AtExit's "
+    "callback, take no argument of ours",
 }
 # Types and names that Python's API takes without const.
 API_TYPES = {

@@ -15,7 +15,7 @@ CLASSES = (
     ezmpi.futures.MPIPoolExecutor,
     ezmpi.futures.MPICommExecutor,
 )
-MODULES = {"ezmpi", "pool", "errors", "futures", "_future", "_shared"}
+MODULES = {"ezmpi", "pool", "errors", "futures", "_future", "_shared", "_status"}
 
 
 def methods(cls):

@@ -33,6 +33,19 @@ def test_processes_left_behind_are_named():
     assert job.running() == []
 
 
+def test_ctrl_c_is_heeded_where_the_shell_ignores_it():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        job = start("hang.py", 2)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with job:
+        job.wait_for("waiting")
+        with open("/proc/%d/status" % job.pid(0)) as file:
+            ignored = next(line for line in file if line.startswith("SigIgn:"))
+    assert not int(ignored.split()[1], 16) & 1 << signal.SIGINT - 1, ignored
+
+
 def _program(pid):
     with open("/proc/%d/comm" % pid) as file:
         return file.read().strip()

@@ -24,6 +24,8 @@ ENVIRONMENT = {
         ("progress", 1000),
         ("callbacks", 1500),
         ("shares", 1500),
+        ("statuses", 1500),
+        ("hooks", 1500),
     ],
 )
 def test_nothing_is_left_behind(what, count):

@@ -83,6 +83,10 @@ def test_pipe(tmp_path):
     run_c([HERE / "pipe_test.c", CSRC / "pipe.c"], tmp_path)
 
 
+def test_stream(tmp_path):
+    run_c([HERE / "stream_test.c", CSRC / "stream.c", CSRC / "reach.c"], tmp_path)
+
+
 def test_segment(tmp_path):
     sources = [CSRC / f"{name}.c" for name in ("segment", "pipe", "sleeper")]
     run_c([HERE / "segment_test.c", *sources], tmp_path)
@@ -95,6 +99,11 @@ def test_alarm(tmp_path):
 def test_lanes(tmp_path):
     """Messages keep their order while the way that they take changes: no MPI."""
     run_c([HERE / "lanes_test.c", *WIRE[1:], *SLEEP], tmp_path)
+
+
+def test_bad_wire(tmp_path):
+    """Greetings, envelopes and counters that cannot be: an error, and no harm."""
+    run_c([HERE / "bad_wire_test.c", *WIRE[1:], *SLEEP], tmp_path)
 
 
 def test_mailbox(tmp_path):

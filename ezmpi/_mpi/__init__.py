@@ -22,6 +22,9 @@ WORLD = -(2**31)  # TRANSPORT_WORLD in transport.h
 INTERRUPTED = -3  # TRANSPORT_INTERRUPTED there: a code for set_ending
 
 
+_started: "List[Any]" = []  # transports
+
+
 class _Loaded:
     """The transport; family: whose launchers can start it."""
 
@@ -79,10 +82,48 @@ def start() -> Any:
         # Now, since MPICH ends the process if Open MPI's mpiexec started it.
         if launcher and loaded.family not in launcher.families:
             raise choice.wrong_launcher(launcher, loaded.library)
-        _ezmpi.start_transport(loaded.capsule)
+        _start(loaded.capsule)
     except TransportError as error:
         raise_once(error)
     return loaded.capsule
+
+
+def _start(capsule: Any) -> None:
+    """Start MPI; where Ctrl-C would raise KeyboardInterrupt, it ends the process there.
+
+    MPI_Init does not return before all ranks have come to it, and Python would not see
+    the signal before.
+    """
+    import _signal  # type: ignore[import-not-found]  # signal takes long to import
+
+    number, python = _signal.SIGINT, _signal.default_int_handler
+    is_default = False
+    if capsule not in _started and _signal.getsignal(number) is python:
+        try:
+            _signal.signal(number, _signal.SIG_DFL)
+            is_default = True
+        except ValueError:  # not in Python's main thread
+            pass
+    try:
+        _ezmpi.start_transport(capsule)
+    finally:
+        if is_default:
+            _signal.signal(number, python)
+    if capsule not in _started:
+        _started.append(capsule)
+
+
+@functools.lru_cache(maxsize=None)
+def _load_local() -> Any:
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), choice.LOCAL)
+    return _ezmpi.load_transport(path, None)
+
+
+def start_local() -> Any:
+    """The transport to forked processes, in place of MPI."""
+    capsule = _load_local()
+    _start(capsule)
+    return capsule
 
 
 def describe() -> str:
@@ -111,7 +152,8 @@ def launcher_seen() -> str:
 
 def set_ending(seconds: float, code: int) -> None:
     """How long the job's end waits for busy workers, and the code if it aborts them."""
-    _ezmpi.set_ending(_load().capsule, seconds, code)
+    for capsule in _started:
+        _ezmpi.set_ending(capsule, seconds, code)
 
 
 def refuse_one_process(handle: int) -> NoReturn:

@@ -13,6 +13,7 @@ TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
     from typing import Iterator, List, Optional, Sequence, Tuple
 
+LOCAL = "local.so"  # beside them: the transport to forked processes
 _ABI = "mpiabi"  # the transport for the ABI of MPI 5, which several MPIs have
 
 # Where a message says what else is there; the transports know what they need.
@@ -41,9 +42,10 @@ class Library:
 
 
 def compiled() -> List[Transport]:
-    """The transports of this installation: ``name.so`` or ``name-soname.so``."""
+    """This installation's transports over MPI: ``name.so`` or ``name-soname.so``."""
     here = os.path.dirname(os.path.abspath(__file__))
     names = [name for name in sorted(os.listdir(here)) if name.endswith(".so")]
+    names = [name for name in names if name != LOCAL]
     paths = [os.path.join(here, name) for name in names]
     return [
         Transport(name[: -len(".so")].split("-")[0], path, libraries.soname_inside(path))

@@ -140,6 +140,12 @@ crew_clock(void)
     return stub_now;
 }
 
+int64_t
+crew_coarse_clock(void)
+{
+    return stub_now;
+}
+
 /* ---- Python ----------------------------------------------------------- */
 
 void *

@@ -1025,16 +1025,18 @@ test_limit_before_return(void)
 
 /* ---- answers ---------------------------------------------------------- */
 
-/* The worker's chunk has tasks 0 to 4, and may come back. */
+/* The worker's chunk has tasks 0 to 4, whose results are wanted, and may come
+   back. */
 static int
 may_answer(const struct header *reply, int worker, int has_parcel)
 {
     uint32_t flags = reply->flags;
     uint64_t done = reply->count + ((flags & FLAG_FAILED) != 0);
-    int needs_parcel = flags & FLAG_FAILED
-                       || (!(flags & FLAG_NO_RESULTS) && reply->count > 0);
-    return worker == 0 && reply->job == 1 && reply->first == 0
-           && reply->count <= 5 && done <= 5 && (has_parcel || !needs_parcel)
+    int needs_parcel = flags & FLAG_FAILED || reply->count > 0;
+    return worker == 0 && reply->elapsed <= INT64_MAX
+           && !(flags & FLAG_NO_RESULTS && reply->count > 0) && reply->job == 1
+           && reply->first == 0 && reply->count <= 5 && done <= 5
+           && (has_parcel || !needs_parcel)
            && !(flags & FLAG_BACK && flags & FLAG_FAILED);
 }
 
@@ -1084,6 +1086,11 @@ test_refusals(void)
         };
         try_answer(reply, i >> 2 & 1, i >> 3 & 1);
     }
+    /* From ranks that are no workers, and of a chunk that took centuries. */
+    try_answer((struct header){.job = 1, .count = 5}, -1, 1);
+    try_answer((struct header){.job = 1, .count = 5}, 2, 1);
+    try_answer((struct header){.job = 1, .count = 5, .elapsed = UINT64_MAX}, 0,
+               1);
 }
 
 /* Whoever was not given leave to return tasks may not. */

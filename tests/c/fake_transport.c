@@ -654,13 +654,6 @@ fake_survives(const struct mailbox *mailbox)
     return fake.survives;
 }
 
-static const char *
-fake_host(const struct mailbox *mailbox, int rank)
-{
-    (void)mailbox;
-    return rank == 1 ? "here" : NULL;
-}
-
 /* ---- the process ------------------------------------------------------ */
 
 static int
@@ -771,6 +764,35 @@ control_finalize(int32_t handle)
     pthread_mutex_unlock(&fake.lock);
 }
 
+/* A message that no engine made, from that rank; its large parts stay where
+   they are. */
+static void
+control_inject(int32_t handle, int source, int verb,
+               const struct transport_part *parts, size_t count)
+{
+    pthread_mutex_lock(&fake.lock);
+    struct mailbox *mailbox = mailbox_of(handle);
+    struct message *message = calloc(1, sizeof(*message));
+    message->sender = &mailbox->job->ranks[source];
+    message->verb = verb;
+    fill(message, parts, count);
+    deliver(mailbox, message);
+    pthread_mutex_unlock(&fake.lock);
+}
+
+/* Messages of the verb that have arrived, and nobody looked at. */
+static int
+control_arrived(int32_t handle, int verb)
+{
+    int count = 0;
+    pthread_mutex_lock(&fake.lock);
+    struct message *message = mailbox_of(handle)->first;
+    for (; message != NULL; message = message->next)
+        count += message->verb == verb;
+    pthread_mutex_unlock(&fake.lock);
+    return count;
+}
+
 /* Was the job ended, by abort or die? */
 static int
 control_over(int32_t handle)
@@ -827,6 +849,9 @@ struct fake {
     long (*to_lose)(void); /* how many of them are still to be lost */
     void (*share)(int words); /* 0: word gives none; 1, as at first: all */
     void (*survive)(int survives); /* 1: the job does, when workers die */
+    void (*inject)(int32_t handle, int source, int verb,
+                   const struct transport_part *parts, size_t count);
+    int (*arrived)(int32_t handle, int verb);
 };
 
 extern const struct fake ezmpi_transport;
@@ -847,7 +872,6 @@ const struct fake ezmpi_transport = {
             .ranks = fake_ranks,
             .handle = fake_handle,
             .survives = fake_survives,
-            .host = fake_host,
             .owner = fake_owner,
             .set_owner = fake_set_owner,
             .send = fake_send,
@@ -875,4 +899,6 @@ const struct fake ezmpi_transport = {
     .to_lose = control_to_lose,
     .share = control_share,
     .survive = control_survive,
+    .inject = control_inject,
+    .arrived = control_arrived,
 };

@@ -92,7 +92,8 @@ link_send(struct wire *wire, const void *base, size_t size, int rank, int tag,
         CHECK((wire_word(wire, 0) != NULL) == (*(const int *)base != 0));
     }
     if (tag == LANE_TAG && rank == away && size > sizeof(int)) {
-        memset(mail->bytes, 0, size); /* an invitation to nowhere */
+        struct segment_invitation *invitation = (void *)mail->bytes;
+        invitation->process = 0; /* it leads nowhere */
     }
     pthread_mutex_lock(&lock);
     letters_add(&ranks[rank].first, &mail->letter);
@@ -392,11 +393,31 @@ check_words(int expected)
     CHECK(count == expected);
 }
 
+/* What is said of lanes may come after all messages, and be answered: as
+   before a farewell, it is heard. */
+static void
+hear_greetings(void)
+{
+    struct wire_arrival arrival;
+
+    for (int i = 0; i < all; i++) {
+        int from = i == 0 ? WIRE_ANY : 0;
+        while (ranks[i].first != NULL) {
+            CHECK(wire_look(&ranks[i].wire, from, WIRE_ANY, &arrival)
+                  == TRANSPORT_NOTHING);
+        }
+        i = ranks[0].first != NULL ? -1 : i;    /* again from rank 0 on */
+    }
+}
+
 /* Returns how many lanes were open at the end. */
 static int
 finish(void)
 {
-    int count = open_lanes();
+    int count;
+
+    hear_greetings();
+    count = open_lanes();
 
     check_words(ranks[0].ends_after < 0 ? count : 0);
     for (int i = 0; i < all; i++) {

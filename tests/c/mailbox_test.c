@@ -692,6 +692,29 @@ test_malformed_notes(void)
     }
 }
 
+/* A note to rank 0, and one where the message of another is to come. */
+static void
+test_notes_out_of_place(void)
+{
+    struct relay_note note = {.from = 2};
+    struct transport_message message;
+    struct wire_slot request;
+    size_t size = relay_note_size(0);
+
+    make_world(3, 1);
+    CHECK(wire_send(&world.wires[1].wire, &note, size, 0, NOTE_TAG, &request)
+          == TRANSPORT_OK);
+    CHECK(mailbox_wait(world.boxes[0], 0, &message, &error) < 0);
+    CHECK(strstr(error.text, "out of place") != NULL);
+    make_world(3, 1);
+    CHECK(wire_send(&world.wires[0].wire, &note, size, 1, NOTE_TAG, &request)
+          == TRANSPORT_OK);
+    CHECK(wire_send(&world.wires[2].wire, &note, size, 1, NOTE_TAG, &request)
+          == TRANSPORT_OK);
+    CHECK(mailbox_wait(world.boxes[1], 0, &message, &error) < 0);
+    CHECK(strstr(error.text, "out of place") != NULL);
+}
+
 /* ---- the end ----------------------------------------------------------- */
 
 /* All mailboxes of one world, ended as those of one process are. */
@@ -937,6 +960,7 @@ main(void)
     test_words();
     test_wrong_multicast();
     test_malformed_notes();
+    test_notes_out_of_place();
     test_many_small_parts();
     test_pieces();
     test_slow_rank();

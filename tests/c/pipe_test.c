@@ -93,12 +93,36 @@ test_full(void)
     CHECK(!pipe_holds(&in, PIPE_BYTES + 1));
 }
 
+/* Something else wrote over the counters: nothing is read or written. */
+static void
+test_torn(void)
+{
+    static const uint64_t lies[] = {PIPE_BYTES + 1, 1u << 31, UINT64_MAX / 2,
+                                    UINT64_MAX};
+    static struct pipe pipe;
+    unsigned char bytes[8] = {0};
+
+    for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
+        struct pipe_end in = {&pipe, 0, 0}, out = {&pipe, 0, 0};
+        atomic_store(&pipe.written, lies[i]);
+        pipe_holds(&in, 1);
+        CHECK(pipe_is_torn(&in));
+        CHECK(pipe_read(&in, bytes, sizeof(bytes)) == 0);
+        atomic_store(&pipe.read, lies[i]);
+        CHECK(!pipe_has_room(&out, PIPE_BYTES + 1));
+        out.mine = PIPE_BYTES; /* it is full, and has to look */
+        CHECK(!pipe_has_room(&out, 1) && pipe_is_torn_off(&out));
+        CHECK(pipe_write(&out, bytes, 1) == 0);
+    }
+}
+
 int
 main(void)
 {
     pthread_t writer;
 
     test_full();
+    test_torn();
     CHECK(pthread_create(&writer, NULL, write_all, NULL) == 0);
     read_all();
     CHECK(pthread_join(writer, NULL) == 0);

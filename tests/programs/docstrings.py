@@ -5,6 +5,7 @@ import doctest
 import ezmpi
 import ezmpi._future
 import ezmpi._shared
+import ezmpi._status
 import ezmpi.futures
 
 # All ranks come to this one; the workers serve from here on.
@@ -14,6 +15,7 @@ for name in ezmpi.__all__:
     globals()[name] = getattr(ezmpi, name)
 
 MODULES = (ezmpi.pool, ezmpi.errors, ezmpi.futures, ezmpi._future, ezmpi._shared)
+MODULES += (ezmpi._status,)
 
 
 def examples():

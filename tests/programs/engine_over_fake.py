@@ -10,17 +10,19 @@ with all later calls failing, too. Whatever fails, the scenario sees a right
 result or a TransportError, the job ends, and nothing is left behind.
 """
 
+import collections
 import ctypes
 import faulthandler
 import gc
 import itertools
+import os
 import pickle
 import sys
 import threading
 import time
 import tracemalloc
 import warnings
-from ctypes import c_char_p, c_int, c_int32, c_long, c_size_t, c_uint32
+from ctypes import c_char_p, c_int, c_int32, c_long, c_size_t, c_uint32, c_void_p
 
 from ezmpi import _driver, _ezmpi, _shared, errors
 from ezmpi._future import CallbackFuture, PoolFuture
@@ -58,6 +60,8 @@ class Fake(ctypes.Structure):
         ("lose", ctypes.CFUNCTYPE(None, c_int, c_long)),
         ("to_lose", ctypes.CFUNCTYPE(c_long)),
         ("share", ctypes.CFUNCTYPE(None, c_int)),
+        ("inject", ctypes.CFUNCTYPE(None, c_int32, c_int, c_int, c_void_p, c_size_t)),
+        ("arrived", ctypes.CFUNCTYPE(c_int, c_int32, c_int)),
         ("survive", ctypes.CFUNCTYPE(None, c_int)),
     ]
 
@@ -168,20 +172,28 @@ class Job:
         future._ticket = self.attempt(pool._call, function, args, kwargs, future, rank)
         return future
 
-    def begin(self, pool, function, tasks, *callbacks, chunksize=None):
+    def begin(self, pool, function, tasks, *callbacks, chunksize=None, failures=None):
         future = CallbackFuture(*callbacks) if callbacks else PoolFuture()
         future._ticket = self.attempt(
-            pool._begin, function, tasks, future, False, chunksize
+            pool._begin, function, tasks, future, False, chunksize, failures
         )
         return future
 
     def iterate(
-        self, pool, function, tasks, *, unordered=False, chunksize=1, window=4, show=None
+        self,
+        pool,
+        function,
+        tasks,
+        *,
+        unordered=False,
+        chunksize=1,
+        window=4,
+        show=None,
+        failures=None,
     ):
         """What is left where it cannot be begun has nothing to give."""
-        results = self.attempt(
-            pool._iterate, function, tasks, False, unordered, chunksize, window, show
-        )
+        arguments = function, tasks, False, unordered, chunksize, window, show, failures
+        results = self.attempt(pool._iterate, *arguments)
         return FailedIterator() if results is self else results
 
     def ends(self, future):
@@ -434,6 +446,98 @@ def failing(job, pool):
     job.raises(TypeError, pool.map, generator, blocks)
     job.raises(TypeError, pool.map, echo, [*blocks, generator(0)], chunksize=4)
     job.gives(blocks, pool.map, echo, blocks)
+
+
+class Flaky:
+    """Fails with the first so many attempts at a task, whatever worker runs it."""
+
+    def __init__(self):
+        Flaky.attempts = collections.Counter()
+
+    def __call__(self, number):
+        Flaky.attempts[number] += 1
+        if Flaky.attempts[number] <= number:
+            raise ValueError(number)
+        return number
+
+
+def flaky_block(block):
+    Flaky.attempts[len(block.data)] += 1
+    if Flaky.attempts[len(block.data)] == 1:
+        raise ValueError("block")
+    return block
+
+
+TWICE = 2, (ValueError,), (TaskExit,)  # ezmpi._failures' plan
+
+
+@scenario()
+def returned(job, pool):
+    """Failures in place of results."""
+    failures = True, None
+    expected = ["0", "1", "2", "ValueError(3)", "ValueError(4)"]
+    for chunksize in (1, 3):
+        arguments = {"chunksize": chunksize, "_failures": failures}
+        job.gives(expected, texts, pool.map, fail_from_three, range(5), **arguments)
+    came = job.iterate(pool, fail_from_three, range(5), failures=failures)
+    job.gives(expected, texts, list, came)
+    future = job.begin(pool, fail_from_three, range(5), failures=failures)
+    job.gives(expected, texts, job.ends, future)
+    job.gives([2], pool.map, double, [1])
+
+
+def texts(function, *args, **kwargs):
+    return [repr(value) for value in function(*args, **kwargs)]
+
+
+@scenario()
+def retried(job, pool):
+    """Tasks that fail twice, by themselves and in a chunk; and ones that do not end."""
+    for chunksize in (1, 3):
+        arguments = {"chunksize": chunksize, "_failures": (False, TWICE)}
+        job.gives([0, 1, 2], pool.map, Flaky(), range(3), **arguments)
+    job.raises(ValueError, pool.map, Flaky(), range(5), _failures=(False, TWICE))
+    job.gives([2], pool.map, double, [1])
+
+
+@scenario()
+def retried_bytes(job, pool):
+    """What was drawn, or is large, or gives nothing, is there when it is run again."""
+    arguments = {"chunksize": 3, "_failures": (False, TWICE)}
+    tasks = (i for i in range(3))
+    job.gives(None, pool.map, Flaky(), tasks, None, False, **arguments)
+    if Flaky.attempts[2] != FIRST_BAD and not job.failures:
+        raise Wrong(Flaky.attempts)
+    Flaky()
+    blocks = [Block(bytes(LARGE + i)) for i in range(3)]
+    job.gives(blocks, pool.map, flaky_block, blocks, **arguments)
+
+
+@scenario()
+def retried_iterators(job, pool):
+    arguments = {"chunksize": 2, "failures": (False, TWICE)}
+    came = job.iterate(pool, Flaky(), range(4), **arguments)
+    job.gives([0, 1, 2], lambda: [next(came) for _ in range(3)])
+    job.raises(ValueError, next, came)
+    job.iterate(pool, Flaky(), itertools.count(), **arguments).close()
+    job.gives([2], pool.map, double, [1])
+
+
+@scenario(retries=TWICE)
+def retried_calls(job, pool):
+    flaky = Flaky()
+    futures = [job.call(pool, flaky, number) for number in range(4)]
+    for number, future in enumerate(futures[:3]):
+        job.gives(number, job.ends, future)
+    job.raises(ValueError, job.ends, futures[3])
+    job.raises(TaskExit, job.ends, job.call(pool, leave, 3))
+    job.raises(ValueError, job.ends, job.call(pool, Flaky(), 1, rank=1))
+    left = job.call(pool, Flaky(), 2)
+    job.attempt(pool._abandon, "left", False)
+    try:
+        job.ends(left)
+    except (TransportError, errors.TimeoutError):
+        pass
 
 
 @scenario()
@@ -723,11 +827,28 @@ def deaths(job, pool):
     try:
         job.gives(7, job.ends, job.call(pool, echo, 7, rank=1))
     except WorkerDied as error:
-        if (error.rank, error.host, error.task) != (1, "here", None):
+        here = os.uname().nodename
+        if (error.rank, error.task) != (1, None) or error.host not in (here, None):
             raise Wrong(error.rank, error.host, error.task) from error
     job.gives(7, job.ends, job.call(pool, echo, 7, rank=2))
     if pool.size != len(pool._ranks) or pool.size < job.workers - 1:
         raise Wrong(pool.size)
+
+
+@scenario()
+def statuses(job, pool):
+    """What workers do, asked while they have calls, and when these are over."""
+    futures = [job.call(pool, double, number) for number in range(6)]
+    told = [job.attempt(pool._workers_status)]
+    for number, future in enumerate(futures):
+        job.gives(2 * number, job.ends, future)
+    told.append(job.attempt(pool._workers_status))
+    if job.failures:
+        return
+    names = {row[3] for row in told[0]} | {row[3] for row in told[1]}
+    busy = [row[2] for row in told[1]]
+    if names - {None, "double"} or busy != [False] * job.workers:
+        raise Wrong(told)
 
 
 # Where no job is left before all its answers have come. Otherwise the last

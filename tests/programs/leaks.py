@@ -8,6 +8,7 @@ import gc
 import itertools
 import os
 import pickle
+import signal
 import sys
 import time
 from concurrent.futures import wait
@@ -257,6 +258,29 @@ def pools(pool, number):
     raised(MPIPool, initializer=3)
     raised(MPIPool, initializer=echo, initargs=(Unpicklable(),))
     MPIPool.__new__(MPIPool)
+
+
+def statuses(pool, number):
+    """While tasks run, and when none do."""
+    results = [pool.submit(echo, number) for _ in "ab"]
+    assert len(pool.workers_status()) == pool.size
+    for result in results:
+        result.result()
+    pool.map(echo, TASKS)
+    assert len(pool.workers_status()) == pool.size
+
+
+def hooks(pool, number):
+    with MPIPool(on_signal=came.append) as one:
+        one.map(echo, TASKS)
+        os.kill(os.getpid(), signal.SIGUSR1)
+    MPIPool(on_signal=came.append)
+    raised(MPIPool, on_signal=3)
+    raised(MPIPool, on_signal=came.append, initializer=3)
+    assert came.pop() == signal.SIGUSR1 and not came
+
+
+came = []
 
 
 def leave_with():

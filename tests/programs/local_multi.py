@@ -1,6 +1,5 @@
-"""A MultiPool; the argument is how its processes are started. No mpiexec."""
+"""A MultiPool. No mpiexec."""
 
-import multiprocessing
 import sys
 
 import ezmpi
@@ -51,8 +50,7 @@ def raised(error, function, *tasks):
 
 
 if __name__ == "__main__":
-    context = multiprocessing.get_context(sys.argv[1])
-    with MultiPool(2, set_factor, (10,), context=context) as pool:
+    with MultiPool(2, set_factor, (10,)) as pool:
         assert pool.map(scaled, range(5), 2) == [0, 10, 20, 30, 40]
 
         # what was made after the pool, by name, by value and in results
@@ -76,7 +74,7 @@ if __name__ == "__main__":
         assert str(raised(ezmpi.RemoteError, fail, 1)).endswith("NeedsTwo: 1")
         assert raised(ezmpi.TaskExit, exits, 3).code == 3
         error = raised(ValueError, int, "x")
-        assert "process" in str(error.__cause__), error.__cause__
+        assert "rank" in str(error.__cause__), error.__cause__
         raised(TypeError, lambda x: sys._getframe(), 1)  # its result cannot be pickled
         raised(TypeError, square, sys._getframe())
     pool.join()  # the end of the block has closed it

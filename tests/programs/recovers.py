@@ -83,15 +83,16 @@ def in_a_thread(x):
 
 
 def until_right(failure, call, expected):
-    """Each worker may fail once more; then it works, and goes on to work."""
-    for _ in range(3 * pool.size):
+    """Each worker may fail once more, when it comes to have a task; then it works."""
+    failures = in_a_row = 0
+    while in_a_row < 5:
         try:
             assert call() == expected
+            in_a_row += 1
         except failure:
-            continue
-        break
-    for _ in range(5):
-        assert call() == expected
+            in_a_row = 0
+            failures += 1
+            assert failures <= pool.size
 
 
 pool = MPIPool()

@@ -1,0 +1,254 @@
+"""A pool whose workers were forked; the argument names the case. No mpiexec."""
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+from cases import case, check_works, raised, square, told
+
+import ezmpi
+from ezmpi import MPIPool
+
+
+def make(processes=2, **kwargs):
+    return MPIPool(fallback="local", processes=processes, **kwargs)
+
+
+def pid_of(_):
+    return os.getpid()
+
+
+def children():
+    """That this process has and did not reap."""
+    try:
+        while os.waitpid(-1, os.WNOHANG) != (0, 0):
+            pass
+    except ChildProcessError:
+        return False
+    return True
+
+
+def descriptors():
+    return len(os.listdir("/proc/self/fd"))
+
+
+def kill_self(signum):
+    os.kill(os.getpid(), signum)
+
+
+def arguments():
+    case("without fallback nothing has changed")
+    error = raised(MPIPool)
+    assert type(error) is ValueError and "only one MPI process" in str(error), error
+    assert "mpiexec" in str(error)
+    assert type(raised(MPIPool, 0, fallback="local")) is not RuntimeError
+
+    case("what it is called with")
+    for wrong, kind, text in [
+        ({"fallback": "threads"}, ValueError, 'must be "local"'),
+        ({"processes": 2}, ValueError, 'fallback="local"'),
+        ({"fallback": "local", "processes": 0}, ValueError, "at least 1"),
+        ({"fallback": "local", "processes": 2.0}, TypeError, "an int"),
+        ({"fallback": "local", "initializer": 3}, TypeError, "callable"),
+    ]:
+        error = raised(MPIPool, **wrong)
+        assert type(error) is kind and text in str(error), (wrong, error)
+    assert not children()
+
+    case("who it is")
+    with make(3) as pool:
+        assert (pool.rank, pool.master, pool.size) == (0, 0, 3)
+        assert pool.is_master() and pool.workers == {1, 2, 3} and pool.comm is None
+        assert pool._processes == pool._max_workers == 3
+    processors = len(os.sched_getaffinity(0))
+    with MPIPool(fallback="local") as pool:
+        assert pool.size == processors
+    with make(processors, threads_per_worker="auto") as pool:
+        assert pool.map(os.getenv, ["OMP_NUM_THREADS"]) == ["1"]
+    with make(2, test_mode=True) as pool:
+        check_works(pool)
+
+
+def ends():
+    case("the workers end with the pool, however that ends")
+
+    def with_block():
+        with make() as pool:
+            check_works(pool)
+
+    def close_and_join():
+        pool = make()
+        check_works(pool)
+        pool.close()
+        pool.join()
+        error = raised(pool.map, abs, [1])
+        assert type(error) is ezmpi.PoolClosedError, error
+        pool.close()
+        pool.join()
+
+    def terminate():
+        pool = make()
+        waiting = pool.map_async(time.sleep, [60, 60, 60])
+        time.sleep(0.1)
+        start = time.monotonic()
+        pool.terminate()
+        assert time.monotonic() - start < 10
+        assert isinstance(raised(waiting.get, 10), ezmpi.TimeoutError)
+        pool.join()
+
+    def drop():
+        pool = make()
+        check_works(pool)
+        del pool
+        gc.collect()
+
+    def exception():
+        try:
+            with make() as pool:
+                pool.map_async(time.sleep, [60, 60])
+                raise LookupError
+        except LookupError:
+            pass
+
+    def unused():
+        make().terminate()
+
+    for way in (with_block, close_and_join, terminate, drop, exception, unused):
+        case(way.__name__)
+        way()
+        assert not children()
+
+    case("nothing is left of many")
+    before = descriptors()
+    for _ in range(30):
+        with_block()
+    assert descriptors() == before and not children()
+
+    case("several at once, from several threads")
+    made = []
+
+    def use():
+        with make() as pool:
+            made.append(pool.map(square, range(50)) == [x * x for x in range(50)])
+
+    threads = [threading.Thread(target=use) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert made == [True] * 4 and not children()
+
+
+def deaths():
+    for kill, text in [
+        (lambda x: kill_self(signal.SIGABRT), "signal 6"),
+        (lambda x: kill_self(signal.SIGKILL), "signal 9"),
+        (lambda x: os._exit(0), "exit code 0"),
+        (lambda x: os._exit(3), "exit code 3"),
+    ]:
+        for large in (0, 1 << 22):
+            case(f"a worker that dies: {text}, {large}")
+            pool = make(3)
+            tasks = [bytearray(large)] * 20
+            start = time.monotonic()
+            error = raised(pool.map, lambda x, kill=kill: kill(x), tasks, chunksize=1)
+            assert type(error) is ezmpi.TransportError, repr(error)
+            assert text in str(error) and "rank" in str(error), error
+            assert time.monotonic() - start < 10
+            assert type(raised(pool.map, abs, [1])) in (
+                ezmpi.TransportError,
+                ezmpi.PoolClosedError,
+            )
+            pool.close()
+            pool.join()
+            assert not children()
+
+    case("an idle one, and what was begun")
+    pool = make()
+    victim = pool.map(pid_of, [0])[0]
+    os.kill(victim, signal.SIGKILL)
+    results = [pool.submit(time.sleep, 0.01) for _ in range(20)]
+    assert any(isinstance(raised(r.result, 10), ezmpi.TransportError) for r in results)
+    pool.terminate()
+    with make() as pool:
+        check_works(pool)
+    assert not children()
+
+
+def tasks_and_pools():
+    case("a task cannot make one, nor use the one that runs it")
+    with make() as pool:
+        error = raised(pool.map, lambda x: make().size, [1])
+        assert type(error) is RuntimeError and "task" in str(error), told(error)
+        error = raised(pool.map, lambda x: pool.map(abs, [x]), [1])
+        assert type(error) is RuntimeError and "task" in str(error), told(error)
+        check_works(pool)
+
+    case("a fork and a program of a task are no worker's business")
+
+    def forks(x):
+        pid = os.fork()
+        if pid == 0:
+            os._exit(7)
+        child = subprocess.run([sys.executable, "-c", "raise SystemExit(5)"])
+        return os.WEXITSTATUS(os.waitpid(pid, 0)[1]), child.returncode
+
+    with make() as pool:
+        assert pool.map(forks, range(4)) == [(7, 5)] * 4
+        check_works(pool)
+
+    case("a fork of the master has no part in it")
+    with make() as pool:
+        pid = os.fork()
+        if pid == 0:
+            error = raised(pool.map, abs, [1])
+            with make() as own:
+                works = own.map(square, [3]) == [9]
+            os._exit(0 if type(error) is RuntimeError and works else 1)
+        assert os.waitpid(pid, 0)[1] == 0
+        check_works(pool)
+
+
+def prints():
+    """What is written, here and there, is written once."""
+    sys.stdout.write("before\n")  # not flushed
+    with make(1) as pool:
+        pool.map(print, ["in a task"])
+    print("after")
+
+
+def fails():
+    pool = make()
+    pool.map_async(time.sleep, [600, 600])
+    time.sleep(0.2)
+    raise LookupError("the script")
+
+
+def leaves():
+    pool = make()
+    pool.map_async(time.sleep, [0.2, 0.2])
+    sys.exit(5)
+
+
+def is_killed():
+    pool = make()
+    print(*pool.map(pid_of, range(10), chunksize=1), flush=True)
+    pool.map_async(time.sleep, [600, 600])
+    time.sleep(0.2)
+    kill_self(signal.SIGKILL)
+
+
+def under_mpiexec():
+    with make(7) as pool:
+        assert pool.size == 2 and pool.comm is not None, pool.size
+        check_works(pool)
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]]()
+    if sys.argv[1] != "prints":
+        print("ok")

@@ -1,0 +1,93 @@
+"""Pools whose workers were forked: MPIPool(fallback="local"), without mpiexec."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from launch import PATIENCE, PROGRAMS, check
+
+# What asks nothing of a launcher, and has the workers of one pool only.
+SHARED = """
+ahead callback failures_lowest inside_task main_classes main_guard main_limits main_names
+main_unchanged many_submits misuse results results_plain sharing spawns threads workers
+""".split()
+
+
+def run(program, *args, seconds=60, **environment):
+    """Exit code, output, standard error."""
+    done = subprocess.run(
+        [sys.executable, str(PROGRAMS / program), *args],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        timeout=seconds * PATIENCE,
+        cwd=str(PROGRAMS),
+        env=dict(os.environ, **environment),
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def check_run(program, *args, **environment):
+    code, output, errors = run(program, *args, **environment)
+    assert code == 0, (code, output, errors)
+    return output
+
+
+@pytest.mark.parametrize("program", SHARED)
+def test_programs_do_as_under_mpiexec(program):
+    check_run("over_forks.py", "3", str(PROGRAMS / f"{program}.py"))
+
+
+def test_one_worker():
+    check_run("over_forks.py", "1", str(PROGRAMS / "results.py"))
+
+
+@pytest.mark.parametrize("shared_memory", ["0", "1"])
+@pytest.mark.parametrize("program", ["results", "results_numpy", "sharing_numpy"])
+def test_arrays(program, shared_memory):
+    pytest.importorskip("numpy", reason="needs numpy")
+    program = str(PROGRAMS / f"{program}.py")
+    check_run("over_forks.py", "3", program, EZMPI_SHARED_MEMORY=shared_memory)
+
+
+@pytest.mark.parametrize("case", ["arguments", "ends", "deaths", "tasks_and_pools"])
+def test_it(case):
+    assert check_run("forked.py", case).endswith("ok\n")
+
+
+def test_what_is_written_is_written_once():
+    assert check_run("forked.py", "prints") == "before\nin a task\nafter\n"
+
+
+@pytest.mark.parametrize("case, expected", [("fails", 1), ("leaves", 5)])
+def test_exit_codes(case, expected):
+    start = time.monotonic()
+    code, output, errors = run("forked.py", case)
+    assert (code, output) == (expected, ""), (code, output, errors)
+    assert time.monotonic() - start < 20
+    assert case == "leaves" or "LookupError: the script" in errors
+
+
+def is_there(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "XZ"
+    except OSError:
+        return False
+
+
+def test_workers_end_with_a_master_that_is_killed():
+    code, output, errors = run("forked.py", "is_killed")
+    assert code == -9, (code, output, errors)
+    workers = set(map(int, output.split()))
+    deadline = time.monotonic() + 10
+    while any(map(is_there, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert workers and not any(map(is_there, workers))
+
+
+def test_where_there_is_a_launcher_it_says():
+    check("forked.py", 3, "under_mpiexec")
