@@ -60,9 +60,9 @@ class Fake(ctypes.Structure):
         ("lose", ctypes.CFUNCTYPE(None, c_int, c_long)),
         ("to_lose", ctypes.CFUNCTYPE(c_long)),
         ("share", ctypes.CFUNCTYPE(None, c_int)),
+        ("survive", ctypes.CFUNCTYPE(None, c_int)),
         ("inject", ctypes.CFUNCTYPE(None, c_int32, c_int, c_int, c_void_p, c_size_t)),
         ("arrived", ctypes.CFUNCTYPE(c_int, c_int32, c_int)),
-        ("survive", ctypes.CFUNCTYPE(None, c_int)),
     ]
 
     @classmethod
