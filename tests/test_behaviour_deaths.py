@@ -49,6 +49,10 @@ def test_job_survives_other_deaths(ulfm, scenario):
     check_survives(ulfm, 3, scenario)
 
 
+def test_what_workers_died_of_is_retried(ulfm):
+    check_survives(ulfm, 8, "retried")
+
+
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_nobody_is_left(ulfm, ranks):
     check_survives(ulfm, ranks, "last")

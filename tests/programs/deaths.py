@@ -47,6 +47,12 @@ def always(x):
     return x
 
 
+def thrice(x):
+    if x == 5 and any(first("thrice-%d" % i) for i in range(3)):
+        die()
+    return x
+
+
 def segfault(x):
     if x == 3 and first("segfault"):
         die(signal.SIGSEGV)
@@ -164,6 +170,20 @@ def killer():
     assert 2 <= deaths <= 6
     assert pool.map(double, range(5)) == [0, 2, 4, 6, 8]
     return deaths
+
+
+def retried():
+    """Two deaths are one failure, and each death behind them is another one."""
+    options = {"chunksize": 1, "retries": 2, "retry_on": OSError}
+    assert pool.map(thrice, range(9), **options) == list(range(9))
+    assert pool.size == SIZE - 3
+    got = pool.map(always, range(9), chunksize=1, on_error="return")
+    assert isinstance(got[5], WorkerDied) and got[5].task == 5, got
+    assert got[:5] + got[6:] == [0, 1, 2, 3, 4, 6, 7, 8], got
+    (row,) = (row for row in pool.workers_status() if row.rank == max(pool.workers))
+    assert row.host == os.uname().nodename, row
+    assert {row.rank for row in pool.workers_status()} == pool.workers
+    return 5
 
 
 def last():
