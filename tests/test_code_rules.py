@@ -48,7 +48,9 @@ ARROWS = {
     # the plug-in to forked processes: neither
     "reach": "",
     "stream": "reach transport",
-    "transport_local": "link mailbox patience reach stream transport wire",
+    "family": "patience reach stream wire",
+    "link_local": "family link",
+    "transport_local": "family mailbox transport wire",
     # the engine: Python, no MPI
     "compat": "",
     "protocol": "",

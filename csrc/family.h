@@ -1,0 +1,62 @@
+/* family.h -- a process and the children that it forked for one pool.
+
+   Rank 0 forks the others, of which each has two sockets to it: one for
+   pieces, which keep their order among themselves only, and one for all else.
+   In a child only the peer of its own rank is there: rank 0.  Plain C. */
+
+#ifndef EZMPI_FAMILY_H
+#define EZMPI_FAMILY_H
+
+#include "stream.h"
+#include "wire.h"
+
+/* In memory that rank 0 shares with a child. */
+struct pact {
+    _Atomic int has_left;           /* the child, as it should */
+    struct stream_reads by_parent, by_child;
+};
+
+/* The process at the other end. */
+struct peer {
+    pid_t process;                  /* 0: it was reaped */
+    struct stream mail, pieces;
+};
+
+struct mailbox;
+
+struct family {
+    struct wire wire;               /* first: it is what is passed around */
+    struct family *next;
+    struct mailbox *mailbox;        /* NULL until open */
+    int32_t handle;
+    int turn;                       /* the peer that is looked at first */
+    uint64_t cookie;                /* to be read by who may */
+    int sockets[2];                 /* in a new child: its own */
+    struct pact *pacts;             /* [ranks - 1]; NULL: closed */
+    struct peer peers[];            /* the same */
+};
+
+/* NULL: out of memory. */
+struct family *family_new(int children);
+
+int family_peers(const struct family *family);
+/* At the other end of this process's way to that rank. */
+struct peer *family_peer(struct family *family, int rank);
+int family_rank_of(const struct family *family, const struct peer *peer);
+
+/* Forks the child of that rank.  0 in the child, which is to disown all that
+   there are, and to enter this one; -1: errno says why. */
+pid_t family_fork(struct family *family, int rank);
+/* In a process that was forked: what its parent has it has not. */
+void family_disown(struct family *family);
+void family_enter(struct family *family, int rank);
+
+/* A peer has ended, or is about to: says how. */
+void family_describe_end(struct family *family, struct peer *peer, char *text,
+                         size_t size);
+/* Rank 0: children that it has yet end at once. */
+void family_kill(struct family *family);
+/* Rank 0: waits briefly for those that end by themselves, and kills others. */
+void family_close(struct family *family);
+
+#endif
