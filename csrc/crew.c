@@ -12,6 +12,8 @@
 
 #include "errors.h"
 
+#define DROPPED_SECONDS 1.0     /* that workers of a pool that goes get */
+
 /* A message's token: what must live until it has left. */
 struct outgoing {
     struct parcel *parcel;
@@ -171,8 +173,19 @@ crew_take_helm(struct crew *crew)
 }
 
 void
+crew_part_dropped(struct crew *crew)
+{
+    if (!crew->is_dropped)
+        return;
+    crew->is_dropped = 0;
+    crew->transport->part(crew->transport->handle(crew->mailbox),
+                          DROPPED_SECONDS);
+}
+
+void
 crew_leave_helm(struct crew *crew)
 {
+    crew_part_dropped(crew);
     crew->turns++;
     helm_leave(&crew->helm);
 }

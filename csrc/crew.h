@@ -90,6 +90,8 @@ struct crew {
     struct dispatch *dispatch;      /* dispatch.c's own */
     struct crew_driver driver;
     _Atomic uint64_t unfinished;    /* jobs and calls */
+    int is_dropped;                 /* its own workers are to end when the
+                                       helm is left */
 };
 
 /* A message as it came in. */
@@ -127,6 +129,8 @@ void crew_take_helm(struct crew *crew);
 /* The same, where the GIL is free already. */
 void crew_want_helm(struct crew *crew);
 void crew_leave_helm(struct crew *crew);
+/* Before it is left otherwise; needs no GIL. */
+void crew_part_dropped(struct crew *crew);
 
 /* 1: it is ours, for which there was no need to wait; 0: also where this
    process or thread may not have it. */

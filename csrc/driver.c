@@ -210,6 +210,7 @@ stand_by(struct shift *shift, struct helm_watch *watch)
             helm_watch_wait(&crew->helm, watch, SLEEP_SECONDS);
         else if (get_helm(crew)) {
             drive(shift);
+            crew_part_dropped(crew);
             helm_leave(&crew->helm);
         }
         else

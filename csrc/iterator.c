@@ -6,6 +6,7 @@
            def __iter__(self): return self
            def __next__(self): return self.next()
            def next(self, timeout=None): ...    # TimeoutError: none came
+           def _take(self, timeout): ...  # (is it a result?, it), None: none
            def close(self): ...                 # ends the job
 
    A task's failure is raised in its place, and the next call goes on.  Must
@@ -212,21 +213,23 @@ put_back(struct iterator *iterator, PyObject *result, int is_failure)
     iterator->is_failure = is_failure;
 }
 
-/* Waits for one; 0: there will be none, or exception set. */
+enum { NONE_WILL_COME, CAME, NOT_IN_TIME };
+
+/* Waits for one.  NONE_WILL_COME: or an exception is set. */
 static int
 await(struct iterator *iterator, double seconds)
 {
     /* Another thread may take the one that came. */
     while (iterator->next == NULL) {
         int came = has_come(iterator) ? 1 : wait(iterator, seconds);
-        if (came == 0)
-            errors_raise("TimeoutError", "no result came in time");
         if (came <= 0)
-            return 0;
+            return came == 0 ? NOT_IN_TIME : NONE_WILL_COME;
         if (iterator->job == NULL || job_is_over(iterator->job))
-            return has_come(iterator) && iterator->next != NULL;
+            return has_come(iterator) && iterator->next != NULL
+                       ? CAME
+                       : NONE_WILL_COME;
     }
-    return 1;
+    return CAME;
 }
 
 /* Steals it.  A StopIteration would end the loop that takes results: it
@@ -244,21 +247,31 @@ raise_failure(PyObject *exception)
     PyErr_SetRaisedException(raised);
 }
 
+/* What has come; NULL: exception set. */
+static PyObject *
+take(struct iterator *iterator, int *is_failure)
+{
+    /* Another thread may take the next one from here on. */
+    PyObject *result = iterator->next;
+    *is_failure = iterator->is_failure;
+    iterator->next = NULL;
+    if (move_on(iterator) == 0)
+        return result;
+    put_back(iterator, result, *is_failure);
+    return NULL;
+}
+
 /* NULL without an exception: the end. */
 static PyObject *
 next_result(struct iterator *iterator, double seconds)
 {
-    if (!await(iterator, seconds))
+    int is_failure, status = await(iterator, seconds);
+    if (status == NOT_IN_TIME)
+        errors_raise("TimeoutError", "no result came in time");
+    if (status != CAME)
         return PyErr_Occurred() ? NULL : end(iterator);
-    /* Another thread may take the next one from here on. */
-    PyObject *result = iterator->next;
-    int is_failure = iterator->is_failure;
-    iterator->next = NULL;
-    if (move_on(iterator) < 0) {
-        put_back(iterator, result, is_failure);
-        return NULL;
-    }
-    if (!is_failure)
+    PyObject *result = take(iterator, &is_failure);
+    if (result == NULL || !is_failure)
         return result;
     raise_failure(result);
     return NULL;
@@ -285,6 +298,28 @@ iterator_next(PyObject *self, PyObject *args, PyObject *kwargs)
     return result;
 }
 
+/* For who has to know a failure from the end, and from none in time. */
+static PyObject *
+iterator_take(PyObject *self, PyObject *timeout)
+{
+    struct iterator *iterator = (struct iterator *)self;
+    double seconds;
+    if (master_parse_seconds(timeout, &seconds) < 0)
+        return NULL;
+    int is_failure, status = await(iterator, seconds);
+    if (status == NOT_IN_TIME)
+        Py_RETURN_NONE;
+    if (status != CAME) {
+        if (!PyErr_Occurred() && end(iterator) == NULL && !PyErr_Occurred())
+            PyErr_SetNone(PyExc_StopIteration);
+        return NULL;
+    }
+    PyObject *result = take(iterator, &is_failure);
+    if (result == NULL)
+        return NULL;
+    return Py_BuildValue("(NN)", PyBool_FromLong(!is_failure), result);
+}
+
 static PyObject *
 iterator_close(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
@@ -299,6 +334,7 @@ iterator_close(PyObject *self, PyObject *Py_UNUSED(ignored))
 static PyMethodDef iterator_methods[] = {
     {"next", (PyCFunction)(void (*)(void))iterator_next,
      METH_VARARGS | METH_KEYWORDS, "next(timeout=None)"},
+    {"_take", iterator_take, METH_O, NULL},
     {"close", iterator_close, METH_NOARGS, "close()"},
     {NULL, NULL, 0, NULL},
 };

@@ -37,6 +37,7 @@ struct job {
                        results that come, ... */
     int is_each; /* ... and among those that are given on, ... */
     int returns_failures; /* ... where they pass for results */
+    int tells_index; /* to the callback, too */
     struct retries *retries; /* NULL: none */
     unsigned long owner; /* thread that waits; 0: none does */
     struct chunks answers; /* that the owner has to take in */
@@ -66,6 +67,13 @@ is_owner(const struct job *job)
     if (job->owner != 0)
         return job->owner == here;
     return !driver->started || driver->may_not_drive || driver->thread == here;
+}
+
+/* In the background it is not the user's: any thread may call it. */
+static int
+is_callback_calm(const struct job *job)
+{
+    return job->callback == NULL || job->owner == 0;
 }
 
 static void
@@ -614,19 +622,38 @@ run_again(struct job *job, struct taking *taking, uint64_t index,
 
 /* ---- taking in -------------------------------------------------------- */
 
+static PyObject *
+call_with(const struct job *job, PyObject *callback, PyObject *result,
+          uint64_t index)
+{
+    return job->tells_index ? PyObject_CallFunction(callback, "OK", result,
+                                                    (unsigned long long)index)
+                            : PyObject_CallOneArg(callback, result);
+}
+
+/* The user's code may use the pool. */
+static PyObject *
+call_without_helm(struct job *job, PyObject *result, uint64_t index)
+{
+    PyObject *callback = Py_NewRef(job->callback);
+    unsigned long outer = job->caller;
+    job->caller = PyThread_get_thread_ident();
+    crew_leave_helm(job->crew);
+    PyObject *done = call_with(job, callback, result, index);
+    crew_take_helm(job->crew);
+    job->caller = outer;
+    Py_DECREF(callback);
+    return done;
+}
+
 static int
 call_back(struct job *job, PyObject *result, uint64_t index)
 {
     if (job->callback == NULL)
         return 0;
-    PyObject *callback = Py_NewRef(job->callback);
-    unsigned long outer = job->caller;
-    job->caller = PyThread_get_thread_ident();
-    crew_leave_helm(job->crew);
-    PyObject *done = PyObject_CallOneArg(callback, result);
-    crew_take_helm(job->crew);
-    job->caller = outer;
-    Py_DECREF(callback);
+    PyObject *done = is_callback_calm(job)
+                         ? call_with(job, job->callback, result, index)
+                         : call_without_helm(job, result, index);
     if (done == NULL)
         return settle_raised(job, index, "the callback for");
     Py_DECREF(done);
@@ -672,10 +699,10 @@ put_result(struct job *job, uint64_t index, PyObject *result, int is_failure)
 {
     if (is_failure && !job->is_each)
         return settle(job, index, result);
-    int status = call_back(job, result, index);
+    int is_raised = is_failure && !job->returns_failures;
+    int status = is_raised ? 0 : call_back(job, result, index);
     if (status == 0)
-        status = results_put(job->results, index, result,
-                             is_failure && !job->returns_failures);
+        status = results_put(job->results, index, result, is_raised);
     Py_DECREF(result);
     return status;
 }
@@ -875,7 +902,7 @@ static int
 take(struct line *line, struct chunk *chunk)
 {
     struct job *job = job_of(line);
-    int is_mine = job->callback == NULL || is_owner(job);
+    int is_mine = is_callback_calm(job) || is_owner(job);
     /* A callback that uses the pool may come by here. */
     if (job->is_over
         || (is_mine && job->caller == 0 && job->answers.first == NULL))
@@ -986,6 +1013,7 @@ init(struct job *job, struct crew *crew, const struct job_request *request)
     job->flags = request->flags | (request->retries ? FLAG_EACH : 0);
     job->is_each = (request->flags & FLAG_EACH) != 0;
     job->returns_failures = request->returns_failures;
+    job->tells_index = request->tells_index;
     if (request->results == RESULTS_UNWANTED && request->callback == NULL)
         job->flags |= FLAG_NO_RESULTS;
     job->owner = request->receiver == NULL && !is_iterated

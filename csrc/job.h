@@ -1,7 +1,8 @@
 /* job.h -- a map: tasks drawn, cut into chunks, answers taken in.
 
    Needs the GIL and the helm, but where it says that the helm is not needed.
-   The helm is left while the user's iterator or callback runs. */
+   The helm is left while the user's iterator or callback runs; but a callback
+   of a job that nobody waits for is not the user's, and must not use it. */
 
 #ifndef EZMPI_JOB_H
 #define EZMPI_JOB_H
@@ -18,6 +19,7 @@ struct job_request {
     PyObject *function;
     PyObject *tasks;
     PyObject *callback;             /* of each result; NULL: none */
+    int tells_index;                /* of the task, to callback, too */
     PyObject *receiver;             /* a future; NULL: somebody waits */
     PyObject *show;                 /* how far a map is; NULL: nobody */
     enum results_kind results;

@@ -29,9 +29,10 @@ int lease_join(struct lease *lease, double seconds, int workers_too);
    when the pool goes.  In test_mode they are let go when all is over.  -1:
    exception set. */
 int lease_close(struct lease *lease);
-/* Of a pool that may not have been closed.  While another thread has the helm
-   nothing can be sent; the workers are told when the last pool is closed.  -1:
-   exception set. */
+/* Of a pool that may not have been closed, from wherever that is noticed: it
+   may be at the helm.  While another thread has it nothing can be sent; the
+   workers are told when the last pool is closed.  Workers that are this pool's
+   own end.  -1: exception set. */
 int lease_drop(struct lease *lease);
 
 /* Ends the workers where they are this pool's own; seconds as in transport.h.

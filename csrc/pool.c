@@ -21,7 +21,8 @@
            def _begin(self, func, tasks, future, star, chunksize,
                       failures=None): ...
            def _iterate(self, func, tasks, star, unordered, chunksize,
-                        window, show, failures=None): ... # a ResultIterator
+                        window, show, failures=None,
+                        arrived=None): ... # a ResultIterator
            def _call(self, func, args, kwargs, future, rank): ... # a Ticket
            def _share(self, key, value): ...
            def _unshare(self, key): ...
@@ -53,8 +54,6 @@
 #include "status.h"
 #include "ticket.h"
 #include "worker.h"
-
-#define DROPPED_SECONDS 1.0     /* that workers of its own get to end */
 
 struct pool {
     PyObject_HEAD
@@ -236,11 +235,8 @@ pool_finalize(PyObject *self)
     /* A credit is given by close alone: whoever dropped a test_mode pool may
        still count on its workers. */
     pool->lease.test_mode = 0;
-    if (pool->lease.number > 0) {
-        if (lease_drop(&pool->lease) < 0)
-            PyErr_WriteUnraisable(self);
-        lease_part(&pool->lease, DROPPED_SECONDS);
-    }
+    if (pool->lease.number > 0 && lease_drop(&pool->lease) < 0)
+        PyErr_WriteUnraisable(self);
     PyErr_Restore(type, value, traceback);
 }
 
@@ -381,20 +377,33 @@ parse_failures(PyObject *failures, struct job_request *request)
     return parse_retries(&request->retries);
 }
 
+/* In place of a callback: told, with the task's index, of each result and of
+   what stands for one. */
+static int
+parse_arrived(PyObject *arrived, struct job_request *request)
+{
+    if (arrived == NULL || arrived == Py_None)
+        return 0;
+    request->callback = arrived;
+    request->tells_index = 1;
+    return check_function(arrived);
+}
+
 static int
 parse_map(PyObject *args, PyObject *kwargs, struct job_request *request)
 {
     static char *names[] = {"worker",         "tasks",     "callback",
                             "return_results", "chunksize", "progress",
-                            "_failures",      NULL};
-    PyObject *chunksize = NULL, *failures = NULL;
+                            "_failures",      "_arrived",  NULL};
+    PyObject *chunksize = NULL, *failures = NULL, *arrived = NULL;
     int want_results = 1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|Op$OOO:map", names,
-                                     &request->function, &request->tasks,
-                                     &request->callback, &want_results,
-                                     &chunksize, &request->show, &failures)
+    if (!PyArg_ParseTupleAndKeywords(
+            args, kwargs, "OO|Op$OOOO:map", names, &request->function,
+            &request->tasks, &request->callback, &want_results, &chunksize,
+            &request->show, &failures, &arrived)
         || parse_failures(failures, request) < 0
         || parse_callback(&request->callback, &chunksize) < 0
+        || parse_arrived(arrived, request) < 0
         || parse_show(&request->show) < 0
         || parse_chunksize(chunksize, &request->chunksize) < 0)
         return -1;
@@ -513,16 +522,17 @@ static PyObject *
 pool_iterate(PyObject *self, PyObject *args)
 {
     struct pool *pool = (struct pool *)self;
-    PyObject *chunksize, *failures = NULL;
+    PyObject *chunksize, *failures = NULL, *arrived = NULL;
     int star, unordered;
     unsigned long long window;
     if (check_master(pool) < 0)
         return NULL;
     struct job_request request = new_request(pool);
-    if (!PyArg_ParseTuple(args, "OOppOKO|O:_iterate", &request.function,
+    if (!PyArg_ParseTuple(args, "OOppOKO|OO:_iterate", &request.function,
                           &request.tasks, &star, &unordered, &chunksize,
-                          &window, &request.show, &failures)
+                          &window, &request.show, &failures, &arrived)
         || parse_failures(failures, &request) < 0
+        || parse_arrived(arrived, &request) < 0
         || parse_show(&request.show) < 0
         || parse_chunksize(chunksize, &request.chunksize) < 0
         || check_function(request.function) < 0

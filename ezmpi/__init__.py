@@ -18,6 +18,7 @@ except ImportError as error:
     ) from None
 
 from .errors import (
+    CheckpointError,
     PoolClosedError,
     RemoteError,
     RemoteTraceback,
@@ -32,6 +33,7 @@ __version__ = "1.0.0.dev0"
 __all__ = [
     "AsyncResult",
     "BrokenPoolError",
+    "CheckpointError",
     "JoblibPool",
     "MPIPool",
     "MultiPool",

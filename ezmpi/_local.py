@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 import time
 import types
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         Union,
     )
 
+    from ._checkpoint import Key, Path
     from ._failures import RetryOn, Types
     from ._future import AsyncResult
     from ._progress import Wanted
@@ -115,6 +117,8 @@ class Local:
         on_error: str = "raise",
         retries: Optional[int] = None,
         retry_on: Optional[RetryOn] = None,
+        checkpoint: Optional[Path] = None,
+        checkpoint_key: Key = None,
     ) -> Optional[List[Any]]:
         """Call ``func(*task)`` for every task."""
         return self.map(
@@ -125,6 +129,8 @@ class Local:
             on_error=on_error,
             retries=retries,
             retry_on=retry_on,
+            checkpoint=checkpoint,
+            checkpoint_key=checkpoint_key,
         )
 
     def starmap_async(
@@ -164,6 +170,8 @@ class Local:
         on_error: str = "raise",
         retries: Optional[int] = None,
         retry_on: Optional[RetryOn] = None,
+        checkpoint: Optional[Path] = None,
+        checkpoint_key: Key = None,
     ) -> Iterator[Any]:
         """Call ``func(*task)`` for every task: the `imap` of `starmap`."""
         star = Star(func)
@@ -175,6 +183,8 @@ class Local:
             on_error=on_error,
             retries=retries,
             retry_on=retry_on,
+            checkpoint=checkpoint,
+            checkpoint_key=checkpoint_key,
         )
 
     def istarmap_unordered(
@@ -187,6 +197,8 @@ class Local:
         on_error: str = "raise",
         retries: Optional[int] = None,
         retry_on: Optional[RetryOn] = None,
+        checkpoint: Optional[Path] = None,
+        checkpoint_key: Key = None,
     ) -> Iterator[Any]:
         """Call ``func(*task)`` for every task: the `imap_unordered` of `starmap`."""
         star = Star(func)
@@ -198,6 +210,8 @@ class Local:
             on_error=on_error,
             retries=retries,
             retry_on=retry_on,
+            checkpoint=checkpoint,
+            checkpoint_key=checkpoint_key,
         )
 
     def share(self, obj: Any) -> Any:
@@ -380,11 +394,7 @@ class Results:
 
     def next(self, timeout: Optional[float] = None) -> Any:
         """The next one; the timeout is for pools that work in the background."""
-        try:
-            success, value = self._draw(timeout)
-        except StopIteration:
-            self._counter.end(True)
-            raise
+        success, value = self._take(timeout)
         if not success and isinstance(value, StopIteration):  # it is not the end
             value = RuntimeError("a task raised StopIteration")
         try:
@@ -393,6 +403,91 @@ class Results:
             if not success:
                 raise value  # and not what the progress callable raises
         return value
+
+    def _take(self, timeout: Optional[float]) -> Tuple[bool, Any]:
+        try:
+            return self._draw(timeout)
+        except StopIteration:
+            self._counter.end(True)
+            raise
+
+
+def map_kept(
+    run: Callable[..., object],
+    func: Callable[..., Any],
+    iterable: Iterable[Any],
+    callback: Any,
+    return_results: bool,
+    progress: Wanted,
+    file: Tuple[Optional[Path], Key],
+) -> Optional[List[Any]]:
+    """A map with a checkpoint, by a pool's `map`."""
+    from ._checkpoint import Call
+
+    call = Call(*file, *_unstarred(func), iterable)
+    with _progress.Display(progress, iterable) as show:
+
+        def run_missing(function: Any, missing: Iterable[Any], arrived: Any) -> None:
+            sent = itertools.count()  # results come in order
+            run(
+                function,
+                missing,
+                lambda answer: arrived(answer, next(sent)),
+                False,
+                progress=call.shown(show),
+            )
+
+        wanted = callback if callable(callback) else None
+        return call.map(run_missing, wanted, return_results)
+
+
+def iterate_kept(
+    run: Callable[..., Any],
+    func: Callable[..., Any],
+    iterable: Iterable[Any],
+    progress: Wanted,
+    file: Tuple[Optional[Path], Key],
+) -> Iterator[Any]:
+    """The same by a pool's `imap`."""
+    from . import _checkpoint
+
+    call = _checkpoint.Call(*file, *_unstarred(func), iterable)
+    show = _progress.Display(progress, iterable).show
+    results = run(call.worker, call.missing(), progress=call.shown(show))
+    return _checkpoint.Results(call, _Kept(results, call.keep), False)
+
+
+def _unstarred(function: Callable[..., Any]) -> Tuple[Callable[..., Any], bool]:
+    """The user's callable, and whether it is called with what a task holds."""
+    if isinstance(function, Star):
+        return function._function, True
+    return function, False
+
+
+class _Kept:
+    """Results that are kept when they are taken."""
+
+    def __init__(self, results: Results, keep: Callable[[Any, int], None]) -> None:
+        self._results = results
+        self._keep = keep
+        self._sent = itertools.count()
+
+    def _take(self, timeout: Optional[float]) -> Optional[Tuple[bool, Any]]:
+        """Whether the next task succeeded, and what it gave; None: none in time."""
+        import multiprocessing
+
+        try:
+            success, value = self._results._take(timeout)
+        except multiprocessing.TimeoutError:
+            return None
+        sent = next(self._sent)
+        if success:
+            self._keep(value, sent)
+        self._results._counter.count()
+        return success, value
+
+    def close(self) -> None:
+        """Nothing is to be ended."""
 
 
 def future_of(

@@ -6,7 +6,7 @@ import os
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
-    from typing import Any, List, Optional, Tuple, Type
+    from typing import Any, Callable, List, Optional, Tuple, Type
 
     BrokenPoolError: Type[RuntimeError]  # see the end of this file
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BrokenPoolError",
+    "CheckpointError",
     "PoolClosedError",
     "RemoteError",
     "RemoteTraceback",
@@ -58,6 +59,23 @@ class PoolClosedError(RuntimeError, ValueError):
     ... except PoolClosedError:
     ...     print("too late")
     too late
+    """
+
+
+class CheckpointError(ValueError):
+    """The file given as ``checkpoint`` cannot be used for this map.
+
+    It holds results of another callable or of other tasks, is in use by another process,
+    is no checkpoint, or cannot be read or written: the text says what and where, and what
+    to do. What the file holds is left as it is.
+
+    Examples
+    --------
+    >>> try:
+    ...     pool.map(abs, [-1], checkpoint="/proc/no such directory/run.sqlite")
+    ... except CheckpointError:
+    ...     print("not there")
+    not there
     """
 
 
@@ -360,6 +378,30 @@ def _restore(account: _Account, task: int, broken: bool) -> BaseException:
     exception.__cause__ = RemoteTraceback(f'\n"""\n{remote_traceback}"""\n{note}')
     _add_note(exception, note)
     return exception
+
+
+def renumber(exception: BaseException, number_of: Callable[[int], int]) -> None:
+    """Correct the task's number in what `_restore` or `_note` said last.
+
+    For tasks that the pool knows by another number than the user does.
+    """
+    import re
+
+    def corrected(text: str) -> str:
+        *_, match = (None, *re.finditer(r"^Raised by .*task (\d+), rank", text, re.M))
+        if match is None:
+            return text
+        number = str(number_of(int(match[1])))
+        return text[: match.start(1)] + number + text[match.end(1) :]
+
+    notes = getattr(exception, "__notes__", [])
+    for i in reversed(range(len(notes))):
+        if notes[i].startswith("Raised by "):
+            notes[i] = corrected(notes[i])
+            break
+    cause = exception.__cause__
+    if isinstance(cause, RemoteTraceback):
+        cause.text = corrected(cause.text)
 
 
 def _note(exception: BaseException, what: str, task: int) -> None:

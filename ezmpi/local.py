@@ -9,7 +9,17 @@ import functools
 import sys
 
 from . import _failures, _mpi, pool
-from ._local import Counter, Local, Results, as_result, check, collect, future_of
+from ._local import (
+    Counter,
+    Local,
+    Results,
+    as_result,
+    check,
+    collect,
+    future_of,
+    iterate_kept,
+    map_kept,
+)
 from .pool import MPIPool
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
@@ -27,6 +37,7 @@ if TYPE_CHECKING:
         Union,
     )
 
+    from ._checkpoint import Key, Path
     from ._failures import RetryOn
     from ._future import AsyncResult
     from ._local import Callback, Draw
@@ -113,6 +124,8 @@ class _AtOnce(Local):
         on_error: str = "raise",
         retries: Optional[int] = None,
         retry_on: Optional[RetryOn] = None,
+        checkpoint: Optional[Path] = None,
+        checkpoint_key: Key = None,
     ) -> Optional[List[Any]]:
         """Call ``func(task)`` for every task.
 
@@ -130,7 +143,7 @@ class _AtOnce(Local):
             Not used.
         progress : bool, str or callable, optional
             As of `MPIPool.map`.
-        on_error, retries, retry_on : optional
+        on_error, retries, retry_on, checkpoint, checkpoint_key : optional
             As of `MPIPool.map`.
 
         Returns
@@ -144,9 +157,20 @@ class _AtOnce(Local):
             What a task, `iterable` or `callback` raises.
         """
         check(func, chunksize)
-        func = self._trying(func, on_error, retries, retry_on)
+        how: Any = {"on_error": on_error, "retries": retries, "retry_on": retry_on}
+        trying = self._trying(func, **how)
+        if checkpoint is not None or checkpoint_key is not None:
+            return map_kept(
+                functools.partial(self.map, **how),
+                func,
+                iterable,
+                callback,
+                return_results,
+                progress,
+                (checkpoint, checkpoint_key),
+            )
         counter = Counter(iterable, progress, self.size)
-        return collect(self._drawing(func, iterable), counter, callback, return_results)
+        return collect(self._drawing(trying, iterable), counter, callback, return_results)
 
     def imap(
         self,
@@ -158,15 +182,22 @@ class _AtOnce(Local):
         on_error: str = "raise",
         retries: Optional[int] = None,
         retry_on: Optional[RetryOn] = None,
+        checkpoint: Optional[Path] = None,
+        checkpoint_key: Key = None,
     ) -> Iterator[Any]:
         """Call ``func(task)`` for every task, and give the results in order.
 
         A `SerialPool` calls each when its result is asked for.
         """
         check(func, chunksize)
-        func = self._trying(func, on_error, retries, retry_on)
+        how: Any = {"on_error": on_error, "retries": retries, "retry_on": retry_on}
+        trying = self._trying(func, **how)
+        if checkpoint is not None or checkpoint_key is not None:
+            file = checkpoint, checkpoint_key
+            run = functools.partial(self.imap, **how)
+            return iterate_kept(run, func, iterable, progress, file)
         counter = Counter(iterable, progress, self.size)
-        return Results(self._drawing(func, iterable), counter)
+        return Results(self._drawing(trying, iterable), counter)
 
     imap_unordered = imap
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Union,
     )
 
+    from ._checkpoint import Key, Path
     from ._failures import Failures, RetryOn, Types
     from ._future import AsyncResult, PoolFuture
     from ._progress import Display, Wanted
@@ -250,6 +251,8 @@ class MPIPool(_ezmpi.MPIPool):
         on_error: str = "raise",
         retries: Optional[int] = None,
         retry_on: Optional[RetryOn] = None,
+        checkpoint: Optional[Path] = None,
+        checkpoint_key: Key = None,
     ) -> Optional[List[Any]]:
         """Call ``worker(task)`` for every task, on the workers.
 
@@ -287,6 +290,13 @@ class MPIPool(_ezmpi.MPIPool):
             `retry_on`. Default: the pool's.
         retry_on : type or tuple of types, optional
             After what exceptions. Default: the pool's.
+        checkpoint : str or path-like, optional
+            A file that results are written to as they come, within a second. Where it
+            holds some already, as of a run of the same script that was killed, these
+            are taken from it, and their tasks are not run. See :doc:`checkpoint`.
+        checkpoint_key : callable, optional
+            Called with a task, gives what it is recognised by: for tasks that are equal
+            and do not pickle to equal bytes, such as sets. Default: its pickle.
 
         Returns
         -------
@@ -321,6 +331,9 @@ class MPIPool(_ezmpi.MPIPool):
             If MPI reports an error.
         ImportError
             If `progress` wants a bar, and tqdm is not installed.
+        CheckpointError
+            If the file holds results of another callable or of other tasks, is in use
+            by another process, or cannot be read or written.
 
         Notes
         -----
@@ -345,6 +358,13 @@ class MPIPool(_ezmpi.MPIPool):
         >>> pool.map(abs, [-1, 2, -3])
         [1, 2, 3]
         """
+        if checkpoint is not None or checkpoint_key is not None:
+            return self._map_kept(
+                (checkpoint, checkpoint_key, worker, False, tasks),
+                self._failures(on_error, retries, retry_on),
+                (callback, return_results, chunksize),
+                progress,
+            )
         if on_error != "raise" or retries is not None or retry_on is not None:
             return self._map_with(
                 self._failures(on_error, retries, retry_on),
@@ -360,6 +380,37 @@ class MPIPool(_ezmpi.MPIPool):
             self, worker, tasks, callback, return_results, chunksize=chunksize
         )
         return results
+
+    def _map_kept(
+        self,
+        call_arguments: Tuple[Any, Any, Callable[..., Any], bool, Iterable[Any]],
+        failures: Optional[Failures],
+        others: Tuple[Any, bool, Optional[int]],
+        progress: Wanted,
+    ) -> Optional[List[Any]]:
+        """`map` or `starmap` with a checkpoint."""
+        base = functools.partial(_ezmpi.MPIPool.map, self)
+        _, _, worker, _, tasks = call_arguments
+        callback, return_results, chunksize = others
+        if self.is_worker() or not (callback is None or callable(callback)):
+            if callback is None or type(callback) is not int or chunksize is not None:
+                none: Optional[List[Any]] = base(
+                    worker, (), callback, chunksize=chunksize
+                )
+                return none  # it was `wait`, or has refused the callback
+            callback, chunksize = None, callback
+        from ._checkpoint import Call
+
+        call = Call(*call_arguments)
+        with self._display(progress, tasks) as show:
+
+            def run(function: Any, missing: Iterable[Any], arrived: Any) -> None:
+                further: Any = {"chunksize": chunksize, "_failures": failures}
+                if show is not None:
+                    further["progress"] = call.shown(show)
+                base(function, missing, None, False, _arrived=arrived, **further)
+
+            return call.map(run, callback, return_results)
 
     def _map_with(
         self,
@@ -619,6 +670,8 @@ class MPIPool(_ezmpi.MPIPool):
         on_error: str = "raise",
         retries: Optional[int] = None,
         retry_on: Optional[RetryOn] = None,
+        checkpoint: Optional[Path] = None,
+        checkpoint_key: Key = None,
     ) -> List[Any]:
         """Call ``func(*task)`` for every task, on the workers.
 
@@ -632,7 +685,7 @@ class MPIPool(_ezmpi.MPIPool):
             As of `map`.
         progress : bool, str or callable, optional
             As of `map`.
-        on_error, retries, retry_on : optional
+        on_error, retries, retry_on, checkpoint, checkpoint_key : optional
             As of `map`.
 
         Returns
@@ -651,6 +704,14 @@ class MPIPool(_ezmpi.MPIPool):
         [8, 9]
         """
         failures = self._failures(on_error, retries, retry_on)
+        if checkpoint is not None or checkpoint_key is not None:
+            kept = self._map_kept(
+                (checkpoint, checkpoint_key, func, True, iterable),
+                failures,
+                (None, True, chunksize),
+                progress,
+            )
+            return kept  # type: ignore[return-value]
         arguments = func, iterable, chunksize
         mapped = functools.partial(super().starmap, *arguments, _failures=failures)
         results: List[Any] = (
@@ -668,6 +729,8 @@ class MPIPool(_ezmpi.MPIPool):
         on_error: str = "raise",
         retries: Optional[int] = None,
         retry_on: Optional[RetryOn] = None,
+        checkpoint: Optional[Path] = None,
+        checkpoint_key: Key = None,
     ) -> Iterator[Any]:
         """Call ``func(task)`` for every task, and give the results in order as they come.
 
@@ -689,6 +752,8 @@ class MPIPool(_ezmpi.MPIPool):
             With "return" what a task raised is given in its place, and not raised.
         retries, retry_on : optional
             As of `map`.
+        checkpoint, checkpoint_key : optional
+            As of `map`. Results are written when they come, not when they are taken.
 
         Returns
         -------
@@ -714,7 +779,8 @@ class MPIPool(_ezmpi.MPIPool):
         """
         failures = self._failures(on_error, retries, retry_on)
         arguments = func, iterable, False, False, chunksize
-        return self._iterate_over(arguments, failures, progress)
+        file = checkpoint, checkpoint_key
+        return self._iterate_over(arguments, failures, progress, file)
 
     def imap_unordered(
         self,
@@ -726,6 +792,8 @@ class MPIPool(_ezmpi.MPIPool):
         on_error: str = "raise",
         retries: Optional[int] = None,
         retry_on: Optional[RetryOn] = None,
+        checkpoint: Optional[Path] = None,
+        checkpoint_key: Key = None,
     ) -> Iterator[Any]:
         """Call ``func(task)`` for every task, and give the results as they come.
 
@@ -739,7 +807,7 @@ class MPIPool(_ezmpi.MPIPool):
             As of `imap`.
         progress : bool, str or callable, optional
             As of `imap`.
-        on_error, retries, retry_on : optional
+        on_error, retries, retry_on, checkpoint, checkpoint_key : optional
             As of `imap`.
 
         Returns
@@ -759,7 +827,8 @@ class MPIPool(_ezmpi.MPIPool):
         """
         failures = self._failures(on_error, retries, retry_on)
         arguments = func, iterable, False, True, chunksize
-        return self._iterate_over(arguments, failures, progress)
+        file = checkpoint, checkpoint_key
+        return self._iterate_over(arguments, failures, progress, file)
 
     def istarmap(
         self,
@@ -771,6 +840,8 @@ class MPIPool(_ezmpi.MPIPool):
         on_error: str = "raise",
         retries: Optional[int] = None,
         retry_on: Optional[RetryOn] = None,
+        checkpoint: Optional[Path] = None,
+        checkpoint_key: Key = None,
     ) -> Iterator[Any]:
         """Call ``func(*task)`` for every task: the `imap` of `starmap`.
 
@@ -784,7 +855,7 @@ class MPIPool(_ezmpi.MPIPool):
             As of `imap`.
         progress : bool, str or callable, optional
             As of `imap`.
-        on_error, retries, retry_on : optional
+        on_error, retries, retry_on, checkpoint, checkpoint_key : optional
             As of `imap`.
 
         Returns
@@ -804,7 +875,8 @@ class MPIPool(_ezmpi.MPIPool):
         """
         failures = self._failures(on_error, retries, retry_on)
         arguments = func, iterable, True, False, chunksize
-        return self._iterate_over(arguments, failures, progress)
+        file = checkpoint, checkpoint_key
+        return self._iterate_over(arguments, failures, progress, file)
 
     def istarmap_unordered(
         self,
@@ -816,6 +888,8 @@ class MPIPool(_ezmpi.MPIPool):
         on_error: str = "raise",
         retries: Optional[int] = None,
         retry_on: Optional[RetryOn] = None,
+        checkpoint: Optional[Path] = None,
+        checkpoint_key: Key = None,
     ) -> Iterator[Any]:
         """Call ``func(*task)`` for every task: the `imap_unordered` of `starmap`.
 
@@ -829,7 +903,7 @@ class MPIPool(_ezmpi.MPIPool):
             As of `imap`.
         progress : bool, str or callable, optional
             As of `imap`.
-        on_error, retries, retry_on : optional
+        on_error, retries, retry_on, checkpoint, checkpoint_key : optional
             As of `imap`.
 
         Returns
@@ -849,16 +923,35 @@ class MPIPool(_ezmpi.MPIPool):
         """
         failures = self._failures(on_error, retries, retry_on)
         arguments = func, iterable, True, True, chunksize
-        return self._iterate_over(arguments, failures, progress)
+        file = checkpoint, checkpoint_key
+        return self._iterate_over(arguments, failures, progress, file)
 
     def _iterate_over(
         self,
         arguments: Tuple[Callable[..., Any], Iterable[Any], bool, bool, Optional[int]],
         failures: Optional[Failures],
         progress: Wanted,
+        file: Tuple[Optional[Path], Key],
     ) -> Iterator[Any]:
-        show = None if progress is None else self._display(progress, arguments[1]).show
-        return self._iterate(*arguments, self._window, show, failures)
+        func, iterable, star, unordered, chunksize = arguments
+        show = None if progress is None else self._display(progress, iterable).show
+        if self.is_worker() or file == (None, None):
+            return self._iterate(*arguments, self._window, show, failures)
+        from ._checkpoint import Call, Results
+
+        call = Call(*file, func, star, iterable)
+        iterator = self._iterate(
+            call.worker,
+            call.missing(),
+            False,
+            unordered,
+            chunksize,
+            self._window,
+            call.shown(show),
+            failures,
+            call.keep,
+        )
+        return Results(call, iterator, unordered)
 
     def join(self) -> None:
         """Wait until all that was begun before `close` is done.
@@ -1448,6 +1541,8 @@ class Pool(MPIPool):
         on_error: str = "raise",
         retries: Optional[int] = None,
         retry_on: Optional[RetryOn] = None,
+        checkpoint: Optional[Path] = None,
+        checkpoint_key: Key = None,
     ) -> Optional[List[Any]]:
         """Call ``func(task)`` for every task: `MPIPool.map` with multiprocessing's names.
 
@@ -1461,7 +1556,7 @@ class Pool(MPIPool):
             As of `MPIPool.map`.
         progress : bool, str or callable, optional
             As of `MPIPool.map`.
-        on_error, retries, retry_on : optional
+        on_error, retries, retry_on, checkpoint, checkpoint_key : optional
             As of `MPIPool.map`.
 
         Returns
@@ -1487,6 +1582,8 @@ class Pool(MPIPool):
             on_error=on_error,
             retries=retries,
             retry_on=retry_on,
+            checkpoint=checkpoint,
+            checkpoint_key=checkpoint_key,
         )
 
     def __exit__(
@@ -1617,6 +1714,9 @@ def _at_exit() -> None:
             module = sys.modules.get(name)
             if module is not None:
                 module.join()
+        checkpoint = sys.modules.get("ezmpi._checkpoint")
+        if checkpoint is not None:
+            of_pools += checkpoint.close_all()
     if any(isinstance(error, KeyboardInterrupt) for error in [of_script, *of_pools]):
         _mpi.set_ending(_INTERRUPTED_SECONDS, _mpi.INTERRUPTED)
     elif _code_at_once is not None:

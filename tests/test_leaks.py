@@ -21,6 +21,7 @@ ENVIRONMENT = {
         ("waits", 5000),
         ("submits", 1500),
         ("iterations", 1500),
+        ("checkpoints", 500),
         ("progress", 1000),
         ("callbacks", 1500),
         ("shares", 1500),

@@ -13,6 +13,7 @@ result or a TransportError, the job ends, and nothing is left behind.
 import collections
 import ctypes
 import faulthandler
+import functools
 import gc
 import itertools
 import os
@@ -190,10 +191,11 @@ class Job:
         window=4,
         show=None,
         failures=None,
+        arrived=None,
     ):
         """What is left where it cannot be begun has nothing to give."""
-        arguments = function, tasks, False, unordered, chunksize, window, show, failures
-        results = self.attempt(pool._iterate, *arguments)
+        how = unordered, chunksize, window, show, failures, arrived
+        results = self.attempt(pool._iterate, function, tasks, False, *how)
         return FailedIterator() if results is self else results
 
     def ends(self, future):
@@ -208,6 +210,9 @@ class FailedIterator:
         return self
 
     def __next__(self):
+        raise TransportError("it was not begun")
+
+    def _take(self, timeout):
         raise TransportError("it was not begun")
 
     def close(self):
@@ -717,6 +722,42 @@ def iterators(job, pool):
         job.gives(number, next, results)
     job.raises(ValueError, next, results)
     job.raises(StopIteration, next, results)
+
+
+@scenario()
+def arrivals(job, pool):
+    """Results are told when they come, if they are results; taken, with failures."""
+    came = []
+
+    def arrived(result, index):
+        came.append(result)
+        assert result == index if index < FIRST_BAD else isinstance(result, ValueError)
+
+    results = job.iterate(pool, fail_from_three, range(5), window=0, arrived=arrived)
+    for number in range(FIRST_BAD):
+        job.gives((True, number), results._take, PATIENCE)
+    for _ in range(2):
+        job.gives(False, lambda: results._take(PATIENCE)[0])
+    job.raises(StopIteration, results._take, PATIENCE)
+    assert len(came) == len(set(came)) and set(came) <= set(range(FIRST_BAD)), came
+    came.clear()
+    how = {"failures": (True, None), "arrived": arrived}
+    results = job.iterate(pool, fail_from_three, range(5), **how)
+    job.gives((5, 5), lambda: (len(list(results)), len(came)))
+    came.clear()
+    how = {"_failures": (True, None), "_arrived": arrived}
+    mapped = functools.partial(pool.map, fail_from_three, range(5), None, False, **how)
+    job.gives((None, 5), lambda: (mapped(), len(came)))
+
+    def refuse(result, index):
+        raise LookupError(result)
+
+    job.raises(LookupError, list, job.iterate(pool, double, range(3), arrived=refuse))
+    results = job.iterate(pool, pass_gate, [1])
+    gate.clear()
+    job.gives(None, results._take, 0)
+    gate.set()
+    job.gives((True, 1), results._take, PATIENCE)
 
 
 @scenario()

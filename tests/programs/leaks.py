@@ -10,6 +10,7 @@ import os
 import pickle
 import signal
 import sys
+import tempfile
 import time
 from concurrent.futures import wait
 
@@ -172,6 +173,25 @@ def iterations(pool, number):
     assert list(results) == [3, 4]
     assert type(raised(list, pool.imap(echo, failing_iterator()))) is Failure
     raised(list, pool.imap(echo, [1, Unpicklable(), 2]))
+
+
+directory = tempfile.TemporaryDirectory()
+
+
+def checkpoints(pool, number):
+    """To the end, failing, dropped half way; each time another map of the file."""
+    file = os.path.join(directory.name, "run.sqlite")
+    if number % 20 == 0 and os.path.exists(file):
+        os.unlink(file)
+    assert len(pool.map(echo, TASKS, checkpoint=file)) == len(TASKS)
+    assert pool.starmap(pow, iter([(2, 3)]), checkpoint=file) == [8]
+    assert len(list(pool.imap(echo, TASKS, checkpoint=file))) == len(TASKS)
+    raised(pool.map, fails, range(5), checkpoint=file)
+    results = pool.imap(fails, range(5), checkpoint=file)
+    assert next(results) == 0
+    del results
+    if number % 20 == 0:
+        gc.collect()
 
 
 def progress(pool, number):

@@ -1,0 +1,329 @@
+"""A checkpoint's file: an SQLite database, which only the master's process opens.
+
+It holds maps, by their place in the order in which the script began them, and of each
+the results that have come.  They are written in transactions, by a thread: half a second
+after the first that waits.  The journal is truncated, and not a write-ahead log, which
+needs memory that processes share: network file systems have none.  Whenever the process
+is killed, SQLite takes back what was half written when the file is opened next.
+
+Must not know what a task or a callable is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+
+from .errors import CheckpointError
+
+TYPE_CHECKING = False  # typing is not imported: see __init__.py
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, List, Optional, Tuple
+
+_LOCK_SECONDS = 1  # a job that was killed may take as long to end
+_SECONDS = 0.5  # from the first result that waits to its transaction
+_BYTES_AT_ONCE = 1 << 24  # of results: they wait no longer
+_BYTES_AT_MOST = 1 << 28  # of results: who brings more has to wait
+_PIECE = 1 << 29  # bytes; SQLite takes no more than 10**9 in one place
+_BLOCK = 1000  # keys that are read at once
+
+_APPLICATION = 0x657A6D70  # "ezmp"
+_VERSION = 1
+
+_TABLES = """
+CREATE TABLE maps (
+    place INTEGER PRIMARY KEY,    -- 0: the first map of the script with this file
+    callable TEXT NOT NULL        -- JSON: the parts of the callable, and their digests
+);
+CREATE TABLE results (
+    place INTEGER NOT NULL,       -- of the map
+    task INTEGER NOT NULL,        -- its number, from 0
+    piece INTEGER NOT NULL,       -- of the result: most have one
+    key BLOB NOT NULL,            -- the task's digest
+    result BLOB NOT NULL,         -- pickled
+    PRIMARY KEY (place, task, piece)
+);
+"""
+_PUT_MAP = "INSERT OR REPLACE INTO maps VALUES (?, ?)"
+_PUT_RESULT = "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?)"
+_GET_MAP = "SELECT callable FROM maps WHERE place = ?"
+_GET_KEYS = """
+SELECT task, key FROM results
+WHERE place = ? AND piece = 0 AND task >= ? ORDER BY task LIMIT ?
+"""
+_GET_RESULT = "SELECT result FROM results WHERE place = ? AND task = ? ORDER BY piece"
+
+
+class File:
+    """An open checkpoint, and locked: no other process can open it.
+
+    Parameters
+    ----------
+    path : str
+        It is made if it is not there.
+
+    Attributes
+    ----------
+    path : str
+        The same.
+    maps : int
+        How many it held when it was opened.
+
+    Raises
+    ------
+    CheckpointError
+        If another process has it open, or it cannot be opened or made, or is no
+        checkpoint, or one of a later version of ezmpi.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._database_lock = threading.Lock()
+        self._changed = threading.Condition()  # guards all below
+        self._maps: List[Tuple[int, str]] = []  # to be written
+        self._results: List[Tuple[int, int, bytes, bytes]] = []
+        self._bytes = 0  # of these
+        self._failure: Optional[BaseException] = None  # of the last transaction
+        self._is_closed = False
+        self._thread: Optional[threading.Thread] = None
+        self._connection = self._open()
+        self._identity = self._look()
+        ((self.maps,),) = self._select("SELECT count(*) FROM maps")
+
+    # --- opening ---
+
+    def _open(self) -> sqlite3.Connection:
+        connection = None
+        try:
+            connection = sqlite3.connect(
+                self.path,
+                timeout=_LOCK_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            connection.execute("PRAGMA journal_mode = TRUNCATE").fetchall()
+            connection.execute("BEGIN EXCLUSIVE")  # kept locked from here on
+            self._check_format(connection)
+            connection.execute("COMMIT")
+        except BaseException as error:
+            if connection is not None:
+                connection.close()
+            if isinstance(error, sqlite3.Error):
+                raise CheckpointError(self._why_not_open(error)) from error
+            raise
+        return connection
+
+    def _check_format(self, connection: sqlite3.Connection) -> None:
+        ((application,),) = connection.execute("PRAGMA application_id")
+        ((version,),) = connection.execute("PRAGMA user_version")
+        ((tables,),) = connection.execute("SELECT count(*) FROM sqlite_master")
+        if application == 0 and version == 0 and tables == 0:  # it is new
+            for statement in _TABLES.split(";")[:-1]:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {_VERSION}")
+        elif application != _APPLICATION:
+            raise CheckpointError(
+                f"{self.path} is a database, but not a checkpoint of ezmpi: "
+                "give another file"
+            )
+        elif version != _VERSION:
+            raise CheckpointError(
+                f"{self.path} was written by another version of ezmpi (its format is "
+                f"{version}, this one's {_VERSION}): use that one, or give another file"
+            )
+
+    def _why_not_open(self, error: sqlite3.Error) -> str:
+        text = str(error)
+        if "locked" in text:
+            return (
+                f"{self.path} is in use by another process: a checkpoint is for one "
+                "job at a time. If there is none, its file system may have no locks: "
+                "give a file on another one"
+            )
+        if "not a database" in text:
+            return f"{self.path} is not a checkpoint of ezmpi: give another file"
+        return f"the checkpoint {self.path} cannot be opened: {text}"
+
+    def _look(self) -> Tuple[int, int]:
+        """Which file the path leads to.  Nobody opens it: that would end the lock."""
+        status = os.stat(self.path)
+        return status.st_dev, status.st_ino
+
+    def is_there(self) -> bool:
+        """Whether the path still leads to it: it may have been deleted."""
+        try:
+            return self._look() == self._identity
+        except OSError:
+            return False
+
+    # --- reading ---
+
+    def _select(self, *statement: Any) -> List[Any]:
+        with self._database_lock:
+            try:
+                return self._connection.execute(*statement).fetchall()
+            except sqlite3.Error as error:
+                raise CheckpointError(f"cannot read {self.path}: {error}") from error
+
+    def callable_of(self, place: int) -> Dict[str, str]:
+        """The parts of the callable of a map that it held when it was opened."""
+        ((text,),) = self._select(_GET_MAP, (place,))
+        parts: Dict[str, str] = json.loads(text)
+        return parts
+
+    def keys(self, place: int, first: int) -> Tuple[Dict[int, bytes], Optional[int]]:
+        """The keys of some tasks whose results are in the file, by their numbers.
+
+        They are all from `first` up to the number beside them; None: all there are.
+        """
+        rows = self._select(_GET_KEYS, (place, first, _BLOCK))
+        return dict(rows), rows[-1][0] + 1 if len(rows) == _BLOCK else None
+
+    def result(self, place: int, task: int) -> bytes:
+        """What `put` was given."""
+        rows = self._select(_GET_RESULT, (place, task))
+        return rows[0][0] if len(rows) == 1 else b"".join(piece for (piece,) in rows)
+
+    # --- writing ---
+
+    def put_map(self, place: int, parts: Dict[str, str]) -> None:
+        """A map begins, which was not in the file."""
+        with self._changed:
+            self._maps.append((place, json.dumps(parts)))
+
+    def put(self, place: int, task: int, key: bytes, result: bytes) -> None:
+        """A result has come: it is written within a second.
+
+        Raises
+        ------
+        CheckpointError
+            If what came before could not be written.
+        """
+        with self._changed:
+            if self._bytes > _BYTES_AT_MOST:
+                self._changed.wait_for(lambda: self._failure or not self._results)
+            if self._failure is not None:
+                raise self._cannot_write(self._failure)
+            was_empty = not self._results
+            self._results.append((place, task, key, result))
+            self._bytes += len(result)
+            if was_empty or self._bytes > _BYTES_AT_ONCE:
+                self._changed.notify_all()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._write_on, daemon=True)
+                self._thread.start()
+
+    def _cannot_write(self, failure: BaseException) -> CheckpointError:
+        error = CheckpointError(
+            f"cannot write to {self.path}: {failure}. What it held stays: when that is "
+            "mended, run the script again"
+        )
+        error.__cause__ = failure
+        return error
+
+    def _write_on(self) -> None:
+        with self._changed:
+            while not self._is_closed:
+                self._changed.wait_for(self._has_work)
+                self._changed.wait_for(self._is_urgent, _SECONDS)
+                self._changed.release()
+                try:
+                    self._write()
+                finally:
+                    self._changed.acquire()
+
+    def _has_work(self) -> bool:
+        return self._is_closed or (bool(self._results) and self._failure is None)
+
+    def _is_urgent(self) -> bool:
+        return self._is_closed or self._bytes > _BYTES_AT_ONCE
+
+    def _write(self) -> None:
+        """Write what waits.  What cannot be written waits on."""
+        with self._database_lock:
+            with self._changed:
+                maps, results = self._maps[:], self._results[:]
+            if not maps and not results:
+                return
+            failure = self._write_all(maps, results)
+            with self._changed:
+                self._failure = failure
+                if failure is None:
+                    del self._maps[: len(maps)]
+                    del self._results[: len(results)]
+                    self._bytes -= sum(len(result) for *_, result in results)
+                self._changed.notify_all()
+        if failure is not None and not isinstance(failure, Exception):
+            raise failure
+
+    def _write_all(self, maps: List[Any], results: List[Any]) -> Optional[BaseException]:
+        execute: Callable[..., object] = self._connection.execute
+        try:
+            execute("BEGIN")
+            self._connection.executemany(_PUT_MAP, maps)
+            self._connection.executemany(_PUT_RESULT, _in_pieces(results))
+            execute("COMMIT")
+        except BaseException as error:  # no room, no memory, Ctrl-C ...
+            if self._connection.in_transaction:
+                execute("ROLLBACK")
+            return error
+        return None
+
+    def recover(self) -> None:
+        """Try again what could not be written.
+
+        Raises
+        ------
+        CheckpointError
+            If it still cannot be.
+        """
+        with self._changed:
+            has_failed = self._failure is not None
+        if has_failed:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write all that has come.
+
+        Raises
+        ------
+        CheckpointError
+            If it cannot be written.
+        """
+        self._write()
+        with self._changed:
+            if self._failure is not None:
+                raise self._cannot_write(self._failure)
+
+    def close(self) -> None:
+        """Write all that has come, and let others open the file.
+
+        Raises
+        ------
+        CheckpointError
+            If it cannot be written.
+        """
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+        try:
+            self.flush()
+        finally:
+            with self._database_lock:
+                self._connection.close()
+
+
+def _in_pieces(results: List[Tuple[int, int, bytes, bytes]]) -> Any:
+    for place, task, key, result in results:
+        if len(result) <= _PIECE:
+            yield place, task, 0, key, result
+            continue
+        for start in range(0, len(result), _PIECE):
+            piece = memoryview(result)[start : start + _PIECE]
+            yield place, task, start // _PIECE, key, piece

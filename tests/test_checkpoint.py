@@ -1,0 +1,640 @@
+"""``checkpoint=``: what the file knows, and what it refuses; with pools without MPI.
+
+To the file each `end_run` is the end of a run.
+"""
+
+import functools
+import importlib
+import os
+import sqlite3
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from ezmpi import CheckpointError, MultiPool, SerialPool, _checkpoint, _checkpoint_file
+from ezmpi._fingerprint import TaskDigest, parts_of
+
+end_run = _checkpoint.close_all
+
+
+@pytest.fixture
+def file(tmp_path):
+    yield tmp_path / "run.sqlite"
+    end_run()
+
+
+def mapped(file, function, tasks, **options):
+    """The results, and how many tasks were run, of a run with this map alone."""
+    ran = []
+
+    @functools.wraps(function)
+    def counting(task):
+        ran.append(task)
+        return function(task)
+
+    call = _checkpoint.Call(
+        file, options.pop("checkpoint_key", None), function, False, tasks
+    )
+    call.worker._function = counting
+
+    def run(function, tasks, arrived):
+        for sent, answer in enumerate(SerialPool().imap(function, tasks)):
+            arrived(answer, sent)
+
+    try:
+        results = call.map(run, None, True)
+    finally:
+        assert end_run() == []
+    return results, len(ran)
+
+
+# ---- the callable ----------------------------------------------------------------
+
+MODULE = """
+import functools
+import threading
+import {helpers}
+
+SCALE = 3
+TABLE = {{"a": 1, "b": [1, 2]}}
+NAMES = {{"x", "y", "z"}}
+LOCK = threading.Lock()
+
+def helper(x):
+    return x + 1
+
+class Base:
+    step = 1
+    def go(self, x):
+        return x
+
+class Model(Base):
+    def __init__(self, offset):
+        self.offset = offset
+        self.lock = threading.Lock()
+    def __call__(self, x):
+        return self.go(x) + self.offset
+
+def plain(x, extra=2, *, more=(1, 2)):
+    def inner(y):
+        return y * SCALE if y not in {{"p", "q", "r"}} else TABLE
+    with LOCK:
+        return inner(x) + helper(x) + len(NAMES) + {helpers}.twice(x)
+
+def make(n):
+    def closed(x):
+        return x + n
+    return closed
+
+closed = make(4)
+partial = functools.partial(plain, extra=5)
+model = Model(6)
+method = Model(7).go
+cached = functools.lru_cache(None)(helper)
+"""
+HELPERS = """
+FACTOR = 2
+def unused():
+    return 1
+def twice(x):
+    return FACTOR * x
+"""
+names = ("parts%d" % i for i in range(10**6))
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    """Makes a module of the text with some of it replaced; it is called the same."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    helpers, main = next(names), next(names)
+
+    def make(old="", new=""):
+        assert old in MODULE + HELPERS
+        for name, text in ((helpers, HELPERS), (main, MODULE.format(helpers=helpers))):
+            changed = text.replace(old.replace("{{", "{").replace("}}", "}"), new)
+            (tmp_path / (name + ".py")).write_text(changed if old else text)
+            sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+        sys.dont_write_bytecode = True
+        return importlib.import_module(main)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "function, old, new, said",
+    [
+        ("plain", "y * SCALE", "y + SCALE", "the code of plain differs"),
+        ("plain", '"r"', '"s"', "the code of plain differs"),
+        ("plain", "SCALE = 3", "SCALE = 3.0", "global *.SCALE differs"),
+        ("plain", "[1, 2]", "[1, 3]", "global *.TABLE differs"),
+        ("plain", '"z"', '"w"', "global *.NAMES differs"),
+        ("plain", "extra=2", "extra=3", "the defaults of plain differs"),
+        ("plain", "more=(1, 2)", "more=(1, 3)", "the defaults of plain differs"),
+        ("plain", "return x + 1", "return x + 9", "the code of helper differs"),
+        ("plain", "FACTOR = 2", "FACTOR = 1", "global *.FACTOR differs"),
+        ("plain", "FACTOR * x", "FACTOR - x", "the code of twice differs"),
+        ("closed", "make(4)", "make(5)", "variable n of make.<locals>.closed differs"),
+        ("partial", "extra=5", "extra=6", "the data it carries differs"),
+        ("partial", "y * SCALE", "y + SCALE", "the code of plain differs"),
+        ("model", "Model(6)", "Model(8)", "the data it carries differs"),
+        ("model", "step = 1", "step = 2", "the class Base differs"),
+        ("method", "return x\n", "return -x\n", "the code of Base.go differs"),
+        ("method", "Model(7)", "Model(8)", "the data it carries differs"),
+        ("cached", "return x + 1", "return x + 9", "the code of helper differs"),
+        ("plain", "plain", "other", "it is that of *.plain, and not of *.other"),
+    ],
+)
+def test_what_differs_is_named(load, file, function, old, new, said):
+    before = load()
+    found = getattr(before, function)
+    assert mapped(file, found, [1, 2])[1] == 2
+    assert mapped(file, getattr(load(), function), [1, 2])[1] == 0  # the same, again
+    after = load(old, new)
+    changed = getattr(after, function, None) or after.other
+    with pytest.raises(CheckpointError) as caught:
+        mapped(file, changed, [1, 2])
+    text = str(caught.value).replace(before.__name__, "*")
+    text = text.replace(before.__name__[:-1] + str(int(before.__name__[-1]) - 1), "*")
+    for part in said.split("*"):
+        assert part in text, text
+    assert "delete the file" in text
+    assert mapped(file, getattr(load(), function), [1, 2])[1] == 0  # it stays
+
+
+@pytest.mark.parametrize(
+    "function, old, new",
+    [
+        ("plain", "SCALE = 3", "\n\n\nSCALE = 3  # of the plot"),
+        ("plain", "    return 1", "    return 2"),  # of what is not used
+        ("plain", '"a": 1, "b": [1, 2]', '"b": [1, 2], "a": 1'),
+        ("closed", "SCALE = 3", "SCALE = 4"),
+        ("model", "x + 1", "x + 2"),
+    ],
+)
+def test_what_is_not_its_own_may_differ(load, file, function, old, new):
+    assert mapped(file, getattr(load(), function), [1, 2])[1] == 2
+    assert mapped(file, getattr(load(old, new), function), [1, 2])[1] == 0
+
+
+def test_the_same_under_every_hash_seed(tmp_path):
+    program = """
+        import dataclasses, enum, functools, sys
+        from ezmpi._fingerprint import parts_of, digest_of
+
+        NAMES = {"a", "b", "c", frozenset({"d", "e"})}
+        TABLE = {name: {name} for name in map(str, NAMES)} if 0 else {n: 1 for n in "abc"}
+        BY_SET = {name: 1 for name in {"p", "q", "r"}}
+        class Color(enum.Enum):
+            RED = 1
+            BLUE = 2
+        @dataclasses.dataclass(frozen=True)
+        class Point:
+            x: int = 1
+            tags: frozenset = frozenset({"u", "v", "w"})
+            def norm(self):
+                return self.a if self.x in {"k", "l", "m"} else self.b
+        class Own(set):
+            pass
+        OWN = Own("abc")
+        def f(x, among=frozenset({"i", "j"})):
+            if x in {"one", "two", "three"}:
+                return NAMES, TABLE, BY_SET, Color.RED, OWN
+            return lambda y: y in {"four", "five", ("six", frozenset({"seven", "eight"}))}
+        for function in (f, Point(), Point().norm, functools.partial(f, {"s", "t"})):
+            function = function if callable(function) else function.norm
+            print(sorted(parts_of(function).items()))
+        print(digest_of(Point()).hex(), digest_of([{"a", "b"}, {"c": {"d"}}]).hex())
+    """
+    path = tmp_path / "program.py"
+    path.write_text(textwrap.dedent(program))
+    outputs = set()
+    for seed in ("0", "1", "2", "3"):
+        env = dict(os.environ, PYTHONHASHSEED=seed)
+        done = subprocess.run(
+            [sys.executable, str(path)], env=env, stdout=subprocess.PIPE, timeout=60
+        )
+        assert done.returncode == 0
+        outputs.add(done.stdout)
+    assert len(outputs) == 1 and b"the code of f" in outputs.pop()
+
+
+def test_data_of_all_kinds():
+    """Digests differ where the data does."""
+    values = [
+        *(1, 1.0, True, "1", b"1", None, (1,), [1], {1}, frozenset({1}), {1: 2}, {1: 3}),
+        *(0.0, -0.0, 1j, bytearray(b"1"), range(3), range(4), slice(1), Ellipsis),
+        *([1, 2], [2, 1], [[1], 2], [1, [2]], list(range(200)), list(range(201))),
+        *(["a"] * 200, ["a"] * 199 + ["b"], {"a": 1, "b": 2}, {"a": 2, "b": 1}),
+        *(abs, len, int, str, os, os.path.join, "x".join, [].append, KeyError(1)),
+    ]
+    digests = [_checkpoint.digest_of(value) for value in values]
+    for i, digest in enumerate(digests):
+        assert digests.count(digest) == 1, values[i]
+    loop = [1]
+    loop.append(loop)
+    assert _checkpoint.digest_of(loop) == _checkpoint.digest_of(loop)
+
+
+def test_arrays():
+    numpy = pytest.importorskip("numpy")
+    one = numpy.arange(1e6)
+    two = one.copy()
+    digest = _checkpoint.digest_of
+    assert digest(one) == digest(two) != digest(one.reshape(1000, 1000))
+    assert digest(one[::2]) == digest(one[::2].copy())
+    two[123456] += 1
+    assert digest(one) != digest(two) and TaskDigest()(one) != TaskDigest()(two)
+    assert TaskDigest()(one) == TaskDigest()(one.copy())
+    assert digest(numpy.sin) != digest(numpy.cos)
+
+
+# ---- the tasks -------------------------------------------------------------------
+
+
+def test_fewer_and_more_tasks(file):
+    assert mapped(file, abs, range(10)) == (list(range(10)), 10)
+    assert mapped(file, abs, range(5)) == (list(range(5)), 0)
+    assert mapped(file, abs, iter(range(15))) == (list(range(15)), 5)
+    assert mapped(file, abs, []) == ([], 0)
+
+
+def test_other_tasks(file):
+    mapped(file, abs, range(30))
+    tasks = [*range(17), 99, *range(18, 30)]
+    for _ in range(2):
+        with pytest.raises(CheckpointError, match=r"task 17 is another one.*_key="):
+            mapped(file, abs, tasks)
+    assert mapped(file, abs, range(30)) == (list(range(30)), 0)
+    with pytest.raises(CheckpointError, match="task 0 is another one"):
+        mapped(file, abs, [0.0])
+
+
+def test_a_key(file):
+    def key(task):
+        return task["name"]
+
+    tasks = [{"name": "a", "when": 1}, {"name": frozenset("xyz"), "when": 1}]
+    assert mapped(file, len, tasks, checkpoint_key=key) == ([2, 2], 2)
+    later = [dict(task, when=2) for task in tasks]
+    assert mapped(file, len, later, checkpoint_key=key) == ([2, 2], 0)
+    with pytest.raises(CheckpointError, match="checkpoint_key was given, and is none"):
+        mapped(file, len, later)
+    with pytest.raises(CheckpointError, match="task 1 is another one"):
+        mapped(file, len, [later[0], later[0]], checkpoint_key=key)
+    with pytest.raises(KeyError):
+        mapped(file, len, [{}], checkpoint_key=key)
+
+
+def test_tasks_that_are_functions(load, file):
+    """They are pickled by their names, and may do something else the next time."""
+    function, changed = load().helper, load("return x + 1", "return x + 2").helper
+    digest = TaskDigest()(function)
+    assert digest == TaskDigest()(load().helper) != TaskDigest()(changed)
+    assert TaskDigest()((1, function)) != TaskDigest()((1, changed))
+    assert TaskDigest()(lambda x: x) != TaskDigest()(lambda x: x + 1)
+    assert TaskDigest()(abs) != TaskDigest()(len)
+
+
+# ---- several maps ----------------------------------------------------------------
+
+
+def in_loop(file, run, steps, function=abs):
+    with SerialPool() as pool:
+        state = [1, 2, 3]
+        for _ in range(steps):
+            state = [x + 1 for x in pool.map(function, state, checkpoint=file)]
+    end_run()
+    return state
+
+
+def test_each_map_has_its_place(file):
+    assert in_loop(file, 1, 5) == [6, 7, 8]
+    assert in_loop(file, 2, 8) == [9, 10, 11]  # five of them were there
+    connection = sqlite3.connect(str(file))
+    assert connection.execute("SELECT count(*) FROM maps").fetchone() == (8,)
+    connection.close()
+
+
+def failing_at(number):
+    def fail(x):
+        if x == number:
+            raise KeyError(x)
+        return x
+
+    return fail
+
+
+def test_a_map_that_failed_goes_on_when_it_is_called_again(file):
+    ran, failing = [], [3]
+    unseen = _Unseen(ran, failing)
+
+    def work(x):
+        unseen.lists[0].append(x)
+        if x in unseen.lists[1]:
+            raise KeyError(x)
+        return x
+
+    pool = SerialPool()
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            pool.map(work, range(6), checkpoint=file)
+    failing.clear()
+    assert pool.map(work, range(6), checkpoint=file) == list(range(6))
+    assert ran == [0, 1, 2, 3, 3, 3, 4, 5]
+    assert pool.map(work, range(6), checkpoint=file) == list(range(6))
+    assert len(ran) == 14  # the next map, which a serial run would do again
+    failing.append(3)
+    for tasks in (range(6), range(1, 6)):  # who goes on to others after a failure
+        with pytest.raises(KeyError):
+            pool.map(work, tasks, checkpoint=file)
+    assert sorted(pool.imap(work, [1, 2], checkpoint=file)) == [1, 2]
+
+
+class _Unseen:
+    """What is in it does not count among the data of a callable."""
+
+    def __init__(self, *lists):
+        self.lists = lists
+
+    def __reduce__(self):
+        raise TypeError("not to be pickled")
+
+
+def test_a_function_may_be_mended_while_it_has_no_results(file):
+    with pytest.raises(KeyError):
+        mapped(file, failing_at(0), [0, 1])
+    assert mapped(file, failing_at(5), [0, 1]) == ([0, 1], 2)
+    with pytest.raises(CheckpointError, match=r"the variable number of .* differs"):
+        mapped(file, failing_at(6), [0, 1])
+
+
+def test_the_file_may_be_deleted(file):
+    pool = SerialPool()
+    assert pool.map(abs, [-1], checkpoint=file) == [1]
+    file.unlink()
+    assert pool.map(len, ["a"], checkpoint=str(file)) == [1]
+    end_run()
+    assert mapped(file, len, ["a"]) == ([1], 0)
+
+
+# ---- the file --------------------------------------------------------------------
+
+
+def test_no_database(file):
+    file.write_bytes(b"x = 1\n" * 1000)
+    with pytest.raises(CheckpointError, match="is not a checkpoint of ezmpi"):
+        mapped(file, abs, [1])
+    assert file.read_bytes() == b"x = 1\n" * 1000
+
+
+def test_another_database(file):
+    connection = sqlite3.connect(str(file))
+    connection.execute("CREATE TABLE mine (x)")
+    connection.close()
+    with pytest.raises(CheckpointError, match="but not a checkpoint of ezmpi"):
+        mapped(file, abs, [1])
+
+
+def test_a_later_format(file):
+    mapped(file, abs, [1])
+    connection = sqlite3.connect(str(file))
+    connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    with pytest.raises(CheckpointError, match="its format is 2, this one's 1"):
+        mapped(file, abs, [1])
+
+
+def test_a_directory(tmp_path):
+    with pytest.raises(CheckpointError, match="cannot be opened"):
+        mapped(tmp_path, abs, [1])
+
+
+def test_an_empty_file(file):
+    file.touch()
+    assert mapped(file, abs, [-1]) == ([1], 1)
+
+
+def test_results_in_pieces(file, monkeypatch):
+    monkeypatch.setattr(_checkpoint_file, "_PIECE", 1000)
+    results = [bytes(size) for size in (900, 970, 1000, 2500, 10000)]
+    assert mapped(file, bytes, [len(r) for r in results]) == (results, 5)
+    assert mapped(file, bytes, [len(r) for r in results]) == (results, 0)
+
+
+def test_many_results(file, monkeypatch):
+    monkeypatch.setattr(_checkpoint_file, "_BYTES_AT_ONCE", 100000)
+    monkeypatch.setattr(_checkpoint_file, "_BYTES_AT_MOST", 200000)
+    assert mapped(file, bytes, [5000] * 2500) == ([bytes(5000)] * 2500, 2500)
+    assert mapped(file, bytes, [5000] * 2500) == ([bytes(5000)] * 2500, 0)
+
+
+def test_a_result_that_cannot_be_unpickled(load, file, monkeypatch):
+    module = load()
+    monkeypatch.setattr(sys.modules[__name__], "made", module.Base, raising=False)
+    mapped(file, make_one, [3])
+    del module.Base
+    with pytest.raises(CheckpointError, match="result of task 0, which .* unpickled"):
+        mapped(file, make_one, [3])
+
+
+def make_one(x):
+    return sys.modules[__name__].__dict__["made"]()
+
+
+# ---- pools without MPI -----------------------------------------------------------
+
+
+def double(x):
+    return 2 * x
+
+
+def subtract(x, y):
+    return x - y
+
+
+@pytest.mark.parametrize("cls", [SerialPool, MultiPool])
+def test_pools_without_mpi(cls, file):
+    pairs = [(3, 1), (1, 2)]
+    for _ in range(2):
+        shown, seen = [], []
+        with cls(processes=2) as pool:
+            for tasks in (range(4), iter(range(4))):
+                got = pool.map(double, tasks, seen.append, checkpoint=file)
+                assert got == [0, 2, 4, 6]
+            assert sorted(seen) == [0, 0, 2, 2, 4, 4, 6, 6]
+            assert pool.starmap(subtract, pairs, checkpoint=file) == [2, -1]
+            assert list(pool.istarmap(subtract, pairs, checkpoint=file)) == [2, -1]
+            unordered = pool.istarmap_unordered(subtract, pairs, checkpoint=file)
+            assert sorted(unordered) == [-1, 2]
+            results = pool.imap(
+                double,
+                range(4),
+                checkpoint=file,
+                progress=lambda *row, shown=shown: shown.append(row),
+            )
+            assert [results.next(60), *results] == [0, 2, 4, 6]
+            assert shown[-1] == (4, 4, 0)
+            unordered = pool.imap_unordered(double, range(4), checkpoint=file)
+            assert sorted(unordered) == [0, 2, 4, 6]
+        end_run()
+    connection = sqlite3.connect(str(file))
+    assert connection.execute("SELECT count(*) FROM maps").fetchone() == (7,)
+    connection.close()
+
+
+METHODS = [
+    "map",
+    "starmap",
+    "imap",
+    "istarmap",
+    "imap_unordered",
+    "istarmap_unordered",
+]
+
+
+class Logging:
+    """Fails for odd tasks: the first times, or until it is mended."""
+
+    def __init__(self, directory, failures):
+        self.directory = str(directory)
+        self.failures = failures
+
+    def __call__(self, task):
+        with open(f"{self.directory}/{task}", "a") as log:
+            log.write(".")
+            attempts = log.tell()
+        is_mended = os.path.exists(f"{self.directory}/mended")
+        if task % 2 and attempts <= self.failures and not is_mended:
+            raise OSError(f"task {task} fails")
+        return 10 * task
+
+    def attempts(self, tasks):
+        """How often each has been run."""
+        return [os.path.getsize(f"{self.directory}/{task}") for task in tasks]
+
+
+def all_of(pool, method, function, tasks, **options):
+    tasks = [(task,) for task in tasks] if "star" in method else tasks
+    results = list(getattr(pool, method)(function, tasks, **options))
+    return sorted(results, key=number_in) if "unordered" in method else results
+
+
+def number_in(result):
+    return 10 * int(str(result).split()[1]) if is_failure(result) else result
+
+
+def is_failure(result):
+    return isinstance(result, OSError)
+
+
+@pytest.mark.parametrize("cls", [SerialPool, MultiPool])
+@pytest.mark.parametrize("method", METHODS)
+def test_retries(cls, method, file, tmp_path):
+    flaky = Logging(tmp_path, 2)
+    for _ in range(2):  # the second finds all there
+        with cls(processes=2) as pool:
+            how = {"retries": 2, "retry_on": OSError, "checkpoint": file}
+            got = all_of(pool, method, flaky, range(6), **how)
+        assert got == [0, 10, 20, 30, 40, 50]
+        assert flaky.attempts(range(6)) == [1, 3, 1, 3, 1, 3]
+        end_run()
+
+
+@pytest.mark.parametrize("cls", [SerialPool, MultiPool])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("retries", [0, 1])
+def test_failures_among_the_results_are_not_kept(cls, method, retries, file, tmp_path):
+    broken = Logging(tmp_path, 100)
+    options = {"on_error": "return", "retries": retries, "retry_on": OSError}
+    each = 1 + retries
+    with cls(processes=2) as pool:
+        for run in (1, 2):  # the second gives the pool the odd ones, as its 0, 1, 2
+            got = all_of(pool, method, broken, range(6), checkpoint=file, **options)
+            assert [number_in(result) for result in got] == [0, 10, 20, 30, 40, 50]
+            assert [is_failure(result) for result in got] == [False, True] * 3
+            if cls is MultiPool:
+                assert all(f"task {n}, rank" in told(got[n]) for n in (1, 3, 5)), got
+            assert broken.attempts(range(6)) == [1, each * run] * 3
+            end_run()
+        (tmp_path / "mended").touch()
+        for _ in range(2):  # the first tries them again, the second finds all there
+            got = all_of(pool, method, broken, range(6), checkpoint=file, **options)
+            assert got == [0, 10, 20, 30, 40, 50]
+            assert broken.attempts(range(6)) == [1, 2 * each + 1] * 3
+            end_run()
+
+
+def told(error):
+    return "\n".join([str(error.__cause__), *getattr(error, "__notes__", ())])
+
+
+@pytest.mark.parametrize("cls", [SerialPool, MultiPool])
+def test_failures_among_the_results_count_as_results(cls, file, tmp_path):
+    """For callback, progress, and the end of the map."""
+    broken = Logging(tmp_path, 100)
+    with cls(processes=2) as pool:
+        for _ in range(2):
+            seen, shown = [], []
+            how = {"on_error": "return", "checkpoint": file}
+            show = functools.partial(lambda shown, *row: shown.append(row), shown)
+            broken_map = functools.partial(pool.map, broken, range(4), progress=show)
+            assert broken_map(callback=seen.append, return_results=False, **how) is None
+            assert sorted(map(number_in, seen)) == [0, 10, 20, 30]
+            assert sum(map(is_failure, seen)) == 2
+            assert shown[-1] == (4, 4, 0)
+            # they are other maps
+            assert pool.map(double, range(4), checkpoint=file) == [0, 2, 4, 6]
+            results = pool.imap(broken, range(4), **how)
+            assert [is_failure(result) for result in results] == [False, True] * 2
+            assert pool.map(double, range(4), checkpoint=file) == [0, 2, 4, 6]
+            end_run()
+        with pytest.raises(ValueError, match="on_error"):
+            pool.map(broken, range(4), on_error="ignore", checkpoint=file)
+    connection = sqlite3.connect(str(file))
+    assert connection.execute("SELECT count(*) FROM maps").fetchone() == (4,)
+    connection.close()
+
+
+def test_a_script_without_mpi(tmp_path):
+    """Its results are in the file when it has ended, also by an exception."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from ezmpi import SerialPool\n"
+        "print(SerialPool().map(print, [1, 2], checkpoint='run.sqlite'))\n"
+        "raise KeyError('deliberate')\n"
+    )
+    for wanted in ("1\n2\n[None, None]\n", "[None, None]\n"):
+        done = subprocess.run(
+            [sys.executable, str(script)],
+            cwd=str(tmp_path),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+            timeout=60,
+        )
+        assert (done.returncode, done.stdout) == (1, wanted), done
+        assert done.stderr.strip().splitlines()[-1] == "KeyError: 'deliberate'", done
+
+
+def test_an_iterator_that_gave_all_has_ended(file):
+    """Though it was not asked for more: the same again is another map."""
+    with SerialPool() as pool:
+        for _ in range(2):
+            results = pool.imap(abs, range(3), checkpoint=file)
+            assert [next(results), next(results)] == [0, 1]
+            del results  # left: it is gone on with
+        for _ in range(2):
+            results = pool.imap(abs, range(3), checkpoint=file)
+            assert [next(results), next(results), next(results)] == [0, 1, 2]
+            assert next(results, None) is None
+    end_run()
+    connection = sqlite3.connect(str(file))
+    assert connection.execute("SELECT count(*) FROM maps").fetchone() == (2,)
+    connection.close()
+
+
+def test_parts_of_a_builtin_are_few():
+    assert list(parts_of(abs)) == ["the callable"]
