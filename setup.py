@@ -24,7 +24,7 @@ ENGINE += " initializer future codec plain rows array parcel snapshot pages erro
 ENGINE += " forked protocol retries status"
 MAILBOX = "mailbox inbox outbox relay tree frame wire lanes lane segment pipe alarm"
 MAILBOX += " sleeper patience"
-OVER_MPI = f"transport_mpi {MAILBOX}"
+OVER_MPI = f"transport_mpi watch {MAILBOX}"
 LOCAL = f"transport_local link_local family stream reach {MAILBOX}"
 
 WARNINGS = "-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes"

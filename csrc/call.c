@@ -120,6 +120,7 @@ static void
 wait_again(struct chunk *chunk)
 {
     chunk->is_given = 0;
+    chunk->is_given_up = 0;
     parcel_free(chunk->answer);
     chunk->answer = NULL;
     line_wait(chunk->line, chunk);
@@ -147,6 +148,23 @@ run_again(struct calls *calls, struct chunk *chunk, PyObject *exception)
     return 1;
 }
 
+/* Its worker died, and no other is to run it. */
+static int
+take_death(struct calls *calls, struct chunk *chunk)
+{
+    PyObject *death =
+        crew_death_of(calls->crew, ERRORS_SINGLE_CALL, chunk->worker);
+    int waits = death != NULL && run_again(calls, chunk, death);
+    if (death == NULL)
+        death = PyErr_GetRaisedException();
+    if (!waits) {
+        settle(calls, chunk->ticket, death, 1);
+        chunk_free(chunk);
+    }
+    Py_DECREF(death);
+    return 0;
+}
+
 /* What came of the call.  1: nothing yet, it waits again; -1: exception set,
    which is the thread's, too. */
 static int
@@ -170,6 +188,8 @@ take(struct line *line, struct chunk *chunk)
     struct ticket *ticket = chunk->ticket;
     int status = 0;
     line->untaken--;
+    if (ticket != NULL && chunk->is_given_up)
+        return take_death(calls, chunk);
     if (ticket != NULL && chunk->reply.flags & FLAG_BACK) {
         wait_again(chunk);
         return 0;
@@ -337,7 +357,7 @@ calls_new(struct crew *crew, const struct calls_plan *plan)
         return NULL;
     }
     line_init(&calls->line, &single);
-    calls->line.keeps_tasks = calls->retries != NULL;
+    calls->line.keeps_tasks = calls->retries != NULL || crew->survives;
     calls->line.pool = plan->pool_number;
     calls->line.initializer = plan->initializer;
     calls->shares = 1;
@@ -424,6 +444,11 @@ send_pinned(struct calls *calls, struct chunk *chunk, int worker)
 {
     struct transport_error error = {0};
     chunk->is_pinned = 1;
+    chunk->worker = worker;
+    if (calls->crew->members[worker].is_lost) {
+        take_death(calls, chunk);
+        return;
+    }
     if (dispatch_send(calls->crew->dispatch, chunk, worker, &error)
         == TRANSPORT_OK)
         return;

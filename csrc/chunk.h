@@ -31,6 +31,8 @@ struct chunk {
     int is_pinned;                  /* it is for this worker and no other */
     _Atomic int is_given;           /* to a worker, now or once */
     int is_cancelled;               /* while it waits: not to be given */
+    int deaths;                     /* of workers that may have run it */
+    int is_given_up;                /* for that: it has no answer */
 };
 
 struct chunks {

@@ -64,6 +64,7 @@ new_crew(const struct transport *transport, struct mailbox *mailbox)
     crew->thread = PyThread_get_thread_ident();
     crew->rank = transport->rank(mailbox);
     crew->workers = transport->ranks(mailbox) - 1;
+    crew->survives = transport->survives(mailbox);
     if (crew_init(crew) < 0) {
         PyMem_RawFree(crew->members);
         PyMem_RawFree(crew);
@@ -118,6 +119,32 @@ crew_open(const struct transport *transport, int32_t handle)
         return NULL;
     }
     return find_or_make(transport, mailbox);
+}
+
+int
+crew_alive(const struct crew *crew)
+{
+    return crew->workers - crew->lost;
+}
+
+PyObject *
+crew_death_of(const struct crew *crew, uint64_t task, int worker)
+{
+    return errors_new_death(task, worker + 1, crew_host_of(crew, worker));
+}
+
+const char *
+crew_host_of(const struct crew *crew, int worker)
+{
+    const char *host = crew->members[worker].host;
+    return *host != '\0' ? host : NULL;
+}
+
+void
+crew_lose(struct crew *crew, int worker)
+{
+    crew->lost += !crew->members[worker].is_lost;
+    crew->members[worker].is_lost = 1;
 }
 
 /* ---- the helm --------------------------------------------------------- */
@@ -457,7 +484,8 @@ crew_coarse_clock(void)
     return time_of(COARSE_CLOCK);
 }
 
-/* Throws away what is still on its way of a message that cannot be kept. */
+/* Throws away what is still on its way of a message that cannot be kept; what
+   its sender's death keeps from coming, too. */
 static void
 discard(struct crew *crew, const struct transport_message *message)
 {
@@ -468,6 +496,7 @@ discard(struct crew *crew, const struct transport_message *message)
     }
 }
 
+/* 1: it will not come. */
 static int
 take_part(struct crew *crew, const struct transport_message *message,
           size_t index, const struct transport_part *into)
@@ -483,9 +512,12 @@ take_part(struct crew *crew, const struct transport_message *message,
     Py_BEGIN_ALLOW_THREADS
     status = crew->transport->take(crew->mailbox, index, into->base, &error);
     Py_END_ALLOW_THREADS
-    return status == TRANSPORT_OK ? 0 : errors_raise_transport(&error);
+    if (status == TRANSPORT_FAILED)
+        return errors_raise_transport(&error);
+    return status == TRANSPORT_LOST;
 }
 
+/* 1: the sender died in the middle of it, as take_part. */
 static int
 take_parcel(struct crew *crew, const struct transport_message *message,
             struct parcel *parcel, int64_t *took)
@@ -540,12 +572,12 @@ open_letter(struct crew *crew, const struct transport_message *message,
         discard(crew, message);
         return no_room(message);
     }
-    if (take_parcel(crew, message, letter->parcel, &letter->took) < 0) {
-        parcel_free(letter->parcel);
-        letter->parcel = NULL;
-        return -1;
-    }
-    return 1;
+    int status = take_parcel(crew, message, letter->parcel, &letter->took);
+    if (status == 0)
+        return 1;
+    parcel_free(letter->parcel);
+    letter->parcel = NULL;
+    return status < 0 ? -1 : 0;
 }
 
 int
@@ -573,6 +605,8 @@ crew_wait(struct crew *crew, double seconds)
         status = crew_await(crew, 0, &error);
     }
     crew_tidy(crew);
+    if (status == TRANSPORT_LOST)
+        crew_lose(crew, crew->message.source - 1);
     return status == TRANSPORT_FAILED ? errors_raise_transport(&error)
                                       : status == TRANSPORT_OK;
 }

@@ -35,6 +35,8 @@ struct crew_member {
     uint32_t claims;                /* such chunks, so far */
     int is_taken_back;              /* some were, and it has not answered for
                                        them */
+    int is_lost;                    /* it has died, ... */
+    int is_told;                    /* ... and the user was told */
     int is_met;                     /* it runs what we run (hello.h) */
 };
 
@@ -62,6 +64,8 @@ struct crew {
                                        one, no other may use it */
     int rank;
     int workers;                    /* ranks 1..workers */
+    int survives;                   /* the death of some: transport.h */
+    _Atomic int lost;               /* workers that have died */
     int arrived;                    /* message holds one not yet taken in */
     struct transport_message message;
     int met;                        /* workers that said hello; on a worker:
@@ -102,6 +106,16 @@ struct letter {
 /* The crew of a communicator; when it is the first that is collective, and
    waits for the others, the GIL free.  NULL: exception set. */
 struct crew *crew_open(const struct transport *transport, int32_t handle);
+
+/* Ranks of workers whose death is not known. */
+int crew_alive(const struct crew *crew);
+/* Of a worker; NULL: not known. */
+const char *crew_host_of(const struct crew *crew, int worker);
+/* Notes its death; dispatch_bury does the rest. */
+void crew_lose(struct crew *crew, int worker);
+/* The exception for a task that its worker did not survive, or, with
+   ERRORS_SINGLE_CALL, a call; a new reference.  NULL: exception set. */
+PyObject *crew_death_of(const struct crew *crew, uint64_t task, int worker);
 
 /* ---- the helm --------------------------------------------------------- */
 

@@ -15,7 +15,8 @@
 /* Nanoseconds of work by which a line may be ahead of another that has fewer
    workers before it gives one up. */
 #define SLICE 1000000u
-#define STUCK_SECONDS 500e-6    /* what quick calls are waited for */
+#define DEATHS 2 /* with a single task before it is given up */
+#define STUCK_SECONDS 500e-6 /* what quick calls are waited for */
 
 /* ---- lines ------------------------------------------------------------ */
 
@@ -32,6 +33,12 @@ dispatch_new(struct crew *crew)
         return NULL;
     }
     chunks_init(&dispatch->answered);
+    for (int worker = 0; worker < crew->workers; worker++) {
+        if (crew->members[worker].is_lost) {
+            seats_dismiss(dispatch->seats, worker);
+            dispatch->untold++;
+        }
+    }
     return dispatch;
 }
 
@@ -407,6 +414,7 @@ is_for_tree(const struct dispatch *dispatch, const struct chunk *chunk,
             int worker)
 {
     return chunk->line->schedule != NULL && !dispatch->crew->released
+           && !dispatch->crew->survives
            && seats_held(dispatch->seats, worker) == 0
            && parcel_size(chunk->callable->parcel) > TREE_BYTES;
 }
@@ -493,7 +501,8 @@ set_claim(struct dispatch *dispatch, struct chunk *chunk, int worker)
 }
 
 /* The tasks are kept where they may come back; a single one that is begun at
-   once does not.  Those that are not kept live on until they have left. */
+   once does not, unless its worker dies.  Those that are not kept live on
+   until they have left. */
 static void
 set_patience(struct dispatch *dispatch, struct chunk *chunk, int worker)
 {
@@ -582,7 +591,8 @@ dispatch_broadcast(struct dispatch *dispatch, enum verb verb,
         *error = (struct transport_error){"malloc", "out of memory"};
         return TRANSPORT_FAILED;
     }
-    if (idle > 1 && !crew->released && parcel_size(parcel) > TREE_BYTES) {
+    if (idle > 1 && !crew->released && !crew->survives
+        && parcel_size(parcel) > TREE_BYTES) {
         status = crew_post(crew, ranks, idle, verb, header, parcel, error);
         first = idle;
     }
@@ -778,6 +788,40 @@ dispatch_lose(struct dispatch *dispatch, int worker)
     return chunk;
 }
 
+/* In place of an answer. */
+static struct header
+last_reply(const struct chunk *chunk)
+{
+    return (struct header){
+        .job = chunk->header.job,
+        .first = chunk->header.first,
+        .flags = chunk->is_given_up ? FLAG_FAILED : FLAG_BACK,
+    };
+}
+
+void
+dispatch_bury(struct dispatch *dispatch, int worker)
+{
+    struct crew_member *member = &dispatch->crew->members[worker];
+    struct chunk *chunk = seats_oldest(dispatch->seats, worker);
+    if (member->is_lost)
+        return;
+    if (chunk != NULL)
+        chunk->deaths++;
+    while ((chunk = seats_oldest(dispatch->seats, worker)) != NULL) {
+        chunk->is_given_up =
+            chunk->is_pinned
+            || (chunk->deaths >= DEATHS && chunk->header.count == 1);
+        seats_answer(dispatch->seats, worker);
+        chunk->reply = last_reply(chunk);
+        note_answer(dispatch, chunk, worker);
+        append_answered(dispatch, chunk);
+    }
+    seats_dismiss(dispatch->seats, worker);
+    crew_lose(dispatch->crew, worker);
+    dispatch->untold++;
+}
+
 /* The worker does not hold the callable of its chunk (any more). */
 static int
 send_again(struct dispatch *dispatch, const struct letter *letter,
@@ -812,6 +856,10 @@ dispatch_receive(struct dispatch *dispatch, double seconds,
     struct crew *crew = dispatch->crew;
     struct letter letter;
     int status = crew_await(crew, seconds, error);
+    if (status == TRANSPORT_LOST) {
+        dispatch_bury(dispatch, crew->message.source - 1);
+        return TRANSPORT_OK;
+    }
     if (status != TRANSPORT_OK)
         return status;
     int verb = crew->message.verb;

@@ -84,6 +84,7 @@ struct dispatch {
                                        no helm */
     struct chunks answered; /* oldest first */
     int ahead; /* chunks that workers have and that can be taken back */
+    int untold; /* workers that have died since the user was told */
     int64_t answered_since; /* crew_clock, of the oldest */
 };
 
@@ -140,7 +141,7 @@ int dispatch_broadcast(struct dispatch *dispatch, enum verb verb,
 /* Waits for a message, at most seconds, and takes it in: an answer joins the
    answered.  DISPATCH_PYTHON: it has come, but crew_receive must take it in,
    and dispatch_accept or who else knows its verb. */
-#define DISPATCH_PYTHON 2
+#define DISPATCH_PYTHON 3
 int dispatch_receive(struct dispatch *dispatch, double seconds,
                      struct transport_error *error);
 /* Takes over the letter's parcel, if it is of use. */
@@ -150,6 +151,10 @@ int dispatch_accept(struct dispatch *dispatch, struct letter *letter,
 /* What workers hold of the line is of no use any more: frees all but what it
    takes to know their answers.  Needs the GIL. */
 void dispatch_strip(struct dispatch *dispatch, const struct line *line);
+/* The worker has died: what it held counts as answered for, and not begun; or
+   as given up, if it was for that worker alone, or is a single task that was
+   run when another died. */
+void dispatch_bury(struct dispatch *dispatch, int worker);
 /* The worker's oldest chunk was answered for, but the answer is lost: takes it
    out.  NULL: it holds none. */
 struct chunk *dispatch_lose(struct dispatch *dispatch, int worker);

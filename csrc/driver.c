@@ -138,7 +138,7 @@ work(struct shift *shift)
         double seconds = answers_can_wait(shift);
         if (is_to_leave(shift->crew) || seconds <= 0
             || is_short_of_chunks(shift) || dispatch->orphans != NULL
-            || shift->crew->errands != NULL
+            || shift->crew->errands != NULL || dispatch->untold > 0
             || dispatch_find_stuck(dispatch) != NULL)
             break;
         status = dispatch_receive(dispatch, seconds, &shift->error);

@@ -42,6 +42,30 @@ errors_new(const char *name, const char *text)
     return exception;
 }
 
+PyObject *
+errors_new_death(uint64_t task, int rank, const char *host)
+{
+    PyObject *function = from_errors("_worker_died");
+    PyObject *exception =
+        function ? PyObject_CallFunction(function, "Kiz",
+                                         (unsigned long long)task, rank, host)
+                 : NULL;
+    Py_XDECREF(function);
+    return exception;
+}
+
+int
+errors_warn_death(int rank, const char *host, int left)
+{
+    PyObject *function = from_errors("_warn_death");
+    PyObject *done =
+        function ? PyObject_CallFunction(function, "izi", rank, host, left)
+                 : NULL;
+    Py_XDECREF(function);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
 int
 errors_raise_transport(const struct transport_error *error)
 {

@@ -9,6 +9,9 @@
 #include "compat.h"
 #include "transport.h"
 
+/* In place of a task's number: there is but one, of a single call. */
+#define ERRORS_SINGLE_CALL UINT64_MAX
+
 /* Raises ezmpi.errors.<name> with a formatted message; returns -1. */
 int errors_raise(const char *name, const char *format, ...);
 
@@ -16,12 +19,16 @@ int errors_raise(const char *name, const char *format, ...);
    for some of its types import modules when they are used first. */
 PyObject *errors_new(const char *name, const char *text);
 
+/* ezmpi.errors.WorkerDied for a task, or ERRORS_SINGLE_CALL, that was with
+   that rank when it died; host NULL: not known.  As errors_new. */
+PyObject *errors_new_death(uint64_t task, int rank, const char *host);
+/* Warns the user of a rank's death; so many workers are left.  -1: the warning
+   is an error, and set. */
+int errors_warn_death(int rank, const char *host, int left);
+
 /* The one place where a transport's error becomes an exception
    (TransportError, naming the call); returns -1. */
 int errors_raise_transport(const struct transport_error *error);
-
-/* In place of a task's number: there is but one, of a single call. */
-#define ERRORS_SINGLE_CALL UINT64_MAX
 
 /* A worker's account of the exception that is set, which it clears: what
    errors_restore needs, as a tuple that can always be pickled.  what stands

@@ -99,13 +99,15 @@ hello_hear(struct crew *crew, const struct letter *letter)
     return 0;
 }
 
+/* The first rank that has said nothing, and lives; 0: none. */
 static int
 first_missing(const struct crew *crew)
 {
-    int worker = 0;
-    while (crew->members[worker].is_met)
-        worker++;
-    return worker + 1;
+    for (int worker = 0; worker < crew->workers; worker++) {
+        if (!crew->members[worker].is_met && !crew->members[worker].is_lost)
+            return worker + 1;
+    }
+    return 0;
 }
 
 /* Nobody was sent anything, so nothing else can come. */
@@ -129,7 +131,7 @@ receive(struct crew *crew, int64_t deadline)
     crew->is_mixed =
         came > 0 && status < 0 && PyErr_ExceptionMatches(PyExc_ImportError);
     parcel_free(letter.parcel);
-    if (came == 0 && crew_clock() > deadline)
+    if (came == 0 && first_missing(crew) != 0 && crew_clock() > deadline)
         return errors_raise("TransportError",
                             "rank %d has not said which ezmpi it runs: it may "
                             "be another version",
@@ -149,7 +151,7 @@ hello_await(struct crew *crew)
     int64_t deadline = crew_clock() + (int64_t)(1e9 * HELLO_SECONDS);
     int status = 0;
     crew_take_helm(crew);
-    while (status == 0 && crew->met < crew->workers)
+    while (status == 0 && first_missing(crew) != 0)
         status = receive(crew, deadline);
     crew_leave_helm(crew);
     return status;

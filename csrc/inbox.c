@@ -126,9 +126,14 @@ await_relay(struct inbox *inbox)
 static int
 relay_piece(struct inbox *inbox, void *base, size_t size)
 {
-    return receive_piece(inbox, base, size) < 0 || await_relay(inbox) < 0
-               ? TRANSPORT_FAILED
-               : relay_pass(&inbox->relay, base, size, PIECE_TAG);
+    int status = receive_piece(inbox, base, size);
+
+    if (status == TRANSPORT_OK) {
+        status = await_relay(inbox);
+    }
+    return status == TRANSPORT_OK
+               ? relay_pass(&inbox->relay, base, size, PIECE_TAG)
+               : status;
 }
 
 static int
@@ -174,8 +179,11 @@ drop_until(struct inbox *inbox, size_t index)
 {
     for (; inbox->settled < index; inbox->settled++) {
         const struct transport_part *part = &inbox->parts[inbox->settled];
-        if (part->base == NULL && receive_part(inbox, part->size, NULL) < 0) {
-            return TRANSPORT_FAILED;
+        if (part->base == NULL) {
+            int status = receive_part(inbox, part->size, NULL);
+            if (status != TRANSPORT_OK) {
+                return status;
+            }
         }
     }
     return TRANSPORT_OK;
@@ -184,12 +192,16 @@ drop_until(struct inbox *inbox, size_t index)
 int
 inbox_take(struct inbox *inbox, size_t index, void *base)
 {
-    if (drop_until(inbox, index) < 0
-        || receive_part(inbox, inbox->parts[index].size, base) < 0) {
-        return TRANSPORT_FAILED;
+    int status = drop_until(inbox, index);
+
+    if (status == TRANSPORT_OK) {
+        status = receive_part(inbox, inbox->parts[index].size, base);
     }
-    inbox->settled = index + 1;
-    return TRANSPORT_OK;
+    if (status != TRANSPORT_FAILED) {
+        inbox->settled =
+            status == TRANSPORT_OK ? index + 1 : inbox->message.count;
+    }
+    return status;
 }
 
 static int
@@ -264,9 +276,11 @@ begin_frame(struct inbox *inbox)
     struct wire_arrival *arrival = &inbox->arrival;
     int status;
 
-    if (drop_until(inbox, inbox->message.count) < 0) {
-        return TRANSPORT_FAILED;
+    status = drop_until(inbox, inbox->message.count);
+    if (status == TRANSPORT_FAILED) {
+        return status;
     }
+    inbox->message.count = 0;       /* of one that was lost, too */
     relay_end(&inbox->relay);
     status = look(inbox);
     if (status != TRANSPORT_OK) {
@@ -321,6 +335,10 @@ inbox_receive(struct inbox *inbox)
     }
     if (status == TRANSPORT_OK) {
         status = relay_settle(&inbox->relay);
+    }
+    if (status == TRANSPORT_LOST) { /* a frame, or a greeting */
+        inbox->frame_is = HERE;
+        return TRANSPORT_NOTHING;
     }
     if (status != TRANSPORT_OK) {
         return status;

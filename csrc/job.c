@@ -15,6 +15,7 @@
 #include "tasks.h"
 
 #define SIGNAL_TASKS 1024       /* drawn between looks for signals */
+#define DEATH_PIECES 64 /* of a chunk whose worker died */
 
 struct job {
     struct line line;               /* first: it is what dispatch knows */
@@ -508,7 +509,7 @@ static int
 is_full_again(const struct job *job)
 {
     size_t waiting = job->line.again.count;
-    return waiting > 0 && waiting >= (size_t)job->crew->workers;
+    return waiting > 0 && waiting >= (size_t)crew_alive(job->crew);
 }
 
 /* The owner of an iterator is to be asked: it may depend on its thread. */
@@ -613,6 +614,7 @@ run_again(struct job *job, struct taking *taking, uint64_t index,
         return -1;
     taking->next++;
     piece->avoids = worker;
+    piece->deaths = taking->chunk->deaths;
     schedule_return(job->line.schedule, index, 1);
     line_wait(&job->line, piece);
     return 1;
@@ -790,6 +792,15 @@ check_complete(const struct job *job, const struct chunk *chunk)
 
 /* ---- what comes back -------------------------------------------------- */
 
+/* Tasks in a piece.  One of those that a worker may have died of is soon alone
+   in its chunk. */
+static uint64_t
+piece_size(const struct job *job, const struct chunk *chunk)
+{
+    return chunk->deaths > 0 ? 1 + chunk->header.count / DEATH_PIECES
+                             : schedule_size(job->line.schedule);
+}
+
 /* The chunk's tasks from first upwards wait, in pieces as long as a chunk
    should be now. */
 static int
@@ -804,13 +815,15 @@ wait_in_pieces(struct job *job, const struct chunk *chunk, uint64_t first)
             return -1;
     }
     while (first < end && first < limited_to) {
-        uint64_t size = schedule_size(job->line.schedule);
+        uint64_t size = piece_size(job, chunk);
         uint64_t count = size < end - first ? size : end - first;
         struct chunk *piece = cut_piece(job, &reader, first, count);
         if (piece == NULL)
             return -1;
         if (count > limited_to - first)
             piece->header.count = limited_to - first;
+        if (chunk->header.count == 1)
+            piece->deaths = chunk->deaths;
         piece->avoids = chunk->avoids;
         line_wait(&job->line, piece);
         first += count;
@@ -840,11 +853,32 @@ cut(struct line *line)
     return status;
 }
 
+/* Each worker that ran this task died. */
+static int
+take_death(struct job *job, const struct chunk *chunk)
+{
+    uint64_t index = chunk->header.first;
+    PyObject *death = crew_death_of(job->crew, index, chunk->worker);
+    struct taking taking;
+    int waits = 0;
+    if (death == NULL)
+        return -1;
+    begin_taking(&taking, job, chunk);
+    if (job->retries != NULL)
+        waits = run_again(job, &taking, index, death);
+    if (waits == 0)
+        return put_result(job, index, death, 1);
+    Py_DECREF(death);
+    return waits < 0 ? -1 : 0;
+}
+
 static int
 take_answer(struct job *job, const struct chunk *chunk)
 {
     if (job->is_over)
         return 0;
+    if (chunk->is_given_up)
+        return take_death(job, chunk);
     if (chunk->reply.flags & FLAG_BACK && wait_again(job, chunk) < 0)
         return -1;
     return take_results(job, chunk) < 0 ? -1 : check_complete(job, chunk);
@@ -946,7 +980,7 @@ static int
 open_schedule(struct job *job, uint64_t chunksize)
 {
     struct schedule_job plan = {
-        .workers = job->crew->workers,
+        .workers = crew_alive(job->crew),
         .chunksize = chunksize,
         .total = job->tasks.count,
         .pace = job->callable->pace,
@@ -965,7 +999,7 @@ init(struct job *job, struct crew *crew, const struct job_request *request)
     line_init(&job->line, &bulk);
     job->line.pool = request->pool_number;
     job->line.is_iterated = is_iterated;
-    job->line.keeps_tasks = request->retries != NULL;
+    job->line.keeps_tasks = request->retries != NULL || crew->survives;
     job->line.initializer = request->initializer;
     job->users = 2;
     job->crew = crew;

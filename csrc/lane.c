@@ -148,6 +148,11 @@ test_out(struct wire_slot *request)
     if (leaving == NULL) {
         return TRANSPORT_OK;
     }
+    if (leaving->lane->is_dead) {   /* nor does the list go on */
+        request->room = NULL;
+        free(leaving);
+        return TRANSPORT_LOST;
+    }
     if (!has_left(leaving)) {
         pump(leaving->lane);
     }
@@ -214,7 +219,10 @@ test_in(struct lane *lane)
     if (read > 0) {
         sleeper_wake(lane->listener);
     }
-    return pipe_is_torn(&lane->in) ? TRANSPORT_FAILED : TRANSPORT_NOTHING;
+    if (pipe_is_torn(&lane->in)) {
+        return TRANSPORT_FAILED;
+    }
+    return lane->is_dead ? TRANSPORT_LOST : TRANSPORT_NOTHING;
 }
 
 int

@@ -18,6 +18,7 @@ struct lane {
     int peer;                       /* whose pipes these are */
     _Atomic uint64_t *word;         /* in no message; NULL: not yet */
     struct leaving *first, **last;  /* messages that wait for room */
+    int is_dead;                    /* the rank is */
     char *base;                     /* of the message that is read */
     size_t size, done;
 };

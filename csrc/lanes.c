@@ -3,14 +3,18 @@
 
 #include "lanes.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "alarm.h"
 #include "lane.h"
 #include "link.h"
 
 #define SWITCH "EZMPI_SHARED_MEMORY"    /* 0: no lanes */
+#define UNHEARD 4                   /* looks, half a second apart */
 #define LONGER 2                    /* times, where every message wakes */
 
 /* A rank that may share memory with this one. */
@@ -20,7 +24,9 @@ struct neighbour {
     int is_out, is_in;              /* messages go by the lane, and come */
     /* what is said of it over the link */
     struct segment_invitation invitation;
-    int answered, joined;
+    int answered;
+    int joined;                     /* 0: no; else its process id */
+    int unheard;                    /* looks at which it had ended */
     struct wire_slot greetings[2];
     int greeted;
 };
@@ -138,6 +144,41 @@ lanes_look(struct lanes *lanes, int source, struct wire_arrival *arrival)
     neighbour = neighbour_of(lanes, source);
     return neighbour != NULL ? look_into(neighbour, arrival)
                              : TRANSPORT_NOTHING;
+}
+
+static int
+has_ended(const struct neighbour *neighbour)
+{
+    return neighbour->joined && !neighbour->lane.is_dead
+           && kill(neighbour->joined, 0) < 0 && errno == ESRCH;
+}
+
+/* A process that has joined is of this host, and found here by its number.
+   Of a death that MPI hears of it hears sooner. */
+void
+lanes_find_unheard(struct lanes *lanes)
+{
+    for (int i = 0; lanes != NULL && i < lanes->count; i++) {
+        struct neighbour *neighbour = &lanes->neighbours[i];
+        if (has_ended(neighbour) && ++neighbour->unheard >= UNHEARD) {
+            wire_fail(lanes->wire, "receive",
+                      "a worker's process has ended with a code, as after "
+                      "_exit(1), and of that MPI hears nothing");
+        }
+    }
+}
+
+/* It may have died before it rang. */
+void
+lanes_lose(struct lanes *lanes, int rank)
+{
+    struct neighbour *neighbour = neighbour_of(lanes, rank);
+    int at = rank - 1;
+
+    if (neighbour != NULL) {
+        neighbour->lane.is_dead = 1;
+        lanes->ready[at / SEGMENT_WORD] |= (uint64_t)1 << at % SEGMENT_WORD;
+    }
 }
 
 /* ---- sleep ------------------------------------------------------------- */
@@ -291,7 +332,7 @@ heed_invitation(struct neighbour *neighbour, struct wire_arrival *arrival)
                          "an invitation that is for another rank");
     }
     neighbour->lanes->segment = segment_join(invitation);
-    neighbour->joined = neighbour->lanes->segment != NULL;
+    neighbour->joined = neighbour->lanes->segment != NULL ? (int)getpid() : 0;
     if (neighbour->joined) {
         lane_connect(&neighbour->lane, neighbour->lanes->segment,
                      invitation->peer, 0);
@@ -299,7 +340,7 @@ heed_invitation(struct neighbour *neighbour, struct wire_arrival *arrival)
     if (greet(neighbour, &neighbour->joined, sizeof(neighbour->joined)) < 0) {
         return TRANSPORT_FAILED;
     }
-    neighbour->is_out = neighbour->joined;
+    neighbour->is_out = neighbour->joined != 0;
     return TRANSPORT_OK;
 }
 

@@ -29,6 +29,12 @@ int lanes_look(struct lanes *lanes, int source, struct wire_arrival *arrival);
 /* As wire_sleep. */
 int lanes_sleep(struct lanes *lanes, double seconds, struct alarm *alarm);
 
+/* At rank 0, now and then: where the death of ranks is survived, and MPI does
+   not hear of one, the wire breaks. */
+void lanes_find_unheard(struct lanes *lanes);
+/* The rank has died: what it had written still comes. */
+void lanes_lose(struct lanes *lanes, int rank);
+
 /* The word that is shared with rank; NULL: none, or not yet, or not any more,
    from lanes_end on. */
 _Atomic uint64_t *lanes_word(struct lanes *lanes, int rank);

@@ -32,6 +32,9 @@ struct mailbox {
     int said;
     int heard;                      /* farewells of others */
     char *heard_from;               /* by rank */
+    char *told_of; /* by rank: the caller knows of its death */
+    int told; /* deaths */
+    int lost; /* the rank that was told of last */
     int closed;
     int ended;
     double ending_seconds;
@@ -46,6 +49,7 @@ mailbox_free(struct mailbox *mailbox)
 {
     free((void *)mailbox->farewell.bytes);
     free(mailbox->heard_from);
+    free(mailbox->told_of);
     free(mailbox);
 }
 
@@ -64,11 +68,13 @@ mailbox_new(struct wire *wire, int32_t handle,
     inbox_init(&mailbox->inbox, wire);
     outbox_init(&mailbox->outbox, wire);
     mailbox->heard_from = calloc((size_t)wire->ranks, 1);
+    mailbox->told_of = calloc((size_t)wire->ranks, 1);
     mailbox->farewell = *farewell;
     mailbox->farewell.bytes = malloc(farewell->size + 1);
     mailbox->ending_seconds = ENDING_SECONDS;
     mailbox->ending_code = TRANSPORT_OWN_CODE;
-    if (mailbox->heard_from == NULL || mailbox->farewell.bytes == NULL) {
+    if (mailbox->heard_from == NULL || mailbox->told_of == NULL
+        || mailbox->farewell.bytes == NULL) {
         mailbox_free(mailbox);
         return NULL;
     }
@@ -252,25 +258,71 @@ mailbox_flush(struct mailbox *mailbox, double seconds,
     return report(mailbox, status, error);
 }
 
-/* Receives a message, if one has come, and notes a farewell. */
+static void
+note_heard(struct mailbox *mailbox, int rank)
+{
+    mailbox->heard += !mailbox->heard_from[rank];
+    mailbox->heard_from[rank] = 1;
+}
+
+/* Receives a message; not one of a rank that the caller was told of, which
+   was still under way then. */
+static int
+receive_any(struct mailbox *mailbox)
+{
+    int status;
+
+    do {
+        status = inbox_receive(&mailbox->inbox);
+    } while (status == TRANSPORT_OK
+             && mailbox->told_of[mailbox->inbox.message.source]);
+    return status;
+}
+
+/* A rank has died, and nothing has come: then nothing more will from it, if
+   one look goes every way and meets no message that is on its way here. */
+static int
+lose_rank(struct mailbox *mailbox)
+{
+    const char *gone = mailbox->wire->gone;
+    int rank = 1, status;
+
+    wire_look_well(mailbox->wire);
+    status = receive_any(mailbox);
+    if (status != TRANSPORT_NOTHING || !inbox_is_open(&mailbox->inbox)) {
+        return status;
+    }
+    while (!gone[rank] || mailbox->told_of[rank]) {
+        rank++;
+    }
+    mailbox->told_of[rank] = 1;
+    mailbox->told++;
+    mailbox->lost = rank;
+    note_heard(mailbox, rank); /* it has no farewell to say */
+    return TRANSPORT_LOST;
+}
+
+/* Receives a message, if one has come, and notes a farewell; or finds that a
+   rank has died. */
 static int
 receive(struct mailbox *mailbox)
 {
     const struct transport_message *message = &mailbox->inbox.message;
-    int status = inbox_receive(&mailbox->inbox);
+    int status = receive_any(mailbox);
 
-    if (status == TRANSPORT_OK && message->verb == mailbox->farewell.verb
-        && !mailbox->heard_from[message->source]) {
-        mailbox->heard_from[message->source] = 1;
-        mailbox->heard++;
+    if (status == TRANSPORT_NOTHING && mailbox->wire->deaths > mailbox->told) {
+        status = lose_rank(mailbox);
+    }
+    if (status == TRANSPORT_OK && message->verb == mailbox->farewell.verb) {
+        note_heard(mailbox, message->source);
     }
     return status;
 }
 
 struct waiting {
-    struct patience patience;       /* first: it is what is passed around */
+    struct patience patience; /* first: it is what is passed around */
     struct mailbox *mailbox;
-    struct alarm *alarm;            /* NULL: nobody interrupts */
+    struct alarm *alarm; /* NULL: nobody interrupts */
 };
 
 /* A wake-up is for any message, so it is no help to who waits for one. */
@@ -317,6 +369,9 @@ await(struct mailbox *mailbox, double seconds)
             return TRANSPORT_NOTHING;
         }
         patience_rest(patience);
+        if (is_broken(mailbox)) {   /* where one sleeps, others are seen */
+            return TRANSPORT_FAILED;
+        }
     }
 }
 
@@ -336,6 +391,9 @@ mailbox_wait(struct mailbox *mailbox, double seconds,
     status = await(mailbox, seconds);
     if (status == TRANSPORT_OK) {
         *message = mailbox->inbox.message;
+    }
+    if (status == TRANSPORT_LOST) {
+        *message = (struct transport_message){.source = mailbox->lost};
     }
     return report(mailbox, status, error);
 }
@@ -515,7 +573,8 @@ drain(struct mailbox *mailbox)
 {
     int status;
 
-    while ((status = receive(mailbox)) == TRANSPORT_OK) {
+    while ((status = receive(mailbox)) == TRANSPORT_OK
+           || status == TRANSPORT_LOST) {
         if (mailbox->wire->rank != 0 && mailbox->inbox.expects) {
             fprintf(stderr,
                     "ezmpi: rank 0 gave work to rank %d, which has "
@@ -628,7 +687,7 @@ mailbox_end(struct mailbox *first, const struct mailbox *only)
             }
             at_end &= status;
             waiting.patience.crowded = m->wire->crowded;
-            waiting.mailbox = m;    /* any will do: it sleeps briefly */
+            waiting.mailbox = m; /* any will do: it sleeps briefly */
         }
         if (!at_end) {
             patience_rest(&waiting.patience);

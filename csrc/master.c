@@ -164,6 +164,45 @@ drop_orphans(struct crew *crew)
     }
 }
 
+/* A warning may run the user's code, and be made an error. */
+static int
+warn(struct crew *crew, int worker)
+{
+    const char *host = crew_host_of(crew, worker);
+    crew_leave_helm(crew);
+    int status = errors_warn_death(worker + 1, host, crew_alive(crew));
+    crew_take_helm(crew);
+    return status;
+}
+
+/* Who went on without workers would wait for ever. */
+int
+master_check_workers(const struct crew *crew)
+{
+    if (crew->lost == 0 || crew_alive(crew) > 0)
+        return 0;
+    return errors_raise("WorkerDied",
+                        "all workers have died: nobody is left to run tasks");
+}
+
+/* Tells the user which workers have died. */
+static int
+tell_deaths(struct crew *crew)
+{
+    int status = 0;
+    for (int worker = 0; worker < crew->workers; worker++) {
+        struct crew_member *member = &crew->members[worker];
+        if (!member->is_lost || member->is_told || status < 0)
+            continue;
+        member->is_told = 1;
+        crew->dispatch->untold--;
+        status = warn(crew, worker);
+    }
+    if (status == 0 && master_check_workers(crew) < 0)
+        master_fail(crew, NULL);
+    return status;
+}
+
 int
 master_take_answers(struct crew *crew)
 {
@@ -172,6 +211,8 @@ master_take_answers(struct crew *crew)
     drop_orphans(crew);
     if (run_errands(crew) < 0)
         master_fail(crew, NULL);
+    if (crew->dispatch->untold > 0)
+        status = tell_deaths(crew);
     while (status == 0
            && (chunk = chunks_pop(&crew->dispatch->answered)) != NULL)
         status = chunk->line->kind->take(chunk->line, chunk);

@@ -71,6 +71,8 @@ void master_drop(struct crew *crew, struct job *job);
 /* Takes in the answers that came, but for those that another thread must.  -1:
    exception set, of this thread. */
 int master_take_answers(struct crew *crew);
+/* Is a worker left?  -1: exception set. */
+int master_check_workers(const struct crew *crew);
 /* Draws chunks and gives them, while there are workers for them.  -1: as
    above. */
 int master_hand_out(struct crew *crew);

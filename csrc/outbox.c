@@ -102,7 +102,7 @@ post_message(struct outbox *outbox, struct outgoing *outgoing, int rank,
 }
 
 /* Takes the message at *link out of the list and makes its token ready, if
-   all of it has left. */
+   all of it has left, or never will. */
 static int
 settle(struct outbox *outbox, struct outgoing **link)
 {
@@ -111,7 +111,7 @@ settle(struct outbox *outbox, struct outgoing **link)
     for (; outgoing->done < outgoing->posted; outgoing->done++) {
         int status =
             wire_test(outbox->wire, &outgoing->requests[outgoing->done]);
-        if (status != TRANSPORT_OK) {
+        if (status != TRANSPORT_OK && status != TRANSPORT_LOST) {
             return status;
         }
     }

@@ -267,8 +267,9 @@ check_usable(const struct pool *pool)
                             "the pool is closed; make a "
                             "new MPIPool to go on (it uses the same "
                             "workers)");
-    return crew_check_here(crew) < 0 ? -1
-                                     : initializer_check(pool->initializer);
+    if (crew_check_here(crew) < 0 || master_check_workers(crew) < 0)
+        return -1;
+    return initializer_check(pool->initializer);
 }
 
 /* None: the scheduler chooses (0). */
@@ -819,8 +820,28 @@ static PyObject *
 pool_get_size(PyObject *self, void *Py_UNUSED(closure))
 {
     struct pool *pool = (struct pool *)self;
-    return check_made(pool) < 0 ? NULL
-                                : PyLong_FromLong(pool->lease.crew->workers);
+    return check_made(pool) < 0
+               ? NULL
+               : PyLong_FromLong(crew_alive(pool->lease.crew));
+}
+
+static PyObject *
+pool_get_ranks(PyObject *self, void *Py_UNUSED(closure))
+{
+    struct pool *pool = (struct pool *)self;
+    if (check_made(pool) < 0)
+        return NULL;
+    const struct crew *crew = pool->lease.crew;
+    PyObject *ranks = PySet_New(NULL);
+    for (int i = 0; ranks != NULL && i < crew->workers; i++) {
+        if (crew->members != NULL && crew->members[i].is_lost)
+            continue;
+        PyObject *rank = PyLong_FromLong(i + 1);
+        if (rank == NULL || PySet_Add(ranks, rank) < 0)
+            Py_CLEAR(ranks);
+        Py_XDECREF(rank);
+    }
+    return ranks;
 }
 
 static PyObject *
@@ -851,6 +872,7 @@ static PyGetSetDef pool_getset[] = {
     {"rank", pool_get_rank, NULL, "This process's rank; 0 is the master.",
      NULL},
     {"size", pool_get_size, NULL, "Number of workers, on every rank.", NULL},
+    {"_ranks", pool_get_ranks, NULL, "The workers' ranks.", NULL},
     {"_handle", pool_get_handle, NULL, "Fortran handle of the communicator.",
      NULL},
     {"closed", pool_get_closed, NULL, "True after close, and on workers.",

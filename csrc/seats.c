@@ -8,6 +8,7 @@ struct seat {
     struct chunks chunks;
     int held;
     int before, after; /* while idle: its neighbours in the list */
+    int is_dismissed;
 };
 
 struct seats {
@@ -62,7 +63,8 @@ seats_sort_idle(struct seats *seats)
 {
     seats->first = seats->last = NOBODY;
     for (int worker = 0; worker < seats->workers; worker++) {
-        if (seats->seats[worker].held == 0)
+        const struct seat *seat = &seats->seats[worker];
+        if (seat->held == 0 && !seat->is_dismissed)
             join_idle(seats, worker);
     }
 }
@@ -118,4 +120,13 @@ seats_answer(struct seats *seats, int worker)
     if (--seat->held == 0)
         join_idle(seats, worker);
     return chunk;
+}
+
+void
+seats_dismiss(struct seats *seats, int worker)
+{
+    struct seat *seat = &seats->seats[worker];
+    if (!seat->is_dismissed)
+        leave_idle(seats, worker);
+    seat->is_dismissed = 1;
 }

@@ -33,5 +33,7 @@ struct chunk *seats_oldest(const struct seats *seats, int worker);
 int seats_held(const struct seats *seats, int worker);
 /* It has answered: takes that chunk out. */
 struct chunk *seats_answer(struct seats *seats, int worker);
+/* It is idle, and is never to get anything again. */
+void seats_dismiss(struct seats *seats, int worker);
 
 #endif

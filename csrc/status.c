@@ -107,7 +107,7 @@ status_list(struct crew *crew)
     int64_t now = crew_clock();
     int status = 0;
     for (int worker = 0; worker < crew->workers; worker++) {
-        if (status == 0)
+        if (status == 0 && !statuses[worker].member.is_lost)
             status = append(list, &statuses[worker], worker + 1, now);
         Py_XDECREF(statuses[worker].name);
     }

@@ -8,11 +8,11 @@
    order in which they were sent.  What a verb means is not the transport's
    business.
 
-   Every function returns TRANSPORT_OK, TRANSPORT_NOTHING where it says so, or
-   TRANSPORT_FAILED with *error filled; it never prints, exits or calls
-   Python, except where it says so.  None needs the GIL.  One mailbox is used
-   by one thread at a time, but for interrupt, and open by one thread of the
-   process.
+   Every function returns TRANSPORT_OK, TRANSPORT_NOTHING or TRANSPORT_LOST
+   where it says so, or TRANSPORT_FAILED with *error filled; it never prints,
+   exits or calls Python, except where it says so.  None needs the GIL.  One
+   mailbox is used by one thread at a time, but for interrupt, and open by one
+   thread of the process.
 
    A wrong argument harms nothing.  Where MPI fails, the mailbox is broken:
    every later call fails with the same error, and MPI_Finalize ends the job.
@@ -26,13 +26,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TRANSPORT_VERSION 4u
+#define TRANSPORT_VERSION 5u
 #define TRANSPORT_SYMBOL "ezmpi_transport"
 #define TRANSPORT_WORLD INT32_MIN   /* the handle that means COMM_WORLD */
 
 enum transport_status {
     TRANSPORT_OK = 0,
     TRANSPORT_NOTHING = 1,          /* nothing came within the time given */
+    TRANSPORT_LOST = 2,             /* a rank has died: see survives */
     TRANSPORT_FAILED = -1,
 };
 
@@ -118,6 +119,13 @@ struct transport {
     int (*ranks)(const struct mailbox *mailbox);
     int32_t (*handle)(const struct mailbox *mailbox);
 
+    /* Does the job go on when a rank other than 0 dies?  Then rank 0's wait
+       says LOST once for each that did, when all that had come from it was
+       received; message->source is its rank.  No message of it comes after
+       that, and none to it is sent: send drops it, and multicast must not be
+       used.  Where rank 0 dies the others' calls fail. */
+    int (*survives)(const struct mailbox *mailbox);
+
     /* What the caller ties to the mailbox: found again by later opens. */
     void *(*owner)(const struct mailbox *mailbox);
     void (*set_owner)(struct mailbox *mailbox, void *owner);
@@ -161,7 +169,8 @@ struct transport {
        the last message; makes no call to MPI, and never blocks. */
     void (*interrupt)(struct mailbox *mailbox);
     /* Receives part index of the last message into base; NULL: drops it.
-       Blocks while the bytes come; a part that is there is copied. */
+       Blocks while the bytes come; a part that is there is copied.  LOST: its
+       sender has died, and no part that is not there will come. */
     int (*take)(struct mailbox *mailbox, size_t index, void *base,
                 struct transport_error *error);
 

@@ -3,23 +3,35 @@
 
    The one file that includes <mpi.h>.  Each MPI's own mpicc compiles it, with
    mailbox.c and what that needs, into a plug-in of its own.  It knows no
-   Python, and neither parts nor verbs. */
+   Python, and neither parts nor verbs.
+
+   Under Open MPI's mpiexec --with-ft ulfm the job goes on when a rank dies:
+   ULFM, user-level failure mitigation (Bland et al. 2013). */
 
 #include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <mpi.h>
+#if defined(OPEN_MPI) && OMPI_MAJOR_VERSION >= 5
+#include <mpi-ext.h>
+#endif
 
 #include "link.h"
 #include "mailbox.h"
 #include "patience.h"
 #include "transport.h"
+#include "watch.h"
 #include "wire.h"
 
 #define INTERRUPTED_CODE 130     /* 128 + SIGINT, as shells have it */
+#define WATCH_SECONDS 0.25       /* between looks whether rank 0 lives */
+#define ORPHAN_SECONDS 1.0       /* until all have looked */
 #define OPENING_SECONDS 1e-3     /* while another thread does */
 
 /* What differs between MPIs.  LIBRARIES: what those of one ABI call
@@ -51,9 +63,19 @@
 #endif
 #endif
 
+/* What a library lacks that is older than its headers is NULL. */
+#ifdef OMPI_HAVE_MPI_EXT_FTMPI
+#pragma weak MPIX_Comm_failure_ack
+#pragma weak MPIX_Comm_get_failed
+/* Open MPI's own variable, its parameter of that name. */
+extern bool ompi_async_mpi_finalize;
+#pragma weak ompi_async_mpi_finalize
+#endif
+
 struct mpi_wire {
     struct wire wire;
     MPI_Comm comm;                  /* a duplicate of the user's */
+    struct watch *watch;            /* for rank 0, at others; or NULL */
 };
 
 /* MPI itself exists once in a process, and neither its callbacks in
@@ -65,6 +87,9 @@ static struct {
     int has_keys;
     int ours;                       /* MPI is, to finalize */
     int left;                       /* the process ends as it should */
+    int survives;                   /* the death of other ranks */
+    atomic_int orphaned;            /* one of them was rank 0 */
+    pid_t parent;
     pid_t pid; /* a forked child has no MPI */
     struct mpi_wire *coming;        /* being opened: its duplicate is */
     MPI_Comm coming_from;           /* not there yet */
@@ -105,6 +130,129 @@ wire_fail(struct wire *wire, const char *call, const char *text)
     return refuse(&wire->error, call, text);
 }
 
+/* ---- deaths ------------------------------------------------------------
+
+   ULFM: calls that need a rank that has died fail, with a class of their own.
+   A look for a message from any rank fails until the deaths known so far have
+   been acknowledged. */
+
+#ifdef OMPI_HAVE_MPI_EXT_FTMPI
+#define SWITCH "OMPI_MCA_mpi_ft_enable" /* mpiexec --with-ft ulfm sets it */
+
+static int
+can_survive(void)
+{
+    const char *value = getenv(SWITCH);
+
+    return MPIX_Comm_failure_ack != NULL && MPIX_Comm_get_failed != NULL
+           && &ompi_async_mpi_finalize != NULL && value != NULL
+           && (strcmp(value, "1") == 0 || strcmp(value, "true") == 0);
+}
+
+/* In MPI_Finalize the ranks wait for each other, and where one has died that
+   wait does not always end (seen with 5.0.11, in one of four jobs).  After the
+   farewells nobody needs it. */
+static void
+finalize_alone(void)
+{
+    ompi_async_mpi_finalize = true;
+}
+
+static int
+is_death(int code)
+{
+    int class = MPI_SUCCESS;
+
+    if (code == MPI_SUCCESS || !process.survives) {
+        return 0;
+    }
+    MPI_Error_class(code, &class);
+    return class == MPIX_ERR_PROC_FAILED
+           || class == MPIX_ERR_PROC_FAILED_PENDING;
+}
+
+/* The ranks of comm that have died, at most so many; returns how many. */
+static int
+list_dead(MPI_Comm comm, int *ranks, int most)
+{
+    MPI_Group all, failed;
+    int count, of_failed = 0;
+
+    if (MPIX_Comm_get_failed(comm, &failed) != MPI_SUCCESS) {
+        return 0;
+    }
+    MPI_Comm_group(comm, &all);
+    MPI_Group_size(failed, &count);
+    for (; of_failed < count && of_failed < most; of_failed++) {
+        MPI_Group_translate_ranks(failed, 1, &of_failed, all,
+                                  &ranks[of_failed]);
+    }
+    MPI_Group_free(&failed);
+    MPI_Group_free(&all);
+    return of_failed;
+}
+
+static int
+is_rank_0_dead(MPI_Comm comm)
+{
+    MPI_Group all, failed;
+    int rank = 0, dead = MPI_UNDEFINED;
+
+    if (MPIX_Comm_get_failed(comm, &failed) != MPI_SUCCESS) {
+        return 0;
+    }
+    MPI_Comm_group(comm, &all);
+    MPI_Group_translate_ranks(all, 1, &rank, failed, &dead);
+    MPI_Group_free(&failed);
+    MPI_Group_free(&all);
+    return dead != MPI_UNDEFINED;
+}
+
+static void
+acknowledge(MPI_Comm comm)
+{
+    MPIX_Comm_failure_ack(comm);
+}
+#else
+static int
+can_survive(void)
+{
+    return 0;
+}
+
+static void
+finalize_alone(void)
+{
+}
+
+static int
+is_death(int code)
+{
+    (void)code;
+    return 0;
+}
+
+static int
+list_dead(MPI_Comm comm, int *ranks, int most)
+{
+    (void)comm, (void)ranks, (void)most;
+    return 0;
+}
+
+static int
+is_rank_0_dead(MPI_Comm comm)
+{
+    (void)comm;
+    return 0;
+}
+
+static void
+acknowledge(MPI_Comm comm)
+{
+    (void)comm;
+}
+#endif
+
 /* ---- the process ------------------------------------------------------- */
 
 static int
@@ -117,12 +265,46 @@ is_running(void)
     return started && !finished;
 }
 
+/* Where the death of ranks is survived MPI_Abort ends none but its caller, as
+   seen with Open MPI 5.0.11.  There the others end of themselves when it was
+   rank 0 that did: see "the death of rank 0".  But they hear of no process
+   that ended with a code other than 0, only of one that a signal ended; and
+   those do not count in the launcher's code, so the last one ends with its
+   own. */
+static int
+is_last(void)
+{
+    int *ranks, count, dead = 0;
+
+    MPI_Comm_size(MPI_COMM_WORLD, &count);
+    ranks = malloc((size_t)count * sizeof(*ranks));
+    if (ranks != NULL) {
+        dead = list_dead(MPI_COMM_WORLD, ranks, count);
+    }
+    free(ranks);
+    return dead == count - 1;
+}
+
+static void
+die_visibly(void)
+{
+    if (process.orphaned) {         /* it is for the code that is left */
+        patience_sleep(ORPHAN_SECONDS);
+    }
+    else if (!is_last()) {
+        kill(getpid(), SIGKILL);
+    }
+}
+
 static _Noreturn void
 end_job(int code)
 {
     fflush(NULL);
     if (getpid() == process.pid && is_running()) {
-        MPI_Abort(MPI_COMM_WORLD, code);
+        if (!process.survives) {
+            MPI_Abort(MPI_COMM_WORLD, code);
+        }
+        die_visibly();
     }
     _exit(code);
 }
@@ -200,10 +382,35 @@ on_exit_call(void)
     }
 }
 
+/* What has to be once, when MPI runs: its start sets its variables. */
+static void
+look_for_ulfm(void)
+{
+    process.survives = can_survive();
+    process.parent = getppid();
+    if (process.survives) {
+        finalize_alone();
+    }
+}
+
+static int
+initialize(struct transport_error *error)
+{
+    int started, level, code;
+
+    MPI_Initialized(&started);
+    if (started) {
+        return TRANSPORT_OK;
+    }
+    code = MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &level);
+    process.ours = code == MPI_SUCCESS;
+    return checked(error, "MPI_Init_thread", code);
+}
+
 static int
 transport_start(int *first, struct transport_error *error)
 {
-    int started, finished, level, code;
+    int finished;
 
     *first = process.pid == 0;
     if (process.pid != 0 && process.pid != getpid()) {
@@ -221,13 +428,11 @@ transport_start(int *first, struct transport_error *error)
     if (*first) {
         atexit(on_exit_call);
     }
-    MPI_Initialized(&started);
-    if (started) {
-        return TRANSPORT_OK;
+    if (initialize(error) < 0) {
+        return TRANSPORT_FAILED;
     }
-    code = MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &level);
-    process.ours = code == MPI_SUCCESS;
-    return checked(error, "MPI_Init_thread", code);
+    look_for_ulfm();
+    return TRANSPORT_OK;
 }
 
 /* Where the process's own code is not known yet. */
@@ -345,6 +550,34 @@ comm_of(const struct wire *wire)
     return ((const struct mpi_wire *)wire)->comm;
 }
 
+/* Some rank has died: notes which.  LOST, but where nothing can go on. */
+static int
+note_deaths(struct wire *wire)
+{
+    int *ranks = malloc((size_t)wire->ranks * sizeof(*ranks));
+    int count;
+
+    if (ranks == NULL) {
+        return wire_fail(wire, "malloc", "out of memory");
+    }
+    acknowledge(comm_of(wire));
+    count = list_dead(comm_of(wire), ranks, wire->ranks);
+    for (int i = 0; i < count; i++) {
+        wire_lose(wire, ranks[i]);
+    }
+    free(ranks);
+    process.orphaned |= wire->error.call != NULL;
+    return wire->error.call == NULL ? TRANSPORT_LOST : TRANSPORT_FAILED;
+}
+
+/* As checked, for what another rank takes part in. */
+static int
+settled(struct wire *wire, const char *call, int code)
+{
+    return is_death(code) ? note_deaths(wire)
+                          : checked(&wire->error, call, code);
+}
+
 /* MPI's handles are numbers for some and pointers for others. */
 
 _Static_assert(sizeof(MPI_Request) <= sizeof(void *), "too small");
@@ -363,9 +596,14 @@ link_send(struct wire *wire, const void *base, size_t size, int rank, int tag,
     MPI_Request request = MPI_REQUEST_NULL;
     int code = MPI_Isend(base, (int)size, MPI_BYTE, rank, tag, comm_of(wire),
                          &request);
+    int status = settled(wire, "MPI_Isend", code);
 
+    if (status == TRANSPORT_LOST) {
+        request = MPI_REQUEST_NULL;
+        status = TRANSPORT_OK;
+    }
     keep_request(slot, request);
-    return checked(&wire->error, "MPI_Isend", code);
+    return status;
 }
 
 /* MPIs look among what they know of, and only then for what has come since:
@@ -375,16 +613,19 @@ link_look(struct wire *wire, int source, int tag, struct wire_arrival *arrival)
 {
     MPI_Message message;
     MPI_Status status;
-    int found = 0, size, code;
+    int found = 0, size, code, outcome;
 
     source = source == WIRE_ANY ? MPI_ANY_SOURCE : source;
     tag = tag == WIRE_ANY ? MPI_ANY_TAG : tag;
     for (int i = 0; i < 2 && !found; i++) {
         code =
             MPI_Improbe(source, tag, comm_of(wire), &found, &message, &status);
-        if (code != MPI_SUCCESS) {
-            return checked(&wire->error, "MPI_Improbe", code);
+        outcome = settled(wire, "MPI_Improbe", code);
+        if (outcome == TRANSPORT_FAILED
+            || (outcome == TRANSPORT_LOST && source != MPI_ANY_SOURCE)) {
+            return outcome;
         }
+        found = found && outcome == TRANSPORT_OK;
     }
     if (!found) {
         return TRANSPORT_NOTHING;
@@ -404,9 +645,12 @@ void
 link_progress(struct wire *wire)
 {
     int found;
+    int code = MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, comm_of(wire), &found,
+                          MPI_STATUS_IGNORE);
 
-    MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, comm_of(wire), &found,
-               MPI_STATUS_IGNORE);
+    if (is_death(code)) {
+        note_deaths(wire);
+    }
 }
 
 int
@@ -420,7 +664,7 @@ link_accept(struct wire *wire, struct wire_arrival *arrival, void *base,
     memcpy(&message, &arrival->slot.room, sizeof(message));
     code = MPI_Imrecv(base, (int)arrival->size, MPI_BYTE, &message, &request);
     keep_request(slot, request);
-    return checked(&wire->error, "MPI_Imrecv", code);
+    return settled(wire, "MPI_Imrecv", code);
 }
 
 int
@@ -433,7 +677,7 @@ link_test(struct wire *wire, struct wire_slot *slot)
     code = MPI_Test(&request, &done, MPI_STATUS_IGNORE);
     keep_request(slot, request);
     if (code != MPI_SUCCESS) {
-        return checked(&wire->error, "MPI_Test", code);
+        return settled(wire, "MPI_Test", code);
     }
     return done ? TRANSPORT_OK : TRANSPORT_NOTHING;
 }
@@ -441,9 +685,49 @@ link_test(struct wire *wire, struct wire_slot *slot)
 void
 link_close(struct wire *wire)
 {
+    watch_stop(((struct mpi_wire *)wire)->watch);
     MPI_Comm_free(&((struct mpi_wire *)wire)->comm);
+    free(wire->gone);
+    wire->gone = NULL;
     wire_fail(wire, "MPI_Comm_free",
               "the communicator was freed, or MPI was finalized");
+}
+
+/* ---- the death of rank 0 -----------------------------------------------
+
+   A launcher that survives the death of ranks survives that of rank 0, and
+   whoever works for it would do so for nobody.  A worker that waits learns of
+   it; for one that runs a task a thread looks, so that the job ends at once.
+   The first to end with a code may end the launcher, and then nobody tells the
+   others: so nobody ends before all had time to look; and each looks for the
+   launcher, too, whose child it most often is. */
+
+static void
+look_for_rank_0(void *wire_)
+{
+    struct mpi_wire *wire = wire_;
+    int found;
+
+    /* MPI looks around while it is called. */
+    MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, MPI_COMM_SELF, &found,
+               MPI_STATUS_IGNORE);
+    if (is_rank_0_dead(wire->comm) || getppid() != process.parent) {
+        patience_sleep(ORPHAN_SECONDS);
+        dprintf(
+            STDERR_FILENO,
+            "ezmpi: the process of rank 0 has died, or the launcher; ending "
+            "rank %d\n",
+            wire->wire.rank);
+        _exit(1);
+    }
+}
+
+static void
+watch_rank_0(struct mpi_wire *wire)
+{
+    if (wire->wire.rank != 0 && transport_threads()) {
+        wire->watch = watch_start(WATCH_SECONDS, look_for_rank_0, wire);
+    }
 }
 
 /* ---- duplicating --------------------------------------------------------
@@ -454,9 +738,15 @@ link_close(struct wire *wire)
 static int
 begin_duplicate(MPI_Comm parent, struct transport_error *error)
 {
-    struct mpi_wire *wire = calloc(1, sizeof(*wire));
-    int code;
+    struct mpi_wire *wire;
+    int code, rank;
 
+    if (process.survives && list_dead(parent, &rank, 1) > 0) {
+        return refuse(error, "open",
+                      "a rank of the communicator has died: where no pool was "
+                      "made on it before, none can be made now");
+    }
+    wire = calloc(1, sizeof(*wire));
     if (wire == NULL) {
         return refuse(error, "malloc", "out of memory");
     }
@@ -470,6 +760,18 @@ begin_duplicate(MPI_Comm parent, struct transport_error *error)
     }
     process.coming = wire;
     process.coming_from = parent;
+    return TRANSPORT_OK;
+}
+
+/* What it takes to live on when a rank dies. */
+static int
+prepare_deaths(struct mpi_wire *wire, struct transport_error *error)
+{
+    wire->wire.gone = calloc((size_t)wire->wire.ranks, 1);
+    if (wire->wire.gone == NULL) {
+        return refuse(error, "malloc", "out of memory");
+    }
+    watch_rank_0(wire);
     return TRANSPORT_OK;
 }
 
@@ -645,6 +947,9 @@ open_alone(int32_t handle, const struct transport_farewell *farewell,
     }
     wire = process.coming;
     process.coming = NULL;
+    if (process.survives && prepare_deaths(wire, error) < 0) {
+        return TRANSPORT_FAILED;
+    }
     return add_mailbox(parent, &wire->wire, farewell, mailbox, error);
 }
 
@@ -664,6 +969,13 @@ transport_open(int32_t handle, const struct transport_farewell *farewell,
     return status;
 }
 
+static int
+transport_survives(const struct mailbox *mailbox)
+{
+    (void)mailbox;
+    return process.survives;
+}
+
 __attribute__((visibility("default")))
 const struct transport ezmpi_transport = {
     .version = TRANSPORT_VERSION,
@@ -678,6 +990,7 @@ const struct transport ezmpi_transport = {
     .rank = mailbox_rank,
     .ranks = mailbox_ranks,
     .handle = mailbox_handle,
+    .survives = transport_survives,
     .owner = mailbox_owner,
     .set_owner = mailbox_set_owner,
     .send = mailbox_send,

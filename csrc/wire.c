@@ -11,6 +11,7 @@
 #include "link.h"
 
 #define LINK_EVERY 64u              /* looks */
+#define UNHEARD_EVERY 128u             /* sleeps */
 
 struct kept {
     struct kept *next;
@@ -24,11 +25,37 @@ wire_open(struct wire *wire)
 }
 
 int
+wire_is_gone(const struct wire *wire, int rank)
+{
+    return wire->gone != NULL && wire->gone[rank];
+}
+
+void
+wire_lose(struct wire *wire, int rank)
+{
+    if (wire_is_gone(wire, rank)) {
+        return;
+    }
+    if (wire->rank == 0) {
+        wire->gone[rank] = 1;
+        wire->deaths++;
+        lanes_lose(wire->lanes, rank);
+    }
+    else if (rank == 0 && wire->error.call == NULL) {
+        wire_fail(wire, "receive", "the process of rank 0 has died");
+    }
+}
+
+int
 wire_send(struct wire *wire, const void *base, size_t size, int rank, int tag,
           struct wire_slot *request)
 {
     struct lane *lane = tag != PIECE_TAG ? lanes_to(wire->lanes, rank) : NULL;
 
+    if (wire_is_gone(wire, rank)) {
+        *request = (struct wire_slot){NULL, OUT_BY_LANE};
+        return TRANSPORT_OK;
+    }
     if (lane != NULL) {
         return lane_send(lane, base, size, tag, request) == TRANSPORT_OK
                    ? TRANSPORT_OK
@@ -169,13 +196,26 @@ wire_test(struct wire *wire, struct wire_slot *request)
     if (status == TRANSPORT_NOTHING) {
         link_progress(wire);        /* nothing else may call MPI meanwhile */
     }
-    return status == TRANSPORT_FAILED ? lane_fail(wire) : status;
+    if (status == TRANSPORT_FAILED) {
+        return lane_fail(wire);
+    }
+    return wire->error.call == NULL ? status : TRANSPORT_FAILED;
+}
+
+void
+wire_look_well(struct wire *wire)
+{
+    wire->looks = LINK_EVERY - 1;
 }
 
 int
 wire_sleep(struct wire *wire, double seconds, struct alarm *alarm)
 {
-    wire->looks = LINK_EVERY - 1;   /* now is a good time */
+    wire_look_well(wire);           /* now is a good time */
+    if (wire->gone != NULL && wire->rank == 0
+        && ++wire->sleeps % UNHEARD_EVERY == 0) {
+        lanes_find_unheard(wire->lanes);
+    }
     return lanes_sleep(wire->lanes, seconds, alarm);
 }
 

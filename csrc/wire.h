@@ -7,7 +7,12 @@
    of its host, through shared memory (lanes.h), but for pieces.  Functions
    return TRANSPORT_OK, TRANSPORT_NOTHING where they say so, or
    TRANSPORT_FAILED with wire->error filled: the wire is of no use from then
-   on. */
+   on.
+
+   A rank may die and the others live on (gone not NULL).  Rank 0 then hears no
+   more of it, and what goes there is dropped; to all others the death of rank
+   0 is a failure, and that of others nothing.  TRANSPORT_LOST: what was asked
+   for was to come from, or go to, such a rank, and never will. */
 
 #ifndef EZMPI_WIRE_H
 #define EZMPI_WIRE_H
@@ -33,6 +38,9 @@ struct wire {
     int is_star; /* only rank 0 reaches the others */
     struct lanes *lanes; /* NULL: none */
     struct kept *kept; /* pieces that came early */
+    char *gone; /* by rank, at rank 0: has it died?  NULL: all would */
+    int deaths; /* so many have */
+    unsigned sleeps;
     int link_is_first; /* to be looked at */
     unsigned looks;
     struct transport_error error; /* error.call NULL: all is well */
@@ -60,7 +68,7 @@ int wire_send(struct wire *wire, const void *base, size_t size, int rank,
               int tag, struct wire_slot *request);
 
 /* NOTHING: none has come from source, or WIRE_ANY of them.  tag: PIECE_TAG, or
-   WIRE_ANY for all but pieces. */
+   WIRE_ANY for all but pieces.  LOST: nor will one. */
 int wire_look(struct wire *wire, int source, int tag,
               struct wire_arrival *arrival);
 
@@ -69,8 +77,15 @@ int wire_look(struct wire *wire, int source, int tag,
 int wire_accept(struct wire *wire, struct wire_arrival *arrival, void *base,
                 struct wire_slot *request);
 
-/* OK: request is done and gone.  NOTHING: not yet. */
+/* OK, or LOST: request is done and gone.  NOTHING: not yet. */
 int wire_test(struct wire *wire, struct wire_slot *request);
+
+/* The next look goes every way. */
+void wire_look_well(struct wire *wire);
+
+/* For what finds that rank has died, any number of times. */
+void wire_lose(struct wire *wire, int rank);
+int wire_is_gone(const struct wire *wire, int rank);
 
 /* Sleeps for about so long, or until a message comes through shared memory,
    for who waits for any; but does nothing, and returns 0, where none can.

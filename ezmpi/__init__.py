@@ -24,6 +24,7 @@ from .errors import (
     RemoteTraceback,
     TaskExit,
     TransportError,
+    WorkerDied,
 )
 from .pool import MPIPool, Pool
 
@@ -46,6 +47,7 @@ __all__ = [
     "TaskExit",
     "TimeoutError",
     "TransportError",
+    "WorkerDied",
     "WorkerStatus",
     "__version__",
     "choose_pool",

@@ -1,4 +1,4 @@
-from typing import Any, Callable, Dict, List, Optional, Tuple, type_check_only
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple, type_check_only
 
 from typing_extensions import disjoint_base
 
@@ -37,6 +37,8 @@ class MPIPool:
     def rank(self) -> int: ...
     @property
     def size(self) -> int: ...
+    @property
+    def _ranks(self) -> Set[int]: ...
     @property
     def _broken(self) -> bool: ...
     @property

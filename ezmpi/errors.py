@@ -24,6 +24,7 @@ __all__ = [
     "TaskExit",
     "TimeoutError",
     "TransportError",
+    "WorkerDied",
 ]
 
 _SINGLE_CALL = (1 << 64) - 1  # in place of a task's number, see csrc/errors.h
@@ -128,6 +129,56 @@ class TaskExit(RuntimeError):
 
     def __str__(self) -> str:
         return f"a task called sys.exit({self.code!r})"
+
+
+class WorkerDied(RuntimeError):
+    """A worker's process ended while it ran a task, or before it could.
+
+    Where a task can be run again it is; this is raised for one that was run when
+    several workers died, for a call that was meant for the rank that died, and where
+    no worker is left.
+
+    Parameters
+    ----------
+    text : str
+        What is known of it.
+    task : int, optional
+        Index of the task; None: a single call, or none.
+    rank : int, optional
+        The worker's rank.
+    host : str, optional
+        Name of the host that it ran on.
+    signal : int, optional
+        Number of the signal that ended it.
+
+    Attributes
+    ----------
+    task, rank, signal : int or None
+        The same; None where it is not known.
+    host : str or None
+        The same.
+
+    Examples
+    --------
+    >>> try:
+    ...     results = pool.map(abs, [-1])
+    ... except WorkerDied as error:
+    ...     print(error.task, error.rank, error.host)
+    """
+
+    def __init__(
+        self,
+        text: str = "a worker died",
+        task: Optional[int] = None,
+        rank: Optional[int] = None,
+        host: Optional[str] = None,
+        signal: Optional[int] = None,
+    ) -> None:
+        super().__init__(text)
+        self.task = task
+        self.rank = rank
+        self.host = host
+        self.signal = signal
 
 
 class RemoteTraceback(Exception):
@@ -285,6 +336,32 @@ def _place(what: str, task: int) -> str:
     if task == _SINGLE_CALL:
         return what[: -len("task")] + "the call"
     return f"{what} {task}"
+
+
+def _where(rank: int, host: Optional[str]) -> str:
+    return f"rank {rank}" if host is None else f"rank {rank} on {host}"
+
+
+def _worker_died(task: int, rank: int, host: Optional[str]) -> WorkerDied:
+    """The exception for a task that nobody can run, or that no worker survives."""
+    number = None if task == _SINGLE_CALL else task
+    text = f"{_where(rank, host)} died while it had {_place('task', task)}"
+    return WorkerDied(text, task=number, rank=rank, host=host)
+
+
+def _warn_death(rank: int, host: Optional[str], left: int) -> None:
+    import sys
+    import warnings
+
+    text = f"{_where(rank, host)} died; its tasks run on the {left} workers that are left"
+    if left == 0:
+        text = f"{_where(rank, host)} died; no worker is left"
+    if left == 1:
+        text = f"{_where(rank, host)} died; its tasks run on the one worker that is left"
+    level, frame = 1, sys._getframe()
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith("ezmpi."):
+        level, frame = level + 1, frame.f_back  # to the line that used the pool
+    warnings.warn(f"ezmpi: {text}", RuntimeWarning, stacklevel=level)
 
 
 def _restore(account: _Account, task: int, broken: bool) -> BaseException:

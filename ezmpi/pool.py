@@ -84,8 +84,8 @@ class MPIPool(_ezmpi.MPIPool):
         `retry_on`: of a map, of `submit`, `apply` and `apply_async`. Another worker
         runs it, where one is free. Then the last exception counts.
     retry_on : type or tuple of types, optional
-        After what exceptions of a task. Default: none. A task's `SystemExit` is meant by
-        `SystemExit` and `TaskExit`, not by `Exception`.
+        After what exceptions of a task; `WorkerDied` needs no mention. Default: none. A
+        task's `SystemExit` is meant by `SystemExit` and `TaskExit`, not by `Exception`.
     fallback : "local", optional
         Where no launcher started several processes, as in a notebook or with plain
         ``python script.py``, and no `comm` is given, workers are forked here, and end
@@ -107,7 +107,8 @@ class MPIPool(_ezmpi.MPIPool):
     rank : int
         This process's rank in the communicator.
     size : int
-        Number of workers (not of processes), on every rank.
+        Number of workers (not of processes), on every rank; on rank 0 without those
+        that have died, where a job survives that.
     master : int
         The master's rank, 0.
     workers : set of int
@@ -1312,14 +1313,14 @@ class MPIPool(_ezmpi.MPIPool):
         Returns
         -------
         set of int
-            All but 0, on every rank.
+            All but 0, on every rank; on rank 0 without those that have died.
 
         Examples
         --------
         >>> sorted(pool.workers)  # of mpiexec -n 4
         [1, 2, 3]
         """
-        return set(range(1, self.size + 1))
+        return self._ranks
 
     @property
     def comm(self) -> Any:

@@ -29,6 +29,7 @@ ARROWS = {
     "transport": "",
     # the plug-in: MPI, no Python
     "patience": "",
+    "watch": "",
     "frame": "transport",
     "pipe": "",
     "sleeper": "",
@@ -43,7 +44,7 @@ ARROWS = {
     "outbox": "frame relay transport wire",
     "inbox": "frame outbox patience relay transport wire",
     "mailbox": "alarm frame inbox outbox patience relay transport wire",
-    "transport_mpi": "link mailbox patience transport wire",
+    "transport_mpi": "link mailbox patience transport watch wire",
     # the plug-in to forked processes: neither
     "reach": "",
     "stream": "reach transport",

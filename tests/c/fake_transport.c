@@ -72,16 +72,18 @@ struct mailbox {
     int closed;
     int in_call;                /* one thread at a time */
     int interrupted;            /* and no wait has ended for it */
+    int dead; /* its process has died, and rank 0 lives on */
+    int told; /* rank 0 knows */
     void *owner;
     int farewell_verb;
     unsigned char farewell[256];
     size_t farewell_size;
     struct message *first, *last; /* arrived, not yet looked at */
     struct message *current;
-    size_t taken;               /* parts of it below this are settled */
-    struct sent *waiting;       /* tokens of messages on their way */
-    struct sent *ready;         /* tokens to be given back */
-    _Atomic uint64_t word;      /* shared with rank 0 */
+    size_t taken; /* parts of it below this are settled */
+    struct sent *waiting; /* tokens of messages on their way */
+    struct sent *ready; /* tokens to be given back */
+    _Atomic uint64_t word; /* shared with rank 0 */
 };
 
 struct job {
@@ -89,7 +91,7 @@ struct job {
     int number;
     pthread_cond_t changed;
     struct mailbox ranks[RANKS];
-    const char *over;           /* why the job is at its end, or NULL */
+    const char *over; /* why the job is at its end, or NULL */
 };
 
 /* One lock for all: this is a test. */
@@ -100,15 +102,16 @@ static struct {
     struct {
         int rank;
         enum call call;
-        long number;            /* this one fails; 0: none */
-        int lasting;            /* and all after it */
+        long number; /* this one fails; 0: none */
+        int lasting; /* and all after it */
         int tripped;
     } plan;
     struct {
         int verb;
-        long number;            /* so many messages of that verb get lost */
+        long number; /* so many messages of that verb get lost */
     } loss;
-    int wordless;               /* as if no memory were shared */
+    int wordless; /* as if no memory were shared */
+    int survives; /* the job, when a worker dies */
     int violations;
 } fake = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -233,6 +236,8 @@ enter(struct mailbox *mailbox, enum call call, struct transport_error *error)
         return TRANSPORT_FAILED;
     if (mailbox->job->over != NULL)
         return refuse(error, call_names[call], mailbox->job->over);
+    if (mailbox->dead)
+        return refuse(error, call_names[call], "the process has died");
     return TRANSPORT_OK;
 }
 
@@ -278,6 +283,9 @@ post(struct mailbox *mailbox, int rank, int verb, struct sent *sent,
         fake.loss.number--;
         drop(message);
     }
+    else if (mailbox->job->ranks[rank].dead) {
+        drop(message);
+    }
     else
         deliver(&mailbox->job->ranks[rank], message);
 }
@@ -289,6 +297,8 @@ send_to(struct mailbox *mailbox, enum call call, const int *ranks,
 {
     if (enter(mailbox, call, error) != TRANSPORT_OK)
         return leave(mailbox, TRANSPORT_FAILED);
+    if (call == MULTICAST && fake.survives)
+        return leave(mailbox, violate(error, "multicast", "ranks may die"));
     for (size_t i = 0; i < receivers; i++) {
         if (ranks[i] < 0 || ranks[i] >= RANKS || ranks[i] == mailbox->rank)
             return leave(mailbox, violate(error, call_names[call], "no rank"));
@@ -366,6 +376,22 @@ advance(struct mailbox *mailbox, struct transport_message *message)
     return TRANSPORT_OK;
 }
 
+/* The next message, or else a rank that has died. */
+static int
+advance_or_lose(struct mailbox *mailbox, struct transport_message *message)
+{
+    int status = advance(mailbox, message);
+    for (int rank = 1; rank < RANKS && mailbox->rank == 0; rank++) {
+        struct mailbox *other = &mailbox->job->ranks[rank];
+        if (status != TRANSPORT_NOTHING || !other->dead || other->told)
+            continue;
+        other->told = 1;
+        *message = (struct transport_message){.source = rank};
+        status = TRANSPORT_LOST;
+    }
+    return status;
+}
+
 /* The next part from index on that must be taken; count: none. */
 static size_t
 next_large(const struct message *message, size_t index)
@@ -396,10 +422,10 @@ fake_wait(struct mailbox *mailbox, double seconds,
     drop(mailbox->current);
     mailbox->current = NULL;
     pthread_cond_broadcast(&mailbox->job->changed);
-    status = advance(mailbox, message);
+    status = advance_or_lose(mailbox, message);
     while (status == TRANSPORT_NOTHING && !mailbox->interrupted
            && sleep_until(mailbox->job, &deadline)) {
-        status = advance(mailbox, message);
+        status = advance_or_lose(mailbox, message);
         if (mailbox->job->over != NULL)
             status = refuse(error, "wait", mailbox->job->over);
     }
@@ -428,6 +454,10 @@ fake_take(struct mailbox *mailbox, size_t index, void *base,
     if (current == NULL || index >= current->count
         || index != next_large(current, mailbox->taken))
         return leave(mailbox, violate(error, "take", "not the next part"));
+    if (current->sender->dead) {
+        mailbox->taken = current->count;
+        return leave(mailbox, TRANSPORT_LOST);
+    }
     if (base != NULL)
         memcpy(base, current->parts[index].base, current->parts[index].size);
     mailbox->taken = index + 1;
@@ -582,12 +612,46 @@ finish_job(struct job *job, const char *why)
     pthread_mutex_unlock(&fake.lock);
 }
 
+/* What was sent to it, and not looked at, is gone. */
+static void
+kill_rank(struct mailbox *mailbox)
+{
+    struct message *message;
+    pthread_mutex_lock(&fake.lock);
+    mailbox->dead = 1;
+    while ((message = mailbox->first) != NULL) {
+        mailbox->first = message->next;
+        drop(message);
+    }
+    drop(mailbox->current);
+    mailbox->current = NULL;
+    pthread_cond_broadcast(&mailbox->job->changed);
+    pthread_mutex_unlock(&fake.lock);
+}
+
+/* The rank's process has ended; the launcher ends the job, or does not. */
+static void
+lose_process(struct mailbox *mailbox, const char *why)
+{
+    if (fake.survives && mailbox->rank != 0)
+        kill_rank(mailbox);
+    else
+        finish_job(mailbox->job, why);
+}
+
 /* The process must live on, for the next test: so this returns. */
 static void
 fake_abort(struct mailbox *mailbox, int code)
 {
     (void)code;
-    finish_job(mailbox->job, "the job was aborted");
+    lose_process(mailbox, "the job was aborted");
+}
+
+static int
+fake_survives(const struct mailbox *mailbox)
+{
+    (void)mailbox;
+    return fake.survives;
 }
 
 /* ---- the process ------------------------------------------------------ */
@@ -736,11 +800,19 @@ control_over(int32_t handle)
     return mailbox_of(handle)->job->over != NULL;
 }
 
-/* A rank's process has died: the launcher ends the job. */
+static void
+control_survive(int survives)
+{
+    pthread_mutex_lock(&fake.lock);
+    fake.survives = survives;
+    pthread_mutex_unlock(&fake.lock);
+}
+
+/* A rank's process has died. */
 static void
 control_die(int32_t handle)
 {
-    finish_job(mailbox_of(handle)->job, "a rank has died");
+    lose_process(mailbox_of(handle), "a rank has died");
 }
 
 static size_t
@@ -776,6 +848,7 @@ struct fake {
     void (*lose)(int verb, long number);
     long (*to_lose)(void); /* how many of them are still to be lost */
     void (*share)(int words); /* 0: word gives none; 1, as at first: all */
+    void (*survive)(int survives); /* 1: the job does, when workers die */
     void (*inject)(int32_t handle, int source, int verb,
                    const struct transport_part *parts, size_t count);
     int (*arrived)(int32_t handle, int verb);
@@ -798,6 +871,7 @@ const struct fake ezmpi_transport = {
             .rank = fake_rank,
             .ranks = fake_ranks,
             .handle = fake_handle,
+            .survives = fake_survives,
             .owner = fake_owner,
             .set_owner = fake_set_owner,
             .send = fake_send,
@@ -824,6 +898,7 @@ const struct fake ezmpi_transport = {
     .lose = control_lose,
     .to_lose = control_to_lose,
     .share = control_share,
+    .survive = control_survive,
     .inject = control_inject,
     .arrived = control_arrived,
 };

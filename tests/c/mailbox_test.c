@@ -210,6 +210,12 @@ wire_sleep(struct wire *wire, double seconds, struct alarm *alarm)
 
 static _Atomic uint64_t words[RANKS];
 
+void
+wire_look_well(struct wire *wire)
+{
+    (void)wire; /* all ways are one */
+}
+
 _Atomic uint64_t *
 wire_word(const struct wire *wire, int rank)
 {

@@ -16,16 +16,24 @@ import faulthandler
 import functools
 import gc
 import itertools
+import os
 import pickle
 import sys
 import threading
 import time
 import tracemalloc
+import warnings
 from ctypes import c_char_p, c_int, c_int32, c_long, c_size_t, c_uint32, c_void_p
 
 from ezmpi import _driver, _ezmpi, _shared, errors
 from ezmpi._future import CallbackFuture, PoolFuture
-from ezmpi.errors import BrokenPoolError, PoolClosedError, TaskExit, TransportError
+from ezmpi.errors import (
+    BrokenPoolError,
+    PoolClosedError,
+    TaskExit,
+    TransportError,
+    WorkerDied,
+)
 
 LARGE = 300000  # bytes; more than travels with the header
 LEAK = 100000  # less than one large argument, more than what a crew takes
@@ -53,6 +61,7 @@ class Fake(ctypes.Structure):
         ("lose", ctypes.CFUNCTYPE(None, c_int, c_long)),
         ("to_lose", ctypes.CFUNCTYPE(c_long)),
         ("share", ctypes.CFUNCTYPE(None, c_int)),
+        ("survive", ctypes.CFUNCTYPE(None, c_int)),
         ("inject", ctypes.CFUNCTYPE(None, c_int32, c_int, c_int, c_void_p, c_size_t)),
         ("arrived", ctypes.CFUNCTYPE(c_int, c_int32, c_int)),
     ]
@@ -130,7 +139,8 @@ class Job:
         finally:
             for thread in threads:
                 thread.join()
-        if self.exits < self.workers and not self.fake.over(self.handles[0]):
+        ends = self.fake.over(self.handles[0]) or self.scenario.survives
+        if self.exits < self.workers and not ends:
             raise Wrong("a worker ended, but not the job")
 
     # What a scenario says.  After a failure it goes on, as users would who
@@ -324,8 +334,9 @@ def fail():
 
 
 class Scenario:
-    def __init__(self, function, waits=0, words=1, **options):
+    def __init__(self, function, waits=0, words=1, survives=0, **options):
         self.function = function
+        self.survives = survives  # the death of a worker
         self.waits = waits  # after the constructor's
         self.words = words  # that master and workers share, or 0
         self.options = options
@@ -837,6 +848,34 @@ def everywhere(job, pool):
             raise Wrong("what was shared is still held")
 
 
+@scenario(survives=1)
+def deaths(job, pool):
+    """A worker whose call fails dies, and the other one does its work."""
+    warnings.simplefilter("ignore", RuntimeWarning)
+    blocks = [Block(bytes([i]) * LARGE) for i in range(4)]
+    grown = [Block(block.data + b"more") for block in blocks]
+    for chunksize in (None, 1, 3):
+        job.gives([0, 2, 4, 6, 8], pool.map, double, range(5), chunksize=chunksize)
+    job.gives(grown, pool.map, grow, blocks)
+    job.raises(ValueError, pool.map, fail_from_three, range(8), chunksize=2)
+    adder = Adder(1)
+    adder.ballast = Block(bytes(1_100_000))  # not along a tree
+    job.gives([1, 2], pool.map, adder, range(2), chunksize=1)
+    futures = [job.call(pool, echo, block) for block in blocks]
+    for future, block in zip(futures, blocks):
+        job.gives(block, job.ends, future)
+    job.gives([0, 2, 4], list, job.iterate(pool, double, iter(range(3))))
+    try:
+        job.gives(7, job.ends, job.call(pool, echo, 7, rank=1))
+    except WorkerDied as error:
+        here = os.uname().nodename
+        if (error.rank, error.task) != (1, None) or error.host not in (here, None):
+            raise Wrong(error.rank, error.host, error.task) from error
+    job.gives(7, job.ends, job.call(pool, echo, 7, rank=2))
+    if pool.size != len(pool._ranks) or pool.size < job.workers - 1:
+        raise Wrong(pool.size)
+
+
 @scenario()
 def statuses(job, pool):
     """What workers do, asked while they have calls, and when these are over."""
@@ -890,6 +929,7 @@ class Runner:
         before = tracemalloc.get_traced_memory()[0]
         self.fake.plan(rank, call, number, lasting)
         self.fake.share(self.scenario.words)
+        self.fake.survive(self.scenario.survives)
         job = Job(self.fake, self.transport, self.scenario)
         job.run()
         _shared._held.clear()  # which the workers share, since they are threads
@@ -919,6 +959,8 @@ class Runner:
         for number in itertools.count(1):
             print(rank, call, number, lasting, flush=True)
             job, left = self.run(rank, call.encode(), number, lasting)
+            if self.scenario.survives and rank > 0 and job.failures:
+                raise Wrong(f"a worker's death came through: {job.failures}")
             if not self.fake.tripped():
                 return
             # A worker that cannot go on ends the job, with all that it holds.
