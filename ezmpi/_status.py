@@ -8,7 +8,7 @@ from typing import Any, List, NamedTuple, Optional, Sequence
 class WorkerStatus(NamedTuple):
     """What a worker does now, as far as the master knows; see `MPIPool.workers_status`.
 
-    Attributes
+    Parameters
     ----------
     rank : int
         The worker's rank in the communicator.

@@ -153,7 +153,8 @@ def test_contents(wheel):
     objects = {name for name in package if name.endswith(".so")}
     assert package - objects == expected
     assert "ezmpi/_ezmpi" + SUFFIX in objects
-    transports = objects - {"ezmpi/_ezmpi" + SUFFIX}
+    assert "ezmpi/_mpi/local.so" in objects
+    transports = objects - {"ezmpi/_ezmpi" + SUFFIX, "ezmpi/_mpi/local.so"}
     assert transports in (
         {"ezmpi/_mpi/mpich.so", "ezmpi/_mpi/mpich-libmpich.so"},
         {"ezmpi/_mpi/openmpi.so"},
@@ -175,7 +176,8 @@ def test_no_path_of_the_build_stays(wheel):
 def test_transport_needs_its_mpi_and_no_python(wheel):
     for path in (wheel / "ezmpi" / "_mpi").glob("*.so"):
         section = dynamic_section(path)
-        assert "libmpi" in section and "libpython" not in section
+        assert ("libmpi" in section) == (path.stem != "local")
+        assert "libpython" not in section
         if path.stem in SONAMES:
             assert "[" + SONAMES[path.stem] + "]" in section
     (engine,) = (wheel / "ezmpi").glob("_ezmpi*.so")
