@@ -180,6 +180,7 @@ crew_part_dropped(struct crew *crew)
     crew->is_dropped = 0;
     crew->transport->part(crew->transport->handle(crew->mailbox),
                           DROPPED_SECONDS);
+    helm_notify(&crew->helm, crew); /* the driver's thread: it ends */
 }
 
 void

@@ -90,7 +90,7 @@ struct crew {
     struct dispatch *dispatch;      /* dispatch.c's own */
     struct crew_driver driver;
     _Atomic uint64_t unfinished;    /* jobs and calls */
-    int is_dropped;                 /* its own workers are to end when the
+    _Atomic int is_dropped;         /* its own workers are to end when the
                                        helm is left */
 };
 

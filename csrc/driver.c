@@ -199,6 +199,16 @@ get_helm(struct crew *crew)
     return 1;
 }
 
+/* A pool that went while this thread had the helm, and had looked. */
+static void
+part_late(struct crew *crew)
+{
+    if (crew->is_dropped && helm_try(&crew->helm)) {
+        crew_part_dropped(crew);
+        helm_leave(&crew->helm);
+    }
+}
+
 /* The GIL is free.  Until there is something to be told, or the end. */
 static void
 stand_by(struct shift *shift, struct helm_watch *watch)
@@ -212,6 +222,7 @@ stand_by(struct shift *shift, struct helm_watch *watch)
             drive(shift);
             crew_part_dropped(crew);
             helm_leave(&crew->helm);
+            part_late(crew);
         }
         else
             helm_watch_wait(&crew->helm, watch, DOZE_SECONDS);

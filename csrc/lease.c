@@ -226,4 +226,5 @@ lease_part(struct lease *lease, double seconds)
         crew->transport->part(crew->transport->handle(crew->mailbox), seconds);
     Py_END_ALLOW_THREADS
     crew_leave_helm(crew);
+    helm_notify(&crew->helm, crew); /* the driver's thread: it ends */
 }

@@ -615,6 +615,9 @@ is_at_end(struct mailbox *mailbox)
         abort_late(mailbox);
         return -1;
     }
+    if (status == TRANSPORT_FAILED && mailbox->is_quiet) {
+        return -1;
+    }
     if (status == TRANSPORT_FAILED) {
         abort_broken(mailbox);
     }
@@ -630,7 +633,10 @@ begin_end(struct mailbox *mailbox)
 
     mailbox->inbox.deadline =
         is_first ? patience_now() + mailbox->ending_seconds : 0;
-    if (is_broken(mailbox) || (is_first && say_farewell(mailbox) < 0)) {
+    if (!is_broken(mailbox) && is_first) {
+        say_farewell(mailbox);
+    }
+    if (is_broken(mailbox) && !mailbox->is_quiet) {
         abort_broken(mailbox);
     }
 }

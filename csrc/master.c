@@ -198,8 +198,11 @@ tell_deaths(struct crew *crew)
         crew->dispatch->untold--;
         status = warn(crew, worker);
     }
-    if (status == 0 && master_check_workers(crew) < 0)
+    PyObject *raised = status < 0 ? PyErr_GetRaisedException() : NULL;
+    if (master_check_workers(crew) < 0)
         master_fail(crew, NULL);
+    if (raised != NULL)
+        PyErr_SetRaisedException(raised);
     return status;
 }
 

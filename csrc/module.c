@@ -6,6 +6,7 @@
 #include <dlfcn.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "driver.h"
 #include "errors.h"
@@ -119,15 +120,26 @@ start_transport(PyObject *Py_UNUSED(module), PyObject *capsule)
     return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
 
-/* Returns in each process, and which of them it is. */
+/* What a handler of the user's raises must not reach the script, of which a
+   worker is a copy: it does not come back from here. */
+static _Noreturn void
+be_worker(PyObject *serve, int handle)
+{
+    PyObject *done = PyObject_CallFunction(serve, "i", handle);
+    if (done == NULL)
+        PyErr_WriteUnraisable(serve);
+    _exit(1);
+}
+
 static PyObject *
 fork_workers(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    PyObject *capsule;
+    PyObject *capsule, *serve;
     struct transport_error error = {0};
     int workers, rank = 0;
     int32_t handle = 0;
-    if (!PyArg_ParseTuple(args, "Oi:fork_workers", &capsule, &workers))
+    if (!PyArg_ParseTuple(args, "OiO:fork_workers", &capsule, &workers,
+                          &serve))
         return NULL;
     const struct transport *transport =
         PyCapsule_GetPointer(capsule, TRANSPORT_CAPSULE);
@@ -139,8 +151,10 @@ fork_workers(PyObject *Py_UNUSED(module), PyObject *args)
         PyOS_AfterFork_Parent();
     else
         PyOS_AfterFork_Child();
+    if (rank > 0)
+        be_worker(serve, (int)handle);
     if (status == TRANSPORT_OK)
-        return Py_BuildValue("(ii)", (int)handle, rank);
+        return PyLong_FromLong(handle);
     errors_raise_transport(&error);
     return NULL;
 }
@@ -218,9 +232,10 @@ PyDoc_STRVAR(
     "load_transport(path, library)\n\n"
     "Load a transport, after the libmpi at path `library` if it is not None.");
 PyDoc_STRVAR(start_doc, "start_transport(transport)\n\nInitialise MPI.");
-PyDoc_STRVAR(fork_doc,
-             "fork_workers(transport, workers)\n\n"
-             "Fork so many: (handle, rank) in each process, 0 in this one.");
+PyDoc_STRVAR(
+    fork_doc,
+    "fork_workers(transport, workers, serve)\n\n"
+    "Fork so many, which call serve(handle) and do not return; the handle.");
 PyDoc_STRVAR(part_doc,
              "part(transport, handle)\n\n"
              "What a forked worker does before it leaves with os._exit.");

@@ -185,6 +185,21 @@ enlist(struct outbox *outbox, struct outgoing *outgoing, void *token,
     outbox->first = outgoing;
 }
 
+/* What failed does not come back: its token is the caller's again.  Nothing
+   was made ready since enlist. */
+static void
+withdraw(struct outbox *outbox, struct outgoing *outgoing, void *token)
+{
+    if (token == NULL) {
+        return;
+    }
+    if (outgoing->token == NULL) {
+        outbox->tokens_ready--;
+    }
+    outgoing->token = NULL;
+    outbox->tokens_out--;
+}
+
 /* Most messages have left by the time they are posted. */
 static int
 settle_newest(struct outbox *outbox)
@@ -214,7 +229,13 @@ send_copies(struct outbox *outbox, const int *ranks, size_t copies,
         status = post_message(outbox, outgoing, ranks[i], verb, &plan, parts,
                               count);
     }
-    return status == TRANSPORT_OK ? settle_newest(outbox) : status;
+    if (status == TRANSPORT_OK) {
+        status = settle_newest(outbox);
+    }
+    if (status != TRANSPORT_OK) {
+        withdraw(outbox, outgoing, token);
+    }
+    return status;
 }
 
 int

@@ -2,8 +2,8 @@
 
 A callable is compared in parts with names ("the code of f", "the global SCALE"), so that
 one can be told which differs.  The same program has the same digests in every process,
-under every PYTHONHASHSEED: sets and dicts count in the order of their items' digests,
-also those among the constants of code; and no address, file name or line counts.
+under every PYTHONHASHSEED: sets count in the order of their items' digests, also those
+among the constants of code; and no address, file name or line counts.
 
 Functions and classes of the user's own modules are followed: their code, and what they
 read from their modules.  What belongs to Python or is installed counts by its name.
@@ -38,7 +38,6 @@ _KNOWN = 1000  # functions and classes of tasks that are remembered
 
 _NUMBERS = frozenset({int, float, complex, bool, type(None)})
 _ATOMS = _NUMBERS | {str, bytes}
-_SORTABLE = (str, bytes, int)
 
 # What Python keeps in a class for itself, or what says nothing of what it does.
 _NOT_OF_A_CLASS = frozenset(
@@ -295,13 +294,9 @@ class _Digester:
             yield self.digest(item)
 
     def _dict(self, obj: Dict[Any, Any]) -> bytes:
-        kinds = set(map(type, obj))
-        if len(kinds) == 1 and kinds.pop() in _SORTABLE:
-            keys = sorted(obj)
-            values = [obj[key] for key in keys]
-            return _joined("dict", *self._sequence(keys), *self._sequence(values))
-        items = (_joined("item", *map(self.digest, item)) for item in obj.items())
-        return _joined("dict", *sorted(items))
+        """In their order: who loops over it gets another result for another one."""
+        keys, values = list(obj), list(obj.values())
+        return _joined("dict", *self._sequence(keys), *self._sequence(values))
 
     def _set(self, obj: Any) -> bytes:
         kind = _name(type(obj))
@@ -363,6 +358,8 @@ class _Digester:
         attributes = self.digest(vars(function))
         cells = self._cells(function)
         self.part(f"the code of {label}", code)
+        if vars(function):
+            self.part(f"the attributes of {label}", attributes)
         if function.__defaults__ or function.__kwdefaults__:
             self.part(f"the defaults of {label}", defaults)
         self._reach(function)

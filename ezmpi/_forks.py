@@ -63,13 +63,18 @@ def begin(
         raise RuntimeError("a task cannot fork workers for a pool of its own")
     transport = _mpi.start_local()
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
+        if stream is not None and not stream.closed:
             stream.flush()  # or each worker writes it again
+    # What workers import at first another thread may be importing: then it would
+    # never be done there.
+    from . import _by_value, _hello, _main, _pickling  # noqa: F401
+
     workers = processes or processors()
-    handle, rank = _ezmpi.fork_workers(transport, workers)
-    if rank > 0:
+
+    def serve(handle: int) -> None:
         _serve(transport, handle, workers, use_dill, forget_pools)
-    return transport, handle
+
+    return transport, _ezmpi.fork_workers(transport, workers, serve)
 
 
 def _serve(

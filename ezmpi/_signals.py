@@ -117,15 +117,23 @@ class Hook(_Handler):
         elif self._is_master and not self._function(number):
             self._go_on(number, frame)
 
+    def _was(self, number: int) -> Any:
+        """What was there before; not the hook of a pool that was closed since."""
+        before = self._before[number]
+        while isinstance(before, Hook) and before._is_closed:
+            before = before._before[number]
+        return before
+
     def _go_on(self, number: int, frame: Optional[FrameType]) -> None:
         """What was there before; but nothing dies of SIGUSR1, and SIGTERM exits."""
-        if callable(self._before[number]):
+        before = self._was(number)
+        if callable(before):
             self._pass_on(number, frame)
-        elif self._before[number] == signal.SIG_DFL and number == signal.SIGTERM:
+        elif before == signal.SIG_DFL and number == signal.SIGTERM:
             _exit(128 + number)
 
     def _pass_on(self, number: int, frame: Optional[FrameType]) -> None:
-        before = self._before[number]
+        before = self._was(number)
         if callable(before):
             before(number, frame)
         elif before == signal.SIG_DFL:

@@ -394,6 +394,11 @@ def renumber(exception: BaseException, number_of: Callable[[int], int]) -> None:
         number = str(number_of(int(match[1])))
         return text[: match.start(1)] + number + text[match.end(1) :]
 
+    if isinstance(exception, WorkerDied) and exception.task is not None:
+        number = number_of(exception.task)
+        old, new = _place("task", exception.task), _place("task", number)
+        exception.args = (str(exception).replace(old, new), *exception.args[1:])
+        exception.task = number
     notes = getattr(exception, "__notes__", [])
     for i in reversed(range(len(notes))):
         if notes[i].startswith("Raised by "):
@@ -418,7 +423,8 @@ def _note_attempts(exception: BaseException, ranks: List[int]) -> None:
     places = f"ranks {', '.join(others)} and {last}"
     note = f"Given up after {len(ranks)} attempts, on {places}."
     if not _add_note(exception, note):
-        exception.__cause__ = RemoteTraceback(f"{exception.__cause__}\n{note}")
+        cause = exception.__cause__
+        exception.__cause__ = RemoteTraceback(f"{cause}\n{note}" if cause else note)
 
 
 def _add_note(exception: BaseException, note: str) -> bool:

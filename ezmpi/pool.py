@@ -1057,6 +1057,7 @@ class MPIPool(_ezmpi.MPIPool):
         self.close()
         if wait:
             self._join(None, True)
+            self._part(_ENDING_SECONDS)
             self._remove_hook_if_over()
 
     # --- on every worker ---

@@ -58,6 +58,14 @@ def test_it(case):
     assert check_run("forked.py", case).endswith("ok\n")
 
 
+def test_deaths_that_only_the_sockets_tell_of():
+    check_run("forked.py", "deaths", EZMPI_SHARED_MEMORY="0")
+
+
+def test_no_worker_runs_the_script():
+    assert check_run("forked.py", "is_interrupted") == "True\nok\n"
+
+
 def test_what_is_written_is_written_once():
     assert check_run("forked.py", "prints") == "before\nin a task\nafter\n"
 

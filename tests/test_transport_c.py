@@ -35,7 +35,8 @@ def program(tmp_path_factory):
     if mpicc() is None:
         pytest.skip("no mpicc")
     output = tmp_path_factory.mktemp("c") / "transport_test"
-    sources = [HERE / "transport_test.c", *WIRE, *MAILBOX, *SLEEP]
+    sources = [HERE / "transport_test.c", CSRC / "watch.c"]
+    sources += [*WIRE, *MAILBOX, *SLEEP]
     command = [mpicc(), *STRICT, "-I", str(CSRC)]
     run_command(command + [*map(str, sources), "-o", str(output)], 120)
     return output

@@ -32,6 +32,11 @@ def children():
     return True
 
 
+def child_pids():
+    with open(f"/proc/self/task/{os.getpid()}/children") as file:
+        return file.read().split()
+
+
 def descriptors():
     return len(os.listdir("/proc/self/fd"))
 
@@ -106,6 +111,11 @@ def ends():
         del pool
         gc.collect()
 
+    def shutdown():
+        pool = make()
+        check_works(pool)
+        pool.shutdown()
+
     def exception():
         try:
             with make() as pool:
@@ -117,7 +127,7 @@ def ends():
     def unused():
         make().terminate()
 
-    for way in (with_block, close_and_join, terminate, drop, exception, unused):
+    for way in (with_block, close_and_join, terminate, shutdown, drop, exception, unused):
         case(way.__name__)
         way()
         assert not children()
@@ -127,6 +137,7 @@ def ends():
     for _ in range(30):
         with_block()
     assert descriptors() == before and not children()
+    assert sum("driver" in each.name for each in threading.enumerate()) <= 1
 
     case("several at once, from several threads")
     made = []
@@ -166,6 +177,31 @@ def deaths():
             pool.close()
             pool.join()
             assert not children()
+
+    case("idle ones, before and after a map; the pool ends, and nothing else")
+    for calls in (0, 1):
+        for end in ("close", "join", "terminate", "drop"):
+            pool = make()
+            victims = []
+            if calls:
+                victims += pool.run_everywhere(os.getpid)
+            else:
+                victims += [int(pid) for pid in child_pids()]
+            for victim in victims:
+                os.kill(victim, signal.SIGKILL)
+            time.sleep(0.05)
+            if end == "drop":
+                del pool
+            else:
+                pool.close()
+                if end != "close":
+                    getattr(pool, end)()
+    pool = make()
+    for pid in child_pids():
+        os.kill(int(pid), signal.SIGKILL)
+    time.sleep(0.05)
+    assert type(raised(pool.map, abs, [1])) is ezmpi.TransportError
+    pool.terminate()
 
     case("an idle one, and what was begun")
     pool = make()
@@ -213,6 +249,16 @@ def tasks_and_pools():
         check_works(pool)
 
 
+def is_interrupted():
+    """A handler that raises while the workers come to be: none runs the script."""
+    os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGINT))
+    try:
+        make().map(abs, [1])
+    except BaseException:
+        pass
+    print(os.getpid() == int(sys.argv[2]) or "a worker is here")
+
+
 def prints():
     """What is written, here and there, is written once."""
     sys.stdout.write("before\n")  # not flushed
@@ -249,6 +295,8 @@ def under_mpiexec():
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "is_interrupted":
+        sys.argv.append(str(os.getpid()))
     globals()[sys.argv[1]]()
     if sys.argv[1] != "prints":
         print("ok")
