@@ -172,3 +172,10 @@ PyErr_NoMemory(void)
 {
     abort();
 }
+
+void
+crew_lose(struct crew *crew, int worker)
+{
+    crew->lost += !crew->members[worker].is_lost;
+    crew->members[worker].is_lost = 1;
+}
