@@ -51,7 +51,8 @@ def test_asyncio_futures():
     pi, error, calls, left = numbers(
         r"pi = (\S+) \+- (\S+) from (\d+) calls; (\d+) left", result.stdout
     )
-    assert abs(pi - 3.1416) < 6 * error and calls + left == 1000, result
+    # Neither counts one that ended meanwhile.
+    assert abs(pi - 3.1416) < 6 * error and 950 < calls + left <= 1000, result
     assert result.stderr == "", result
 
 
