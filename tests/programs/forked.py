@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 
-from cases import case, check_works, raised, square, told
+from cases import case, check_works, ignore_fork_warnings, raised, square, told
 
 import ezmpi
 from ezmpi import MPIPool
@@ -224,6 +224,7 @@ def tasks_and_pools():
         assert type(error) is RuntimeError and "task" in str(error), told(error)
         check_works(pool)
 
+    ignore_fork_warnings()
     case("a fork and a program of a task are no worker's business")
 
     def forks(x):

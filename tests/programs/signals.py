@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 
-from cases import case, check_works, raised
+from cases import case, check_works, ignore_fork_warnings, raised
 
 from ezmpi import MPIPool
 
@@ -89,6 +89,7 @@ def end_child(x):
         sleeper.terminate()
         codes = [sleeper.wait()]
     begun, begin = os.pipe()
+    ignore_fork_warnings()
     child = os.fork()
     if child == 0:
         os.write(begin, b"1")  # Python drops what comes while it forks
