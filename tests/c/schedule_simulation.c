@@ -275,6 +275,7 @@ add_chunk(struct machine *machine, uint64_t first, uint64_t count)
     struct chunk *chunk = chunk_new(&machine->line, &machine->callable);
     chunk->header.first = first;
     chunk->header.count = count;
+    chunk->header.flags = FLAG_NO_RESULTS;
     chunks_insert(&machine->line.waiting, chunk);
 }
 
