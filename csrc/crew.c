@@ -173,14 +173,19 @@ crew_take_helm(struct crew *crew)
 }
 
 void
+crew_part(struct crew *crew, double seconds)
+{
+    crew->transport->part(crew->transport->handle(crew->mailbox), seconds);
+    helm_notify(&crew->helm, crew); /* the driver's thread: it ends */
+}
+
+void
 crew_part_dropped(struct crew *crew)
 {
     if (!crew->is_dropped)
         return;
     crew->is_dropped = 0;
-    crew->transport->part(crew->transport->handle(crew->mailbox),
-                          DROPPED_SECONDS);
-    helm_notify(&crew->helm, crew); /* the driver's thread: it ends */
+    crew_part(crew, DROPPED_SECONDS);
 }
 
 void

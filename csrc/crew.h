@@ -129,7 +129,10 @@ void crew_take_helm(struct crew *crew);
 /* The same, where the GIL is free already. */
 void crew_want_helm(struct crew *crew);
 void crew_leave_helm(struct crew *crew);
-/* Before it is left otherwise; needs no GIL. */
+/* At the helm: ends workers of its own, who get so many seconds; transport.h.
+   Needs no GIL, nor does what is to be called where the helm is left otherwise
+   than by crew_leave_helm. */
+void crew_part(struct crew *crew, double seconds);
 void crew_part_dropped(struct crew *crew);
 
 /* 1: it is ours, for which there was no need to wait; 0: also where this

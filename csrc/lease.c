@@ -223,8 +223,7 @@ lease_part(struct lease *lease, double seconds)
     crew_take_helm(crew);
     Py_BEGIN_ALLOW_THREADS
     if (!crew_is_gone(crew))
-        crew->transport->part(crew->transport->handle(crew->mailbox), seconds);
+        crew_part(crew, seconds);
     Py_END_ALLOW_THREADS
     crew_leave_helm(crew);
-    helm_notify(&crew->helm, crew); /* the driver's thread: it ends */
 }

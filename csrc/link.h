@@ -1,6 +1,6 @@
-/* link.h -- messages of one communicator as MPI has them: the functions are
-   those of wire.h, where their contracts stand.  Implemented by
-   transport_mpi.c. */
+/* link.h -- messages of one communicator as MPI has them, or as sockets do:
+   the functions are those of wire.h, where their contracts stand.  Implemented
+   by transport_mpi.c and link_local.c. */
 
 #ifndef EZMPI_LINK_H
 #define EZMPI_LINK_H
