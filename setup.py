@@ -19,7 +19,7 @@ sys.path.insert(0, "csrc")
 from build_backend import mpi_compilers  # noqa: E402
 
 ENGINE = "module pool lease iterator ticket driver master progress job tasks results call"
-ENGINE += " worker dispatch seats claim schedule chunk helm hello crew callable"
+ENGINE += " worker guard ledger dispatch seats claim schedule chunk helm hello crew callable"
 ENGINE += " initializer future codec plain rows array parcel snapshot pages errors sigint"
 ENGINE += " forked protocol retries status"
 MAILBOX = "mailbox inbox outbox relay tree frame wire lanes lane segment pipe alarm"

@@ -357,7 +357,8 @@ calls_new(struct crew *crew, const struct calls_plan *plan)
         return NULL;
     }
     line_init(&calls->line, &single);
-    calls->line.keeps_tasks = calls->retries != NULL || crew->survives;
+    calls->line.keeps_tasks = calls->retries != NULL || crew->survives
+                              || crew->is_isolated;
     calls->line.pool = plan->pool_number;
     calls->line.initializer = plan->initializer;
     calls->shares = 1;

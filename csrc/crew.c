@@ -63,6 +63,7 @@ new_crew(const struct transport *transport, struct mailbox *mailbox)
     crew->pid = getpid();
     crew->thread = PyThread_get_thread_ident();
     crew->rank = transport->rank(mailbox);
+    crew->known_as = crew->rank;
     crew->workers = transport->ranks(mailbox) - 1;
     crew->survives = transport->survives(mailbox);
     if (crew_init(crew) < 0) {

@@ -42,6 +42,8 @@ struct crew_member {
 
 #define SIGNAL_SECONDS 0.1 /* whoever waits looks for signals so often */
 
+struct guard;
+struct ledger;
 struct worker;
 struct dispatch;
 
@@ -77,6 +79,10 @@ struct crew {
                                        they were let go, and may come back */
     uint64_t jobs, pools;           /* numbers given out so far */
     struct worker *worker;          /* on a worker: worker.c's own */
+    struct ledger *ledger;          /* of its guard; NULL: it has none */
+    struct guard *guard;            /* NULL: none, it runs tasks itself */
+    int known_as;                   /* the rank that messages name */
+    int is_isolated;                /* workers' tasks run in children */
     /* on the master */
     struct helm helm;
     struct crew_member *members;    /* [workers], rank - 1 */

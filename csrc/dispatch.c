@@ -707,7 +707,8 @@ fits(const struct chunk *chunk, const struct letter *letter)
            && (!needs_parcel || letter->parcel != NULL)
            && !is_absurd(chunk, reply)
            && (!(flags & FLAG_BACK)
-               || (chunk->header.flags & FLAG_BACK && !(flags & FLAG_FAILED)));
+               || ((chunk->header.flags & FLAG_BACK || chunk->line->keeps_tasks)
+                   && !(flags & FLAG_FAILED)));
 }
 
 /* Whatever was taken back is answered for when it holds nothing. */

@@ -999,7 +999,8 @@ init(struct job *job, struct crew *crew, const struct job_request *request)
     line_init(&job->line, &bulk);
     job->line.pool = request->pool_number;
     job->line.is_iterated = is_iterated;
-    job->line.keeps_tasks = request->retries != NULL || crew->survives;
+    job->line.keeps_tasks = request->retries != NULL || crew->survives
+                            || crew->is_isolated;
     job->line.initializer = request->initializer;
     job->users = 2;
     job->crew = crew;

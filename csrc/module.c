@@ -10,6 +10,7 @@
 
 #include "driver.h"
 #include "errors.h"
+#include "guard.h"
 #include "pool.h"
 #include "transport.h"
 
@@ -159,6 +160,13 @@ fork_workers(PyObject *Py_UNUSED(module), PyObject *args)
     return NULL;
 }
 
+/* For ezmpi._forks. */
+static PyObject *
+serve_guard(PyObject *Py_UNUSED(module), PyObject *capsule)
+{
+    return guard_run_child(capsule) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
 /* A worker's end. */
 static PyObject *
 part(PyObject *Py_UNUSED(module), PyObject *args)
@@ -255,6 +263,7 @@ static PyMethodDef module_methods[] = {
     {"load_transport", load_transport, METH_VARARGS, load_doc},
     {"start_transport", start_transport, METH_O, start_doc},
     {"fork_workers", fork_workers, METH_VARARGS, fork_doc},
+    {"serve_guard", serve_guard, METH_O, NULL},
     {"part", part, METH_VARARGS, part_doc},
     {"set_ending", set_ending, METH_VARARGS, ending_doc},
     {"drive", drive, METH_O, drive_doc},

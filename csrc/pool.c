@@ -45,6 +45,7 @@
 #include "crew.h"
 #include "driver.h"
 #include "errors.h"
+#include "guard.h"
 #include "hello.h"
 #include "initializer.h"
 #include "iterator.h"
@@ -107,7 +108,9 @@ serve(struct pool *pool)
         return refuse("a task, or a thread beside it, cannot use a pool on "
                       "the communicator of the worker that runs it");
     crew->serving = 1;
-    int status = worker_serve(crew, pool->lease.test_mode);
+    int status = crew->guard != NULL
+                     ? guard_serve(crew->guard, pool->lease.test_mode)
+                     : worker_serve(crew, pool->lease.test_mode);
     crew->serving = 0;
     if (status == 0)
         return 0;
@@ -191,14 +194,30 @@ check_crew(const struct crew *crew, int handle)
     return -1;
 }
 
+/* What runs on workers may die: there a guard is between, over the local
+   transport; here tasks are kept until they are answered for. */
+static int
+isolate(struct crew *crew, PyObject *capsule)
+{
+    const struct transport *local =
+        PyCapsule_GetPointer(capsule, TRANSPORT_CAPSULE);
+    if (local == NULL)
+        return -1;
+    crew->is_isolated = 1;
+    if (crew->rank != 0 && crew->guard == NULL)
+        crew->guard = guard_new(crew, local);
+    return crew->rank != 0 && crew->guard == NULL ? -1 : 0;
+}
+
 static int
 pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"transport",   "handle",   "use_dill", "test_mode",
-                            "initializer", "initargs", "retries",  NULL};
+                            "initializer", "initargs", "retries",  "local",
+                            NULL};
     struct pool *pool = (struct pool *)self;
     PyObject *capsule, *initializer = Py_None, *initargs = NULL;
-    PyObject *retries = NULL;
+    PyObject *retries = NULL, *local = Py_None;
     int handle;
     if (pool->lease.crew != NULL) {
         PyErr_SetString(PyExc_RuntimeError, "a pool is initialised once");
@@ -206,10 +225,11 @@ pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
     }
     pool->use_dill = 1;
     pool->lease.closed = 1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oi|ppOO!O:MPIPool", names,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oi|ppOO!OO:MPIPool", names,
                                      &capsule, &handle, &pool->use_dill,
                                      &pool->lease.test_mode, &initializer,
-                                     &PyTuple_Type, &initargs, &retries)
+                                     &PyTuple_Type, &initargs, &retries,
+                                     &local)
         || parse_retries(&retries) < 0
         || check_arguments(initializer, initargs) < 0)
         return -1;
@@ -219,7 +239,8 @@ pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
         return -1;
     pool->retries = Py_XNewRef(retries);
     pool->lease.crew = crew_open(transport, handle);
-    if (pool->lease.crew == NULL || check_crew(pool->lease.crew, handle) < 0)
+    if (pool->lease.crew == NULL || check_crew(pool->lease.crew, handle) < 0
+        || (local != Py_None && isolate(pool->lease.crew, local) < 0))
         return -1;
     return pool->lease.crew->rank == 0
                ? init_master(pool, initializer, initargs)

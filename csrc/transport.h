@@ -58,6 +58,12 @@ struct transport_message {
     const struct transport_part *parts;
 };
 
+struct transport_fate {
+    int signal;                     /* that ended it; 0: none */
+    int code;                       /* that it ended with; -1: not known */
+    int64_t peak;                   /* of its memory, in kB */
+};
+
 /* What each side says last; every rank of a mailbox says it once. */
 struct transport_farewell {
     int verb;
@@ -104,6 +110,8 @@ struct transport {
     int (*fork)(int workers, int32_t *handle, int *rank,
                 struct transport_error *error);
     void (*part)(int32_t handle, double seconds);
+    /* How the process of that rank has ended, at rank 0. */
+    void (*fate)(int32_t handle, int rank, struct transport_fate *fate);
 
     /* The mailbox of a communicator (a Fortran handle, or TRANSPORT_WORLD):
        a duplicate made at the first call, which is collective, and found again

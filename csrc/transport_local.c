@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "family.h"
@@ -276,6 +277,18 @@ transport_part(int32_t handle, double seconds)
     }
 }
 
+static void
+transport_fate(int32_t handle, int rank, struct transport_fate *fate)
+{
+    struct family *family = find_family(handle);
+    struct peer *peer = family ? family_peer(family, rank) : NULL;
+    int status = peer != NULL ? family_await_end(family, peer) : -1;
+
+    fate->signal = status != -1 && WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    fate->code = status != -1 && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    fate->peak = peer != NULL ? peer->peak : 0;
+}
+
 /* At the end of the process all are waited for at once. */
 static void
 transport_leave(void)
@@ -335,6 +348,7 @@ const struct transport ezmpi_transport = {
     .threads = transport_threads,
     .fork = transport_fork,
     .part = transport_part,
+    .fate = transport_fate,
     .open = transport_open,
     .rank = mailbox_rank,
     .ranks = mailbox_ranks,

@@ -37,6 +37,13 @@ def check(fallback: Optional[str], processes: Optional[int]) -> None:
         raise ValueError(f"processes must be at least 1, not {processes}")
 
 
+def isolation(isolate: Optional[bool]) -> Any:
+    """The transport to the children that workers fork for tasks; None: they do not."""
+    if isolate is None:
+        isolate = os.environ.get("EZMPI_ISOLATE", "0") not in ("", "0")
+    return _mpi.start_local() if isolate else None
+
+
 def processors() -> int:
     """How many this process may use."""
     try:
@@ -77,6 +84,13 @@ def begin(
     return transport, _ezmpi.fork_workers(transport, workers, serve)
 
 
+def run_child(crew: Any, handle: int) -> NoReturn:
+    """What the child of a guard does; called by csrc/guard.c."""
+    from .pool import forget
+
+    _leave(_mpi.start_local(), handle, lambda: _ezmpi.serve_guard(crew), forget)
+
+
 def _serve(
     transport: Any,
     handle: int,
@@ -87,11 +101,26 @@ def _serve(
     """The script that the worker is a copy of goes on in the master alone."""
     global siblings
     siblings = workers
+
+    def serve() -> None:
+        try:
+            _ezmpi.MPIPool(transport, handle, use_dill)
+        except SystemExit:
+            pass
+
+    _leave(transport, handle, serve, forget_pools)
+
+
+def _leave(
+    transport: Any,
+    handle: int,
+    serve: Callable[[], object],
+    forget_pools: Callable[[], None],
+) -> NoReturn:
     code = 1
     try:
         forget_pools()
-        _ezmpi.MPIPool(transport, handle, use_dill)
-    except SystemExit:
+        serve()
         code = 0
     except BaseException:
         sys.excepthook(*sys.exc_info())

@@ -349,6 +349,30 @@ def _worker_died(task: int, rank: int, host: Optional[str]) -> WorkerDied:
     return WorkerDied(text, task=number, rank=rank, host=host)
 
 
+def child_died(
+    task: int, is_call: bool, rank: int, signum: int, code: int, peak: int
+) -> WorkerDied:
+    """The exception for the task that an isolated worker's child did not survive."""
+    import signal
+
+    if signum:
+        try:
+            name = f" ({signal.Signals(signum).name})"
+        except ValueError:
+            name = ""
+        how = f"was ended by signal {signum}{name}"
+    elif code >= 0:
+        how = f"ended with exit code {code}"
+    else:
+        how = "ended"
+    memory = f"; its memory was {peak / 1024:.0f} MB at most" if peak > 0 else ""
+    what = "a call" if is_call else f"task {task}"
+    text = f"the process that ran {what} on rank {rank} {how}{memory}"
+    return WorkerDied(
+        text, None if is_call else task, rank, os.uname().nodename, signum or None
+    )
+
+
 def _warn_death(rank: int, host: Optional[str], left: int) -> None:
     import sys
     import warnings

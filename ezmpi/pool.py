@@ -183,6 +183,7 @@ class MPIPool(_ezmpi.MPIPool):
         threads_per_worker: Union[int, str, None] = None,
         retries: int = 0,
         retry_on: RetryOn = (),
+        isolate: Optional[bool] = None,
         fallback: Optional[str] = None,
         processes: Optional[int] = None,
         on_signal: Optional[Callable[[int], object]] = None,
@@ -219,7 +220,14 @@ class MPIPool(_ezmpi.MPIPool):
                 initializer = _signals.begin
         try:
             super().__init__(
-                transport, handle, use_dill, test_mode, initializer, initargs, plan
+                transport,
+                handle,
+                use_dill,
+                test_mode,
+                initializer,
+                initargs,
+                plan,
+                _forks.isolation(isolate),
             )
         except BaseException as error:
             if self._is_local:
