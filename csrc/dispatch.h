@@ -60,6 +60,7 @@ struct line {
     struct chunks waiting; /* to be given, lowest first */
     struct chunks again; /* what failed, to wait until it can be given to a
                             worker that it does not avoid */
+    uint64_t timeout; /* nanoseconds that a task may take; 0: any */
     int keeps_tasks; /* until they are answered for: they may be run again */
     int held; /* chunks that workers have, */
     int holders; /* so many workers */

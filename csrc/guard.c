@@ -49,6 +49,7 @@ struct guard {
     struct owed *owed;
     int releases;               /* waits that the master ended */
     int ended;                  /* it said farewell */
+    int is_late;                /* the child was killed for it */
     struct sigaction users;     /* what the child does at SIGINT */
 };
 
@@ -190,10 +191,17 @@ new_death(const struct guard *guard, const struct transport_fate *fate,
     PyObject *module = PyImport_ImportModule("ezmpi.errors");
     if (module == NULL)
         return NULL;
-    PyObject *death = PyObject_CallMethod(
-        module, "child_died", "KOiiiL", (unsigned long long)task,
-        header->flags & FLAG_CALL ? Py_True : Py_False, guard->crew->rank,
-        fate->signal, fate->code, (long long)fate->peak);
+    PyObject *is_call = header->flags & FLAG_ONE ? Py_True : Py_False;
+    PyObject *death =
+        guard->is_late
+            ? PyObject_CallMethod(module, "task_timeout", "KOid",
+                                  (unsigned long long)task, is_call,
+                                  guard->crew->rank,
+                                  1e-9 * (double)header->timeout)
+            : PyObject_CallMethod(module, "child_died", "KOiiiL",
+                                  (unsigned long long)task, is_call,
+                                  guard->crew->rank, fate->signal, fate->code,
+                                  (long long)fate->peak);
     Py_DECREF(module);
     return death;
 }
@@ -299,10 +307,29 @@ replace_child(struct guard *guard)
 {
     struct transport_fate fate = {0};
     PyErr_Clear();
-    guard->local->fate(guard->handle, CHILD, &fate);
+    if (!guard->is_late)
+        guard->local->fate(guard->handle, CHILD, &fate);
     guard->local->part(guard->handle, 0);
     guard->child = NULL;
-    return answer_for_all(guard, &fate) < 0 ? -1 : fork_child(guard);
+    if (answer_for_all(guard, &fate) < 0)
+        return -1;
+    guard->is_late = 0;
+    return fork_child(guard);
+}
+
+/* Does the child run a task for longer than that may take? */
+static int
+is_late(const struct guard *guard)
+{
+    int64_t since = ledger_since(guard->ledger);
+    for (const struct owed *owed = guard->owed; owed && since > 0;
+         owed = owed->next) {
+        const struct header *header = &owed->header;
+        if (ledger_is_of(guard->ledger, header->job, header->first))
+            return header->timeout > 0
+                   && crew_clock() - since > (int64_t)header->timeout;
+    }
+    return 0;
 }
 
 /* ---- passing on ------------------------------------------------------- */
@@ -411,6 +438,10 @@ static int
 step(struct guard *guard)
 {
     int is_busy = guard->owed != NULL;
+    if (is_busy && is_late(guard)) {
+        guard->is_late = 1;
+        return replace_child(guard);
+    }
     int came = listen_to_master(guard, is_busy ? 0 : IDLE_SECONDS);
     if (came != 0 || guard->ended)
         return came < 0 ? -1 : 0;

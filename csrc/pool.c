@@ -65,6 +65,7 @@ struct pool {
     PyObject *iterator_type;    /* NULL until the first */
     PyObject *retries;          /* the plan of what begins; NULL: none */
     int use_dill;
+    unsigned long long timeout; /* nanoseconds a call may take; 0: any */
 };
 
 static int
@@ -214,7 +215,7 @@ pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"transport",   "handle",   "use_dill", "test_mode",
                             "initializer", "initargs", "retries",  "local",
-                            NULL};
+                            "timeout",     NULL};
     struct pool *pool = (struct pool *)self;
     PyObject *capsule, *initializer = Py_None, *initargs = NULL;
     PyObject *retries = NULL, *local = Py_None;
@@ -225,11 +226,11 @@ pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
     }
     pool->use_dill = 1;
     pool->lease.closed = 1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oi|ppOO!OO:MPIPool", names,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oi|ppOO!OOK:MPIPool", names,
                                      &capsule, &handle, &pool->use_dill,
                                      &pool->lease.test_mode, &initializer,
                                      &PyTuple_Type, &initargs, &retries,
-                                     &local)
+                                     &local, &pool->timeout)
         || parse_retries(&retries) < 0
         || check_arguments(initializer, initargs) < 0)
         return -1;
@@ -359,6 +360,7 @@ new_request(struct pool *pool)
         .initializer = pool->initializer,
         .flags = pool->use_dill ? FLAG_DILL : 0,
         .retries = pool->retries,
+        .timeout = pool->timeout,
     };
 }
 
@@ -390,10 +392,12 @@ parse_failures(PyObject *failures, struct job_request *request)
     if (failures == NULL || failures == Py_None)
         return 0;
     if (!PyTuple_Check(failures))
-        return refuse("_failures must be a pair");
-    if (!PyArg_ParseTuple(failures, "pO", &request->returns_failures,
-                          &request->retries))
+        return refuse("_failures must be a tuple");
+    unsigned long long timeout;
+    if (!PyArg_ParseTuple(failures, "pOK", &request->returns_failures,
+                          &request->retries, &timeout))
         return -1;
+    request->timeout = timeout;
     request->flags |= request->returns_failures ? FLAG_EACH : 0;
     return parse_retries(&request->retries);
 }
@@ -574,6 +578,7 @@ open_calls(struct pool *pool)
         .pool_number = pool->lease.number,
         .initializer = pool->initializer,
         .retries = pool->retries,
+        .timeout = pool->timeout,
         .flags = pool->use_dill ? FLAG_DILL : 0,
     };
     if (pool->calls == NULL)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 
-from .errors import TaskExit, WorkerDied
+from .errors import TaskExit, TaskTimeout, WorkerDied
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def make_plan(retries: int, retry_on: Types) -> Optional[Plan]:
     """None: no task is to be run again, whatever happens."""
     if retries == 0:
         return None
-    retry_on = (*retry_on, WorkerDied)  # whatever it was, it was not the task's result
+    retry_on = (*retry_on, WorkerDied, TaskTimeout)  # no word of the task's own
     # A task's SystemExit comes as a TaskExit, a RuntimeError that nobody means who lists
     # Exception.
     if issubclass(SystemExit, retry_on):

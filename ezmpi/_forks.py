@@ -44,6 +44,21 @@ def isolation(isolate: Optional[bool]) -> Any:
     return _mpi.start_local() if isolate else None
 
 
+def nanoseconds(task_timeout: Any, is_isolated: bool) -> int:
+    """What a task may take."""
+    if not is_isolated:
+        raise ValueError(
+            "task_timeout needs isolate=True: only a process of its own can be ended"
+        )
+    if isinstance(task_timeout, bool) or not isinstance(task_timeout, (int, float)):
+        raise TypeError(
+            f"task_timeout must be a number of seconds, not {type(task_timeout).__name__}"
+        )
+    if not 0 < task_timeout < 1e9:
+        raise ValueError(f"task_timeout must be above 0, not {task_timeout}")
+    return max(1, int(1e9 * task_timeout))
+
+
 def processors() -> int:
     """How many this process may use."""
     try:

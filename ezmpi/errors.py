@@ -181,6 +181,48 @@ class WorkerDied(RuntimeError):
         self.signal = signal
 
 
+class TaskTimeout(TimeoutError):
+    """A task ran for longer than its `task_timeout`, and was killed with its process.
+
+    Parameters
+    ----------
+    text : str
+        What is known of it.
+    task : int, optional
+        Index of the task; None: a single call.
+    rank : int, optional
+        The worker's rank.
+    host : str, optional
+        Name of the host that it ran on.
+
+    Attributes
+    ----------
+    task, rank : int or None
+        The same.
+    host : str or None
+        The same.
+
+    Examples
+    --------
+    >>> try:
+    ...     results = pool.map(abs, [-1], task_timeout=60)
+    ... except TaskTimeout as error:
+    ...     print(error.task, error.rank, error.host)
+    """
+
+    def __init__(
+        self,
+        text: str = "a task took too long",
+        task: Optional[int] = None,
+        rank: Optional[int] = None,
+        host: Optional[str] = None,
+    ) -> None:
+        super().__init__(text)
+        self.task = task
+        self.rank = rank
+        self.host = host
+
+
 class RemoteTraceback(Exception):
     """The traceback on the worker, as text: the cause of what the master raises.
 
@@ -371,6 +413,13 @@ def child_died(
     return WorkerDied(
         text, None if is_call else task, rank, os.uname().nodename, signum or None
     )
+
+
+def task_timeout(task: int, is_call: bool, rank: int, seconds: float) -> TaskTimeout:
+    """The exception for a task that ran for too long."""
+    what = "a call" if is_call else f"task {task}"
+    text = f"{what} took more than {seconds:g} s on rank {rank}, and was ended"
+    return TaskTimeout(text, None if is_call else task, rank, os.uname().nodename)
 
 
 def _warn_death(rank: int, host: Optional[str], left: int) -> None:

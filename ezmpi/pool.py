@@ -170,6 +170,7 @@ class MPIPool(_ezmpi.MPIPool):
 
     master: int = 0
     _retries: Tuple[int, Types] = (0, ())  # at most, and after what
+    _timeout = 0  # nanoseconds that a task may take; 0: any
     _hook: Optional[Hook] = None
 
     def __init__(
@@ -184,6 +185,7 @@ class MPIPool(_ezmpi.MPIPool):
         retries: int = 0,
         retry_on: RetryOn = (),
         isolate: Optional[bool] = None,
+        task_timeout: Optional[float] = None,
         fallback: Optional[str] = None,
         processes: Optional[int] = None,
         on_signal: Optional[Callable[[int], object]] = None,
@@ -205,6 +207,9 @@ class MPIPool(_ezmpi.MPIPool):
 
             self._retries = _failures.check(retries, retry_on)
             plan = _failures.make_plan(*self._retries)
+        local = _forks.isolation(isolate)
+        if task_timeout is not None:
+            self._timeout = _forks.nanoseconds(task_timeout, local is not None)
         self._is_local = self._is_to_fork(fallback, comm)
         if self._is_local:
             transport, handle = _forks.begin(processes, use_dill, forget)
@@ -227,7 +232,8 @@ class MPIPool(_ezmpi.MPIPool):
                 initializer,
                 initargs,
                 plan,
-                _forks.isolation(isolate),
+                local,
+                self._timeout,
             )
         except BaseException as error:
             if self._is_local:
@@ -445,7 +451,8 @@ class MPIPool(_ezmpi.MPIPool):
             return None
         from . import _failures
 
-        return _failures.of_call(on_error, retries, retry_on, self._retries)
+        arguments = on_error, retries, retry_on, self._retries
+        return (*_failures.of_call(*arguments), self._timeout)
 
     def _show_while(
         self, mapped: Callable[..., Any], progress: Wanted, tasks: Iterable[Any]
