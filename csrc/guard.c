@@ -70,7 +70,8 @@ is_superseded(const struct note *note, const struct letter *letter)
     const struct header *header = &letter->header;
     switch (letter->verb) {
     case VERB_CALLABLE:
-        return note->verb == VERB_CALLABLE && note->header.slot == header->slot;
+        return note->verb == VERB_CALLABLE
+               && note->header.slot == header->slot;
     case VERB_FORGET:
         return (note->verb == VERB_CALLABLE || note->verb == VERB_INITIALIZE)
                && (header->pool == 0 || note->header.pool == header->pool);
@@ -194,10 +195,9 @@ new_death(const struct guard *guard, const struct transport_fate *fate,
     PyObject *is_call = header->flags & FLAG_ONE ? Py_True : Py_False;
     PyObject *death =
         guard->is_late
-            ? PyObject_CallMethod(module, "task_timeout", "KOid",
-                                  (unsigned long long)task, is_call,
-                                  guard->crew->rank,
-                                  1e-9 * (double)header->timeout)
+            ? PyObject_CallMethod(
+                  module, "task_timeout", "KOid", (unsigned long long)task,
+                  is_call, guard->crew->rank, 1e-9 * (double)header->timeout)
             : PyObject_CallMethod(module, "child_died", "KOiiiL",
                                   (unsigned long long)task, is_call,
                                   guard->crew->rank, fate->signal, fate->code,

@@ -1001,8 +1001,8 @@ init(struct job *job, struct crew *crew, const struct job_request *request)
     job->line.pool = request->pool_number;
     job->line.timeout = request->timeout;
     job->line.is_iterated = is_iterated;
-    job->line.keeps_tasks = request->retries != NULL || crew->survives
-                            || crew->is_isolated;
+    job->line.keeps_tasks =
+        request->retries != NULL || crew->survives || crew->is_isolated;
     job->line.initializer = request->initializer;
     job->users = 2;
     job->crew = crew;

@@ -488,8 +488,8 @@ master_share(struct crew *crew, struct codec *codec, uint32_t flags,
     crew_take_helm(crew);
     struct parcel *parcel = dump_pair(codec, key, value);
     if (parcel != NULL && crew_send_bindings(crew, codec, &header) == 0)
-        status = broadcast_parcel(crew, VERB_SHARE, flags, number_of(key),
-                                  parcel);
+        status =
+            broadcast_parcel(crew, VERB_SHARE, flags, number_of(key), parcel);
     parcel_free(parcel);
     crew_leave_helm(crew);
     return status;

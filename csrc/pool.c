@@ -226,11 +226,10 @@ pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
     }
     pool->use_dill = 1;
     pool->lease.closed = 1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oi|ppOO!OOK:MPIPool", names,
-                                     &capsule, &handle, &pool->use_dill,
-                                     &pool->lease.test_mode, &initializer,
-                                     &PyTuple_Type, &initargs, &retries,
-                                     &local, &pool->timeout)
+    if (!PyArg_ParseTupleAndKeywords(
+            args, kwargs, "Oi|ppOO!OOK:MPIPool", names, &capsule, &handle,
+            &pool->use_dill, &pool->lease.test_mode, &initializer,
+            &PyTuple_Type, &initargs, &retries, &local, &pool->timeout)
         || parse_retries(&retries) < 0
         || check_arguments(initializer, initargs) < 0)
         return -1;
