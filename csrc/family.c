@@ -286,7 +286,7 @@ family_new(int children)
     }
     family->wire.ranks = children + 1;
     family->wire.is_star = 1;
-    family->wire.crowded = patience_crowded(children + 1);
+    family->wire.crowded = patience_crowded(1, children + 1);
     family->cookie = (uint64_t)(uintptr_t)family ^ (uint64_t)getpid() << 32;
     family->pacts =
         mmap(NULL, (size_t)children * sizeof(struct pact),
