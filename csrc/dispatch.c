@@ -484,13 +484,14 @@ note_given(struct dispatch *dispatch, struct chunk *chunk, int worker)
     seats_give(dispatch->seats, worker, chunk);
 }
 
-/* A call that is begun at once need not be taken back. */
+/* A call that is begun at once need not be taken back; and a guard's child,
+   which begins it, has no word with the master. */
 static void
 set_claim(struct dispatch *dispatch, struct chunk *chunk, int worker)
 {
     struct crew *crew = dispatch->crew;
     struct crew_member *member = &crew->members[worker];
-    if (member->word == NULL)
+    if (member->word == NULL && !crew->is_isolated)
         member->word = crew->transport->word(crew->mailbox, worker + 1);
     if (member->word == NULL || chunk->is_pinned
         || seats_held(dispatch->seats, worker) == 0)

@@ -4,6 +4,9 @@
    and said again to it.  Chunks are not: the master keeps their tasks, and
    gets back what was not begun.
 
+   Ctrl-C and a queue's signals need not be passed on: launchers send them to
+   the rank's process group, and the child is in it.
+
    Must not know what is in a parcel. */
 
 #define PY_SSIZE_T_CLEAN
@@ -24,6 +27,7 @@
 #define IDLE_SECONDS 0.05       /* between looks whether the child lives */
 #define ENDING_SECONDS 5.0      /* that it gets to end */
 #define MOST_PARTS 1025
+#define MOST_IN_VAIN 3          /* children in a row that begin no task */
 
 /* A message that a new child is to get, too. */
 struct note {
@@ -50,6 +54,7 @@ struct guard {
     int releases;               /* waits that the master ended */
     int ended;                  /* it said farewell */
     int is_late;                /* the child was killed for it */
+    int in_vain;                /* deaths since a task was begun last */
     struct sigaction users;     /* what the child does at SIGINT */
 };
 
@@ -184,7 +189,13 @@ fork_child(struct guard *guard)
 
 /* ---- its death -------------------------------------------------------- */
 
-/* The exception for the task that it ran; a new reference. */
+static int
+is_begun(const struct guard *guard, const struct header *header)
+{
+    return ledger_is_of(guard->ledger, header->job, header->first);
+}
+
+/* The exception for the task that it ran, or was to run; a new reference. */
 static PyObject *
 new_death(const struct guard *guard, const struct transport_fate *fate,
           const struct header *header, uint64_t task)
@@ -198,10 +209,11 @@ new_death(const struct guard *guard, const struct transport_fate *fate,
             ? PyObject_CallMethod(
                   module, "task_timeout", "KOid", (unsigned long long)task,
                   is_call, guard->crew->rank, 1e-9 * (double)header->timeout)
-            : PyObject_CallMethod(module, "child_died", "KOiiiL",
-                                  (unsigned long long)task, is_call,
-                                  guard->crew->rank, fate->signal, fate->code,
-                                  (long long)fate->peak);
+            : PyObject_CallMethod(
+                  module, "child_died", "KOiOiiL", (unsigned long long)task,
+                  is_call, guard->crew->rank,
+                  is_begun(guard, header) ? Py_True : Py_False, fate->signal,
+                  fate->code, (long long)fate->peak);
     Py_DECREF(module);
     return death;
 }
@@ -227,12 +239,14 @@ append_death(struct guard *guard, struct parcel *results, PyObject *death,
     return status;
 }
 
-/* What the child had of results. */
+/* What the child had of the chunk's results. */
 static struct parcel *
-read_ledger(const struct guard *guard)
+read_ledger(const struct guard *guard, const struct header *header)
 {
     struct transport_part parts[MOST_PARTS];
-    size_t count = ledger_parts(guard->ledger, parts, MOST_PARTS);
+    size_t count = is_begun(guard, header)
+                       ? ledger_parts(guard->ledger, parts, MOST_PARTS)
+                       : 0;
     struct parcel *results = parcel_new();
     if (results == NULL || count == 0)
         return results;
@@ -248,27 +262,27 @@ read_ledger(const struct guard *guard)
     return NULL;
 }
 
-/* Of the chunk that it ran: what is done, the death of the one it ran, and
-   what it had not begun goes back. */
+/* Of the chunk that it ran, or that it is blamed on: what is done, the death
+   of the task that it ran, and what it had not begun goes back. */
 static int
-answer_begun(struct guard *guard, const struct header *header,
-             const struct transport_fate *fate)
+answer(struct guard *guard, const struct header *header,
+       const struct transport_fate *fate)
 {
-    uint64_t done = ledger_done(guard->ledger);
+    uint64_t done = is_begun(guard, header) ? ledger_done(guard->ledger) : 0;
     int is_each = (header->flags & FLAG_EACH) != 0;
-    struct header answer = {.job = header->job,
-                            .first = header->first,
-                            .callable = header->callable,
-                            .count = done + (uint64_t)is_each,
-                            .flags = is_each ? FLAG_BACK : FLAG_FAILED};
+    struct header reply = {.job = header->job,
+                           .first = header->first,
+                           .callable = header->callable,
+                           .count = done + (uint64_t)is_each,
+                           .flags = is_each ? FLAG_BACK : FLAG_FAILED};
     if (!is_each)
-        answer.flags |= header->flags & FLAG_NO_RESULTS;
-    struct parcel *results = read_ledger(guard);
+        reply.flags |= header->flags & FLAG_NO_RESULTS;
+    struct parcel *results = read_ledger(guard, header);
     PyObject *death =
         results ? new_death(guard, fate, header, header->first + done) : NULL;
     int status = death ? append_death(guard, results, death, is_each) : -1;
     if (status == 0)
-        status = crew_send(guard->crew, 0, VERB_ANSWER, &answer, results);
+        status = crew_send(guard->crew, 0, VERB_ANSWER, &reply, results);
     Py_XDECREF(death);
     parcel_free(results);
     return status;
@@ -277,44 +291,66 @@ answer_begun(struct guard *guard, const struct header *header,
 static int
 give_back(struct guard *guard, const struct header *header)
 {
-    struct header answer = {.job = header->job,
-                            .first = header->first,
-                            .callable = header->callable,
-                            .flags = FLAG_BACK};
-    return crew_send(guard->crew, 0, VERB_ANSWER, &answer, NULL);
+    struct header reply = {.job = header->job,
+                           .first = header->first,
+                           .callable = header->callable,
+                           .flags = FLAG_BACK};
+    return crew_send(guard->crew, 0, VERB_ANSWER, &reply, NULL);
+}
+
+/* Is the death blamed on the child's first chunk?  On one that it had begun;
+   and if it begins none, as with an initializer that crashes, it is enough
+   after a while. */
+static int
+is_blamed(struct guard *guard)
+{
+    for (const struct owed *owed = guard->owed; owed; owed = owed->next) {
+        if (is_begun(guard, &owed->header)) {
+            guard->in_vain = 0;
+            return 0;
+        }
+    }
+    if (guard->owed == NULL || ++guard->in_vain < MOST_IN_VAIN)
+        return 0;
+    guard->in_vain = 0;
+    return 1;
 }
 
 static int
 answer_for_all(struct guard *guard, const struct transport_fate *fate)
 {
-    int status = 0;
+    int status = 0, blamed = is_blamed(guard);
     while (guard->owed != NULL && status == 0) {
         struct owed *owed = guard->owed;
         guard->owed = owed->next;
-        if (ledger_is_of(guard->ledger, owed->header.job, owed->header.first))
-            status = answer_begun(guard, &owed->header, fate);
+        if (blamed || is_begun(guard, &owed->header))
+            status = answer(guard, &owed->header, fate);
         else
             status = give_back(guard, &owed->header);
+        blamed = 0;
         PyMem_RawFree(owed);
     }
     ledger_end(guard->ledger);
     return status;
 }
 
-/* The exception that is set is the transport's, of the child's mailbox. */
+/* The next one is forked when there are tasks for it.  The exception that is
+   set is the transport's, of the child's mailbox; or the guard's own memory is
+   short, and stays so. */
 static int
-replace_child(struct guard *guard)
+bury_child(struct guard *guard)
 {
     struct transport_fate fate = {0};
+    if (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_MemoryError))
+        return -1;
     PyErr_Clear();
     if (!guard->is_late)
         guard->local->fate(guard->handle, CHILD, &fate);
     guard->local->part(guard->handle, 0);
     guard->child = NULL;
-    if (answer_for_all(guard, &fate) < 0)
-        return -1;
+    int status = answer_for_all(guard, &fate);
     guard->is_late = 0;
-    return fork_child(guard);
+    return status;
 }
 
 /* Does the child run a task for longer than that may take? */
@@ -325,7 +361,7 @@ is_late(const struct guard *guard)
     for (const struct owed *owed = guard->owed; owed && since > 0;
          owed = owed->next) {
         const struct header *header = &owed->header;
-        if (ledger_is_of(guard->ledger, header->job, header->first))
+        if (is_begun(guard, header))
             return header->timeout > 0
                    && crew_clock() - since > (int64_t)header->timeout;
     }
@@ -365,14 +401,19 @@ forget_owed(struct guard *guard, const struct header *reply)
     }
 }
 
-/* A child that has died is noticed where its messages are looked for. */
+/* Where there is no child, it will hear of it from the journal; or it need not
+   know. */
 static int
 pass_down(struct guard *guard, const struct letter *letter)
 {
+    if (guard->child == NULL && letter->verb != VERB_TASKS)
+        return 0;
+    if (guard->child == NULL && fork_child(guard) < 0)
+        return -1;
     if (crew_send(guard->child, CHILD, letter->verb, &letter->header,
                   letter->parcel)
         < 0)
-        return replace_child(guard);
+        return bury_child(guard);
     return 0;
 }
 
@@ -402,8 +443,10 @@ heed_child(struct guard *guard, const struct letter *letter)
 {
     if (letter->verb == VERB_HELLO)     /* the guard's own is enough */
         return 0;
-    if (letter->verb == VERB_ANSWER)
+    if (letter->verb == VERB_ANSWER) {
         forget_owed(guard, &letter->header);
+        guard->in_vain = 0;
+    }
     return crew_send(guard->crew, 0, letter->verb, &letter->header,
                      letter->parcel);
 }
@@ -426,7 +469,7 @@ listen_to_child(struct guard *guard, double seconds)
     struct letter letter;
     int came = crew_receive(guard->child, seconds, &letter);
     if (came < 0)
-        return replace_child(guard);
+        return bury_child(guard);
     if (came > 0 && heed_child(guard, &letter) < 0)
         came = -1;
     parcel_free(letter.parcel);
@@ -440,11 +483,11 @@ step(struct guard *guard)
     int is_busy = guard->owed != NULL;
     if (is_busy && is_late(guard)) {
         guard->is_late = 1;
-        return replace_child(guard);
+        return bury_child(guard);
     }
     int came = listen_to_master(guard, is_busy ? 0 : IDLE_SECONDS);
-    if (came != 0 || guard->ended)
-        return came < 0 ? -1 : 0;
+    if (came != 0 || guard->ended || guard->child == NULL)
+        return came < 0 ? -1 : sigint_look();
     return listen_to_child(guard, is_busy ? BUSY_SECONDS : 0) < 0
                ? -1
                : sigint_look();
@@ -476,7 +519,8 @@ end(struct guard *guard)
     struct crew *crew = guard->crew;
     int status;
     Py_BEGIN_ALLOW_THREADS
-    guard->local->part(guard->handle, ENDING_SECONDS);
+    if (guard->child != NULL)
+        guard->local->part(guard->handle, ENDING_SECONDS);
     status = crew->transport->close(crew->mailbox, &error);
     Py_END_ALLOW_THREADS
     guard->child = NULL;

@@ -392,7 +392,13 @@ def _worker_died(task: int, rank: int, host: Optional[str]) -> WorkerDied:
 
 
 def child_died(
-    task: int, is_call: bool, rank: int, signum: int, code: int, peak: int
+    task: int,
+    is_call: bool,
+    rank: int,
+    is_begun: bool,
+    signum: int,
+    code: int,
+    peak: int,
 ) -> WorkerDied:
     """The exception for the task that an isolated worker's child did not survive."""
     import signal
@@ -410,6 +416,12 @@ def child_died(
     memory = f"; its memory was {peak / 1024:.0f} MB at most" if peak > 0 else ""
     what = "a call" if is_call else f"task {task}"
     text = f"the process that ran {what} on rank {rank} {how}{memory}"
+    if not is_begun:
+        text = (
+            f"the process that was to run {what} on rank {rank} {how}{memory}, and so did "
+            "those before it: none came so far as to begin a task; what it does first is "
+            "the pool's initializer, and unpickling what it is sent"
+        )
     return WorkerDied(
         text, None if is_call else task, rank, os.uname().nodename, signum or None
     )

@@ -213,6 +213,92 @@ def many():
         assert pool.run_everywhere(descriptors) == before
 
 
+class Deadly:
+    """Ends whoever unpickles it."""
+
+    def __reduce__(self):
+        return os._exit, (9,)
+
+    def __call__(self, x):
+        return x
+
+
+def in_vain():
+    with MPIPool(isolate=True, initializer=os._exit, initargs=(4,)) as pool:
+        case("an initializer that nobody survives")
+        for _ in range(2):
+            error = raised(pool.map, abs, range(100))
+            assert type(error) is WorkerDied and "initializer" in str(error), told(error)
+            assert "code 4" in str(error) and error.rank >= 1
+        assert "a call" in str(raised(pool.apply, abs, (1,)))
+
+
+def unpickled():
+    with MPIPool(isolate=True) as pool:
+        case("a callable that nobody unpickles and lives")
+        error = raised(pool.map, Deadly(), range(10))
+        assert type(error) is WorkerDied and "unpickling" in str(error), told(error)
+        case("such a task is one of many")
+        tasks = [Deadly() if i == 6 else i for i in range(10)]
+        got = pool.map(type, tasks, chunksize=5, on_error="return")
+        assert got == [int] * 6 + [got[6]] + [int] * 3, got
+        assert type(got[6]) is WorkerDied and got[6].task == 6
+        check_works(pool)
+
+
+def note_slowly(x):
+    note(x)
+    time.sleep(0.4)
+    return os.getpid()
+
+
+def calls():
+    with MPIPool(isolate=True) as pool:
+        case("calls that wait behind slow ones run once, and can be cancelled until then")
+        futures = [pool.submit(note_slowly, i) for i in range(4 * pool.size)]
+        last = pool.submit(note, "cancelled")
+        was_cancelled = last.cancel()
+        for future in futures:
+            future.result(60)
+        assert [runs(i) for i in range(4 * pool.size)] == [1] * 4 * pool.size
+        assert was_cancelled and runs("cancelled") == 0
+
+        case("what workers do, and since when")
+        future = pool.submit(time.sleep, 1)
+        while not [s for s in pool.workers_status() if s.callable == "sleep"]:
+            time.sleep(0.01)
+        future.result()
+
+
+def signal_all(number):
+    os.killpg(os.getpgid(0), number)  # as launchers do
+    time.sleep(0.2)
+    return "lived"
+
+
+def signals():
+    with MPIPool(isolate=True, on_signal=lambda number: True) as pool:
+        case("a queue's signals end neither the rank nor its child")
+        for number in (signal.SIGUSR1, signal.SIGTERM):
+            assert pool.map(signal_all, [number]) == ["lived"]
+        case("Ctrl-C ends a task, as it does without isolation")
+        error = raised(pool.map, signal_all, [signal.SIGINT])
+        assert type(error) is KeyboardInterrupt or "KeyboardInterrupt" in told(error)
+        check_works(pool)
+
+
+def forked():
+    case("local workers have children, too")
+    with MPIPool(fallback="local", processes=2, isolate=True, task_timeout=1) as pool:
+        got = pool.map(die_at_five, range(20), on_error="return")
+        assert kinds(got) == with_one(5, WorkerDied, 20)
+        assert kinds(pool.map(time.sleep, [0, 100], on_error="return")) == [
+            None,
+            TaskTimeout,
+        ]
+        check_works(pool)
+
+
 def by_environment():
     assert os.environ["EZMPI_ISOLATE"] == "1"
     with MPIPool() as pool:
