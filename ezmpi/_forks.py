@@ -68,11 +68,14 @@ def processors() -> int:
 
 
 def begin(
-    processes: Optional[int], use_dill: bool, forget_pools: Callable[[], None]
+    processes: Optional[int],
+    use_dill: bool,
+    local: Any,
+    forget_pools: Callable[[], None],
 ) -> Tuple[Any, int]:
     """Fork the workers: the transport, and the handle that the pool is made on.
 
-    In a worker it serves the pool, and does not return.
+    In a worker it serves the pool, and does not return; local is as `isolation` has it.
 
     Raises
     ------
@@ -94,7 +97,7 @@ def begin(
     workers = processes or processors()
 
     def serve(handle: int) -> None:
-        _serve(transport, handle, workers, use_dill, forget_pools)
+        _serve(transport, handle, workers, (use_dill, local), forget_pools)
 
     return transport, _ezmpi.fork_workers(transport, workers, serve)
 
@@ -110,16 +113,17 @@ def _serve(
     transport: Any,
     handle: int,
     workers: int,
-    use_dill: bool,
+    how: Tuple[bool, Any],
     forget_pools: Callable[[], None],
 ) -> NoReturn:
     """The script that the worker is a copy of goes on in the master alone."""
     global siblings
     siblings = workers
+    use_dill, local = how
 
     def serve() -> None:
         try:
-            _ezmpi.MPIPool(transport, handle, use_dill)
+            _ezmpi.MPIPool(transport, handle, use_dill, local=local)
         except SystemExit:
             pass
 

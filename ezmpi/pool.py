@@ -212,7 +212,7 @@ class MPIPool(_ezmpi.MPIPool):
             self._timeout = _forks.nanoseconds(task_timeout, local is not None)
         self._is_local = self._is_to_fork(fallback, comm)
         if self._is_local:
-            transport, handle = _forks.begin(processes, use_dill, forget)
+            transport, handle = _forks.begin(processes, use_dill, local, forget)
             test_mode = False
         else:
             transport, handle = _mpi.start(), _mpi.handle(comm)
