@@ -37,7 +37,8 @@ struct crew_member {
                                        them */
     int is_lost;                    /* it has died, ... */
     int is_told;                    /* ... and the user was told */
-    int is_met;                     /* it runs what we run (hello.h) */
+    int is_met;                     /* it runs what we run (hello.h), ... */
+    int is_isolated;                /* ... in a child that may die (guard.h) */
 };
 
 #define SIGNAL_SECONDS 0.1 /* whoever waits looks for signals so often */
@@ -82,7 +83,7 @@ struct crew {
     struct ledger *ledger;          /* of its guard; NULL: it has none */
     struct guard *guard;            /* NULL: none, it runs tasks itself */
     int known_as;                   /* the rank that messages name */
-    int is_isolated;                /* workers' tasks run in children */
+    int is_isolated;                /* some worker's tasks run in a child */
     /* on the master */
     struct helm helm;
     struct crew_member *members;    /* [workers], rank - 1 */

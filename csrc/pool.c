@@ -65,6 +65,7 @@ struct pool {
     PyObject *iterator_type;    /* NULL until the first */
     PyObject *retries;          /* the plan of what begins; NULL: none */
     int use_dill;
+    int is_isolated;            /* isolate=True */
     unsigned long long timeout; /* nanoseconds a call may take; 0: any */
 };
 
@@ -77,10 +78,28 @@ refuse(const char *why)
 
 /* ---- making and ending ------------------------------------------------ */
 
+/* Workers say at the first pool whether they isolate. */
+static int
+check_isolation(const struct crew *crew)
+{
+    int rank = 1;
+    while (rank <= crew->workers && crew->members[rank - 1].is_isolated)
+        rank++;
+    if (rank > crew->workers)
+        return 0;
+    PyErr_Format(PyExc_ValueError,
+                 "isolate=True: rank %d runs tasks in its own process; give "
+                 "isolate=True on every rank, to the first pool on the "
+                 "communicator, or set EZMPI_ISOLATE=1 for the whole job",
+                 rank);
+    return -1;
+}
+
 static int
 init_master(struct pool *pool, PyObject *initializer, PyObject *initargs)
 {
-    if (hello_await(pool->lease.crew) < 0)
+    if (hello_await(pool->lease.crew) < 0
+        || (pool->is_isolated && check_isolation(pool->lease.crew) < 0))
         return -1;
     pool->codec = codec_new(pool->use_dill, pool->lease.crew->record);
     if (pool->codec == NULL)
@@ -196,15 +215,17 @@ check_crew(const struct crew *crew, int handle)
 }
 
 /* What runs on workers may die: there a guard is between, over the local
-   transport; here tasks are kept until they are answered for. */
+   transport, if not None. */
 static int
-isolate(struct crew *crew, PyObject *capsule)
+isolate(struct pool *pool, PyObject *capsule)
 {
-    const struct transport *local =
-        PyCapsule_GetPointer(capsule, TRANSPORT_CAPSULE);
-    if (local == NULL)
+    struct crew *crew = pool->lease.crew;
+    const struct transport *local;
+    if (capsule == Py_None)
+        return 0;
+    if ((local = PyCapsule_GetPointer(capsule, TRANSPORT_CAPSULE)) == NULL)
         return -1;
-    crew->is_isolated = 1;
+    pool->is_isolated = 1;
     if (crew->rank != 0 && crew->guard == NULL)
         crew->guard = guard_new(crew, local);
     return crew->rank != 0 && crew->guard == NULL ? -1 : 0;
@@ -240,7 +261,7 @@ pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
     pool->retries = Py_XNewRef(retries);
     pool->lease.crew = crew_open(transport, handle);
     if (pool->lease.crew == NULL || check_crew(pool->lease.crew, handle) < 0
-        || (local != Py_None && isolate(pool->lease.crew, local) < 0))
+        || isolate(pool, local) < 0)
         return -1;
     return pool->lease.crew->rank == 0
                ? init_master(pool, initializer, initargs)

@@ -36,6 +36,10 @@ def check_run(program, *args, **environment):
     return output
 
 
+def test_isolated_workers(tmp_path):
+    assert "ok" in check_run("isolated.py", "forked", str(tmp_path))
+
+
 @pytest.mark.parametrize("program", SHARED)
 def test_programs_do_as_under_mpiexec(program):
     check_run("over_forks.py", "3", str(PROGRAMS / f"{program}.py"))

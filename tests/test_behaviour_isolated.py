@@ -14,5 +14,9 @@ def test_isolated(ranks, case, tmp_path):
     check("isolated.py", ranks, case, str(tmp_path))
 
 
+def test_not_on_every_rank(tmp_path):
+    check("isolated.py", 3, "elsewhere", str(tmp_path))
+
+
 def test_by_environment(tmp_path):
     check("isolated.py", 3, "by_environment", str(tmp_path), env={"EZMPI_ISOLATE": "1"})

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 
-from cases import case, check_works, raised, told
+from cases import case, check_works, launchers_rank, raised, told
 
 import ezmpi
 from ezmpi import MPIPool, TaskTimeout, WorkerDied
@@ -167,7 +167,7 @@ def value_of(shared):
 
 def timeout():
     case("what it needs")
-    if int(os.environ.get("PMI_RANK", os.environ.get("OMPI_COMM_WORLD_RANK", 0))) == 0:
+    if launchers_rank() == 0:
         error = raised(MPIPool, task_timeout=1)
         assert type(error) is ValueError and "isolate=True" in str(error), repr(error)
     with MPIPool(isolate=True, task_timeout=0.5) as pool:
@@ -211,6 +211,22 @@ def many():
         for _ in range(25):
             pool.map(os._exit, [1] * 4, on_error="return", chunksize=1)
         assert pool.run_everywhere(descriptors) == before
+
+
+def elsewhere():
+    case("workers that do not isolate are not taken for such that do")
+    rank = launchers_rank()
+    if rank > 0:
+        MPIPool(isolate=rank == 1)  # does not return
+    error = raised(MPIPool, isolate=True)
+    assert type(error) is ValueError and "rank 2" in str(error), repr(error)
+    with MPIPool() as pool:  # one has a guard, which does no harm
+        check_works(pool)
+        kinds(pool.map(square_all, [range(3)] * 20, chunksize=3))
+
+
+def square_all(numbers):
+    return [x * x for x in numbers]
 
 
 class Deadly:
