@@ -38,7 +38,7 @@ struct crew_member {
     int is_lost;                    /* it has died, ... */
     int is_told;                    /* ... and the user was told */
     int is_met;                     /* it runs what we run (hello.h), ... */
-    int is_isolated;                /* ... in a child that may die (guard.h) */
+    int is_isolated;                /* ... in a forked child (guard.h) */
 };
 
 #define SIGNAL_SECONDS 0.1 /* whoever waits looks for signals so often */

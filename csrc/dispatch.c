@@ -521,6 +521,12 @@ set_patience(struct dispatch *dispatch, struct chunk *chunk, int worker)
         header->flags |= FLAG_BACK;
 }
 
+static int
+may_come_back(const struct chunk *chunk)
+{
+    return chunk->header.flags & FLAG_BACK || chunk->line->keeps_tasks;
+}
+
 int
 dispatch_send(struct dispatch *dispatch, struct chunk *chunk, int worker,
               struct transport_error *error)
@@ -534,7 +540,7 @@ dispatch_send(struct dispatch *dispatch, struct chunk *chunk, int worker,
     if (status != TRANSPORT_OK)
         return status;
     note_given(dispatch, chunk, worker);
-    if (!(chunk->header.flags & FLAG_BACK) && !chunk->line->keeps_tasks) {
+    if (!may_come_back(chunk)) {
         parcel_free(chunk->tasks);
         chunk->tasks = NULL;
     }
@@ -708,8 +714,7 @@ fits(const struct chunk *chunk, const struct letter *letter)
            && (!needs_parcel || letter->parcel != NULL)
            && !is_absurd(chunk, reply)
            && (!(flags & FLAG_BACK)
-               || ((chunk->header.flags & FLAG_BACK || chunk->line->keeps_tasks)
-                   && !(flags & FLAG_FAILED)));
+               || (may_come_back(chunk) && !(flags & FLAG_FAILED)));
 }
 
 /* Whatever was taken back is answered for when it holds nothing. */

@@ -182,7 +182,7 @@ lanes_lose(struct lanes *lanes, int rank)
 }
 
 int
-lanes_hold(struct lanes *lanes, int rank)
+lanes_holds(struct lanes *lanes, int rank)
 {
     struct neighbour *neighbour = neighbour_of(lanes, rank);
 

@@ -46,6 +46,6 @@ int lanes_heed(struct wire *wire, struct wire_arrival *arrival);
 void lanes_end(struct lanes *lanes);
 
 /* Has something come from that rank that was not looked at? */
-int lanes_hold(struct lanes *lanes, int rank);
+int lanes_holds(struct lanes *lanes, int rank);
 
 #endif

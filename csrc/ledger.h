@@ -1,8 +1,8 @@
 /* ledger.h -- how far a chunk has come, in memory that outlives who runs it.
 
    A worker's child writes it, task by task; the guard, which shares the
-   memory, reads it when the child has died.  Plain C: the bytes are a parcel's,
-   whatever they mean. */
+   memory, reads it when the child has died.  Plain C: the bytes are those of a
+   parcel, whatever they mean. */
 
 #ifndef EZMPI_LEDGER_H
 #define EZMPI_LEDGER_H

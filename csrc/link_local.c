@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "family.h"
-#include "lanes.h"
 #include "link.h"
 
 static struct family *
@@ -87,7 +86,7 @@ look_at(struct family *family, struct peer *peer, struct stream *stream,
     int rank = family_rank_of(family, peer);
 
     if (status == TRANSPORT_NOTHING && stream->has_ended
-        && !lanes_hold(family->wire.lanes, rank)
+        && !wire_holds(&family->wire, rank)
         && (rank == 0 || !family->pacts[rank - 1].has_left)) {
         return fail_ended(family, peer);
     }

@@ -244,6 +244,7 @@ PyDoc_STRVAR(
     fork_doc,
     "fork_workers(transport, workers, serve)\n\n"
     "Fork so many, which call serve(handle) and do not return; the handle.");
+PyDoc_STRVAR(guard_doc, "serve_guard(crew)\n\nWhat its child runs.");
 PyDoc_STRVAR(part_doc,
              "part(transport, handle)\n\n"
              "What a forked worker does before it leaves with os._exit.");
@@ -263,7 +264,7 @@ static PyMethodDef module_methods[] = {
     {"load_transport", load_transport, METH_VARARGS, load_doc},
     {"start_transport", start_transport, METH_O, start_doc},
     {"fork_workers", fork_workers, METH_VARARGS, fork_doc},
-    {"serve_guard", serve_guard, METH_O, NULL},
+    {"serve_guard", serve_guard, METH_O, guard_doc},
     {"part", part, METH_VARARGS, part_doc},
     {"set_ending", set_ending, METH_VARARGS, ending_doc},
     {"drive", drive, METH_O, drive_doc},

@@ -418,9 +418,9 @@ def child_died(
     text = f"the process that ran {what} on rank {rank} {how}{memory}"
     if not is_begun:
         text = (
-            f"the process that was to run {what} on rank {rank} {how}{memory}, and so did "
-            "those before it: none came so far as to begin a task; what it does first is "
-            "the pool's initializer, and unpickling what it is sent"
+            f"the process that was to run {what} on rank {rank} {how}{memory}, and so "
+            "did those before it: none came so far as to begin a task. The pool's "
+            "initializer, or unpickling what is sent, is what they did last"
         )
     return WorkerDied(
         text, None if is_call else task, rank, os.uname().nodename, signum or None

@@ -81,8 +81,8 @@ class MPIPoolExecutor(Executor):
         The arguments of `initializer`.
     **kwargs
         ``comm``, ``use_dill``, ``threads_per_worker``, ``retries``, ``retry_on``,
-        ``isolate`` and ``task_timeout`` as of `MPIPool`. What mpi4py's executors, or `ProcessPoolExecutor`, take to start
-        processes is not used.
+        ``isolate`` and ``task_timeout`` as of `MPIPool`. What mpi4py's executors, or
+        `ProcessPoolExecutor`, take to start processes is not used.
 
     Raises
     ------

@@ -463,7 +463,8 @@ class MPIPool(_ezmpi.MPIPool):
         from . import _failures
 
         arguments = on_error, retries, retry_on, self._retries
-        return (*_failures.of_call(*arguments), self._timeout)
+        is_returned, plan = _failures.of_call(*arguments)
+        return is_returned, plan, self._timeout
 
     def _show_while(
         self, mapped: Callable[..., Any], progress: Wanted, tasks: Iterable[Any]
