@@ -2,7 +2,10 @@
 
    The mailbox, the helm, what the workers hold, the counters.  A crew is made
    at the first pool on a communicator, found again by later ones, and lives as
-   long as the mailbox: to the end of MPI.
+   long as the mailbox: to the end of MPI.  But one whose workers are its own
+   (transport->part) ends with its last share: pools, iterators, tickets and
+   the driver's thread have one each.  Whoever is at the helm has a share, or
+   was called by who has.
 
    Also the ways through the mailbox, for master and worker alike: send, and
    receive with the GIL free while it waits.  On the master they need the helm.
@@ -60,6 +63,7 @@ struct crew_driver {
 };
 
 struct crew {
+    size_t shares;
     const struct transport *transport;
     struct mailbox *mailbox;
     pid_t pid;                      /* a forked child has no mailbox */
@@ -95,6 +99,7 @@ struct crew {
     uint64_t turns;                 /* the helm was left so often */
     PyObject *ticket_type;          /* ticket.c's */
     struct dispatch *dispatch;      /* dispatch.c's own */
+    void (*end_jobs)(struct crew *); /* frees what master.c has; or NULL */
     struct crew_driver driver;
     _Atomic uint64_t unfinished;    /* jobs and calls */
     _Atomic int is_dropped;         /* its own workers are to end when the
@@ -111,8 +116,14 @@ struct letter {
 };
 
 /* The crew of a communicator; when it is the first that is collective, and
-   waits for the others, the GIL free.  NULL: exception set. */
+   waits for the others, the GIL free.  The caller has a share.  NULL:
+   exception set. */
 struct crew *crew_open(const struct transport *transport, int32_t handle);
+struct crew *crew_keep(struct crew *crew); /* one more share */
+/* Lets go of a share; NULL is allowed.  With the last one workers of its own
+   are killed, if they were not ended, and all of it is freed; not in a worker,
+   nor in a forked child. */
+void crew_release(struct crew *crew);
 
 /* Ranks of workers whose death is not known. */
 int crew_alive(const struct crew *crew);
@@ -141,6 +152,8 @@ void crew_leave_helm(struct crew *crew);
    than by crew_leave_helm. */
 void crew_part(struct crew *crew, double seconds);
 void crew_part_dropped(struct crew *crew);
+/* At the helm, when they have ended: lets go of what was kept for them. */
+void crew_clear(struct crew *crew);
 
 /* 1: it is ours, for which there was no need to wait; 0: also where this
    process or thread may not have it. */

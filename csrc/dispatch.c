@@ -105,6 +105,22 @@ chunk_free(struct chunk *chunk)
     line->kind->chunk_is_gone(line);
 }
 
+void
+dispatch_free(struct dispatch *dispatch)
+{
+    struct chunk *chunk;
+    if (dispatch == NULL)
+        return;
+    for (int worker = 0; worker < dispatch->crew->workers; worker++) {
+        while (seats_oldest(dispatch->seats, worker) != NULL)
+            chunk_free(seats_answer(dispatch->seats, worker));
+    }
+    while ((chunk = chunks_pop(&dispatch->answered)) != NULL)
+        chunk_free(chunk);
+    seats_free(dispatch->seats);
+    free(dispatch);
+}
+
 /* ---- whose turn ------------------------------------------------------- */
 
 static void

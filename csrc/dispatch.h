@@ -90,6 +90,9 @@ struct dispatch {
 };
 
 struct dispatch *dispatch_new(struct crew *crew); /* NULL: no memory */
+/* When there is no line left: frees it, and the chunks that are there.  Needs
+   the GIL; NULL is allowed. */
+void dispatch_free(struct dispatch *dispatch);
 
 /* A chunk of the line, which is told when it is freed; it keeps the callable.
    These need the GIL.  NULL: exception set. */

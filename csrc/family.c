@@ -160,8 +160,10 @@ family_close(struct family *family)
             kill_and_reap(peer);
         }
     }
-    munmap(family->pacts, size);
-    family->pacts = NULL;
+    if (family->pacts != NULL) {
+        munmap(family->pacts, size);
+        family->pacts = NULL;
+    }
 }
 
 /* ---- forking ----------------------------------------------------------- */

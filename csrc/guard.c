@@ -347,6 +347,7 @@ bury_child(struct guard *guard)
     if (!guard->is_late)
         guard->local->fate(guard->handle, CHILD, &fate);
     guard->local->part(guard->handle, 0);
+    crew_release(guard->child);
     guard->child = NULL;
     int status = answer_for_all(guard, &fate);
     guard->is_late = 0;
@@ -523,6 +524,7 @@ end(struct guard *guard)
         guard->local->part(guard->handle, ENDING_SECONDS);
     status = crew->transport->close(crew->mailbox, &error);
     Py_END_ALLOW_THREADS
+    crew_release(guard->child);
     guard->child = NULL;
     return status == TRANSPORT_OK ? 0 : errors_raise_transport(&error);
 }

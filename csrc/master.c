@@ -551,9 +551,30 @@ go_on(void *job)
     return job_go_on(job);
 }
 
+static void
+free_errands(struct crew *crew)
+{
+    struct errand *errand;
+    while ((errand = crew->errands) != NULL) {
+        crew->errands = errand->next;
+        parcel_free(errand->parcel);
+        PyMem_RawFree(errand);
+    }
+}
+
+/* Each job holds its pool, and so the crew, until it is over: none is left. */
+static void
+end_jobs(struct crew *crew)
+{
+    free_errands(crew);
+    dispatch_free(crew->dispatch);
+    futures_free(crew->futures);
+}
+
 int
 master_init(struct crew *crew)
 {
+    crew->end_jobs = end_jobs;
     if (crew->dispatch != NULL)
         return 0;
     if (crew->futures == NULL && !(crew->futures = futures_new()))

@@ -294,6 +294,7 @@ pool_dealloc(PyObject *self)
     Py_XDECREF(pool->retries);
     codec_free(pool->codec);
     initializer_free(pool->initializer);
+    crew_release(pool->lease.crew);
     type->tp_free(self);
     Py_DECREF(type);
 }

@@ -88,6 +88,16 @@ remove_family(struct family *family)
     pthread_mutex_unlock(&process.lock);
 }
 
+/* One that has no mailbox, or not any more. */
+static void
+free_family(struct family *family)
+{
+    remove_family(family);
+    family_kill(family);
+    family_close(family);
+    free(family);
+}
+
 static int
 fail_fork(struct family *family, struct transport_error *error)
 {
@@ -95,10 +105,7 @@ fail_fork(struct family *family, struct transport_error *error)
 
     snprintf(text, sizeof(text), "no process can be forked: %s",
              strerror(errno));
-    remove_family(family);
-    family_kill(family);
-    family_close(family);
-    free(family);
+    free_family(family);
     return refuse(error, "fork", text);
 }
 
@@ -228,18 +235,17 @@ transport_survives(const struct mailbox *mailbox)
 
 /* ---- the end ----------------------------------------------------------- */
 
-/* Without farewells. */
+/* Without farewells.  Of a family whose mailbox was opened that stays, for who
+   holds it. */
 static void
 cut(struct family *family)
 {
+    if (family->mailbox == NULL) {
+        free_family(family);
+        return;
+    }
     family_kill(family);
-    if (family->mailbox != NULL) {
-        mailbox_cut(family->mailbox);
-    }
-    else {
-        family_close(family);
-    }
-    remove_family(family);
+    mailbox_cut(family->mailbox);
 }
 
 static void
@@ -251,10 +257,7 @@ part_workers(struct family *family, double seconds)
         return;
     }
     mailbox_set_patience(family->mailbox, seconds);
-    if (mailbox_end(process.mailboxes, family->mailbox)) {
-        remove_family(family);
-    }
-    else {
+    if (!mailbox_end(NULL, family->mailbox)) {
         cut(family);
     }
 }
@@ -289,6 +292,21 @@ transport_fate(int32_t handle, int rank, struct transport_fate *fate)
     fate->peak = peer != NULL ? peer->peak : 0;
 }
 
+static void
+transport_free(struct mailbox *mailbox)
+{
+    struct family *family = find_family(mailbox_handle(mailbox));
+
+    if (family == NULL || process.pid != getpid()
+        || !mailbox_closed(mailbox)) {
+        return;
+    }
+    pthread_mutex_lock(&process.lock);
+    mailbox_free(&process.mailboxes, mailbox);
+    pthread_mutex_unlock(&process.lock);
+    free_family(family);
+}
+
 /* At the end of the process all are waited for at once. */
 static void
 transport_leave(void)
@@ -305,8 +323,9 @@ transport_leave(void)
         }
     }
     mailbox_end(process.mailboxes, NULL);
-    while (process.families != NULL) {
-        cut(process.families);
+    for (family = process.families; family != NULL; family = next) {
+        next = family->next;
+        cut(family);
     }
 }
 
@@ -333,7 +352,9 @@ transport_abort(struct mailbox *mailbox, int code)
 static void
 transport_set_ending(double seconds, int code)
 {
+    pthread_mutex_lock(&process.lock);
     mailbox_set_ending(process.mailboxes, seconds, code);
+    pthread_mutex_unlock(&process.lock);
 }
 
 __attribute__((visibility("default")))
@@ -349,6 +370,7 @@ const struct transport ezmpi_transport = {
     .fork = transport_fork,
     .part = transport_part,
     .fate = transport_fate,
+    .free = transport_free,
     .open = transport_open,
     .rank = mailbox_rank,
     .ranks = mailbox_ranks,

@@ -62,6 +62,14 @@ def test_it(case):
     assert check_run("forked.py", case).endswith("ok\n")
 
 
+OWNED = {"closed": 100, "used": 20, "terminated": 10, "dropped": 20, "failed": 20}
+
+
+@pytest.mark.parametrize("end, pools", [*OWNED.items(), ("died", 20)])
+def test_nothing_is_left_of_many(end, pools):
+    assert check_run("local_owned.py", end, str(pools)).endswith("ok\n")
+
+
 def test_deaths_that_only_the_sockets_tell_of():
     check_run("forked.py", "deaths", EZMPI_SHARED_MEMORY="0")
 
