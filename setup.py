@@ -26,7 +26,7 @@ codec plain rows array parcel snapshot pages errors sigint forked protocol retri
 MAILBOX = "mailbox inbox outbox relay tree frame wire lanes lane segment pipe alarm"
 MAILBOX += " sleeper patience"
 OVER_MPI = f"transport_mpi watch {MAILBOX}"
-LOCAL = f"transport_local link_local family stream reach {MAILBOX}"
+LOCAL = f"transport_local link_local family stream reach watch {MAILBOX}"
 
 WARNINGS = "-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes"
 VARIANT_PROBE = """#include <mpi.h>

@@ -48,7 +48,7 @@ ARROWS = {
     # the plug-in to forked processes: neither
     "reach": "",
     "stream": "reach transport",
-    "family": "patience reach stream wire",
+    "family": "patience reach stream watch wire",
     "link_local": "family link",
     "transport_local": "family mailbox transport wire",
     # the engine: Python, no MPI
