@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import copyreg
 import functools
-import hashlib
 import io
 import marshal
 import os
 import pickle
 import sys
 import types
+from hashlib import blake2b
 
 from ._main import _names_read, is_by_value
 
@@ -35,9 +35,12 @@ _PROTOCOL = 5
 _SIZE = 16  # bytes of a digest
 _SLICE = 10000  # items that are written at once
 _KNOWN = 1000  # functions and classes of tasks that are remembered
+_SHORT = 48  # bytes of a pickle, which is no longer than its digest is worth
+_LARGE = 1 << 20  # bytes of a pickle
 
 _NUMBERS = frozenset({int, float, complex, bool, type(None)})
 _ATOMS = _NUMBERS | {str, bytes}
+_BY_NAME = types.FunctionType, type  # they are pickled so
 
 # What Python keeps in a class for itself, or what says nothing of what it does.
 _NOT_OF_A_CLASS = frozenset(
@@ -82,46 +85,76 @@ def parts_of(function: object) -> Dict[str, str]:
 
 
 class TaskDigest:
-    """Gives digests of tasks by their pickles, with the code of what they refer to."""
+    """Gives digests of tasks by their pickles, with the code of what they refer to.
+
+    A short pickle is its own digest. For each task of a map it is called once, by the
+    master: so it uses one pickler for all, and none for numbers and texts, whose bytes by
+    `marshal` (without references, as of version 2) say as much.
+    """
 
     def __init__(self) -> None:
         self._known: Dict[int, Tuple[object, bytes]] = {}  # by id, which it keeps
+        self._file = io.BytesIO()
+        self._pickler = _TaskPickler(self._file, self)
 
     def __call__(self, task: object) -> bytes:
         if type(task) in _ATOMS:
-            pickled = pickle.dumps(task, _PROTOCOL)
-            return hashlib.blake2b(pickled, digest_size=_SIZE).digest()
-        file = io.BytesIO()
-        buffers: List[pickle.PickleBuffer] = []
+            data = marshal.dumps(task, 2)
+            return (
+                data if len(data) <= _SHORT else blake2b(data, digest_size=_SIZE).digest()
+            )
+        buffers = self._pickler.buffers
         try:
-            _TaskPickler(file, self, buffers).dump(task)
-            made = hashlib.blake2b(file.getbuffer(), digest_size=_SIZE)
+            data = self._pickled(task)
+            if not buffers and len(data) <= _SHORT:
+                return data
+            made = blake2b(data, digest_size=_SIZE)
             for buffer in buffers:
                 made.update(buffer.raw())
         except Exception:  # for locks and the like: pickling it is the pool's to refuse
             return digest_of(task)
+        finally:
+            if buffers:
+                buffers.clear()
         return made.digest()
 
+    def _pickled(self, task: object) -> bytes:
+        pickler, file = self._pickler, self._file
+        file.seek(0)
+        file.truncate()
+        pickler.clear_memo()
+        pickler.dump(task)
+        data = file.getvalue()
+        if len(data) > _LARGE:  # it is not kept up to the next task
+            file.truncate(0)
+        return data
+
     def referred(self, obj: object) -> bytes:
-        """What a task refers to by its name: it may be another one the next time."""
-        if id(obj) not in self._known:
+        """What a task refers to by its name: it may be another one the next time.
+
+        No bytes: it counts by that name.
+        """
+        known = self._known.get(id(obj))
+        if known is None:
             if len(self._known) >= _KNOWN:
                 self._known.clear()
-            made = digest_of(sorted(parts_of(obj).items()))
-            self._known[id(obj)] = obj, made
-        return self._known[id(obj)][1]
+            followed = _is_followed(obj)
+            made = digest_of(sorted(parts_of(obj).items())) if followed else b""
+            known = self._known[id(obj)] = obj, made
+        return known[1]
 
 
 class _TaskPickler(pickle.Pickler):
-    def __init__(
-        self, file: io.BytesIO, tasks: TaskDigest, buffers: List[pickle.PickleBuffer]
-    ) -> None:
-        super().__init__(file, _PROTOCOL, buffer_callback=buffers.append)
-        self._tasks = tasks
+    def __init__(self, file: io.BytesIO, tasks: TaskDigest) -> None:
+        self.buffers: List[pickle.PickleBuffer] = []
+        super().__init__(file, _PROTOCOL, buffer_callback=self.buffers.append)
+        self._referred = tasks.referred
 
     def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, (types.FunctionType, type)) and _is_followed(obj):
-            return bytes, (self._tasks.referred(obj),)
+        if isinstance(obj, _BY_NAME):
+            digest = self._referred(obj)
+            if digest:
+                return bytes, (digest,)
         return NotImplemented
 
 
@@ -167,7 +200,7 @@ def _name(obj: Any) -> str:
 
 
 def _joined(kind: str, *digests: bytes) -> bytes:
-    made = hashlib.blake2b(kind.encode(), digest_size=_SIZE)
+    made = blake2b(kind.encode(), digest_size=_SIZE)
     made.update(b"\0")
     for digest in digests:
         made.update(digest)
@@ -175,7 +208,7 @@ def _joined(kind: str, *digests: bytes) -> bytes:
 
 
 def _of_data(kind: str, data: Any) -> bytes:
-    made = hashlib.blake2b(kind.encode(), digest_size=_SIZE)
+    made = blake2b(kind.encode(), digest_size=_SIZE)
     made.update(b"\0")
     made.update(data)
     return made.digest()

@@ -480,9 +480,7 @@ class _Kept:
             success, value = self._results._take(timeout)
         except multiprocessing.TimeoutError:
             return None
-        sent = next(self._sent)
-        if success:
-            self._keep(value, sent)
+        self._keep(value, next(self._sent))
         self._results._counter.count()
         return success, value
 

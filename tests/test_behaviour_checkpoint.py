@@ -25,7 +25,10 @@ def committed(file):
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             return set()
-        return set(connection.execute("SELECT place, task FROM results"))
+        rows = connection.execute("SELECT place, first, count FROM results").fetchall()
+        numbers = [(place, first + i) for place, first, n in rows for i in range(n)]
+        assert len(set(numbers)) == len(numbers)  # each is written once
+        return set(numbers)
     finally:
         connection.close()
 

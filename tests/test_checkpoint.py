@@ -37,7 +37,7 @@ def mapped(file, function, tasks, **options):
     call = _checkpoint.Call(
         file, options.pop("checkpoint_key", None), function, False, tasks
     )
-    call.worker._function = counting
+    call.worker.function = counting
 
     def run(function, tasks, arrived):
         for sent, answer in enumerate(SerialPool().imap(function, tasks)):
@@ -398,13 +398,16 @@ def test_another_database(file):
         mapped(file, abs, [1])
 
 
-def test_a_later_format(file):
+@pytest.mark.parametrize("version", [1, 3])
+def test_another_format(file, version):
     mapped(file, abs, [1])
     connection = sqlite3.connect(str(file))
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute(f"PRAGMA user_version = {version}")
     connection.close()
-    with pytest.raises(CheckpointError, match="its format is 2, this one's 1"):
+    held = file.read_bytes()
+    with pytest.raises(CheckpointError, match=f"its format is {version}, this one's 2"):
         mapped(file, abs, [1])
+    assert file.read_bytes() == held
 
 
 def test_a_directory(tmp_path):
