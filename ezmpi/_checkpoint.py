@@ -23,7 +23,7 @@ import sys
 import threading
 import time
 
-from . import errors, pool
+from . import _exit_code, errors, pool
 from ._fingerprint import CALLABLE, TaskDigest, digest_of, parts_of
 from ._pickled import Pickled
 from .errors import CheckpointError
@@ -110,16 +110,24 @@ def close_all() -> List[BaseException]:
     return raised
 
 
+def end() -> None:
+    """The same, where it cannot be raised: it is said, and the exit code is not 0."""
+    raised, stream = close_all(), sys.stderr
+    if raised:
+        _exit_code.fail()
+    for error in raised:
+        if stream is not None:
+            print(f"ezmpi: {error}", file=stream, flush=True)
+
+
 @functools.lru_cache(maxsize=None)
 def _watch_exit() -> None:
     atexit.register(_at_exit)
 
 
 def _at_exit() -> None:
-    if pool._watch_exit.cache_info().currsize:  # it does it, when its jobs have ended
-        return
-    for error in close_all():
-        raise error
+    if not pool._watch_exit.cache_info().currsize:  # else it does it, behind its jobs
+        end()
 
 
 # ---- a map -----------------------------------------------------------------------
@@ -322,18 +330,21 @@ class Call:
 
     def number_of(self, sent: int) -> int:
         """The number of the task that the pool knows by another one."""
-        if not self._gaps:
-            return sent
         gap = bisect.bisect_right(self._gaps, (sent, sys.maxsize)) - 1
         return sent + (self._gaps[gap][1] if gap >= 0 else 0)
 
     # --- results ---
 
-    def keep(self, answer: Answer, sent: int) -> None:
-        """A result has come; or what the task raised, which the next run tries again."""
+    def keep(self, answer: Answer, sent: int) -> int:
+        """A result has come; or what the task raised, which the next run tries again.
+
+        Returns the task's number.
+        """
+        number = self.number_of(sent) if self._gaps else sent
         key = self._keys.pop(sent)
         if not isinstance(answer, BaseException):
-            self._file.put(self._place, self.number_of(sent), key, answer)
+            self._file.put(self._place, number, key, answer)
+        return number
 
     def result(self, number: int) -> Any:
         """One that was in the file."""
@@ -396,25 +407,25 @@ class Call:
         kept: Dict[int, Any] = {}
         is_wanted = callback is not None or return_results
 
-        def deliver(number: int, result: Any) -> None:
+        def tell(number: int, result: Any) -> None:
             if return_results:
                 kept[number] = result
-            if callback is not None:
-                callback(result)
+            callback(result)  # type: ignore  # it is not None
+
+        deliver = kept.__setitem__ if callback is None else tell
 
         def deliver_stored(number: int, data: Any) -> None:
             deliver(number, self.load(number, data))
 
         def arrived(answer: Answer, sent: int) -> None:
-            self.keep(answer, sent)
+            number = self.keep(answer, sent)
             if not is_wanted:
                 return
-            number = self.number_of(sent)
             if isinstance(answer, BaseException):
                 errors.renumber(answer, self.number_of)
                 deliver(number, answer)
             else:
-                deliver_stored(number, answer)
+                deliver(number, self.load(number, answer))
 
         try:
             run(self.worker, self.missing(deliver_stored if is_wanted else None), arrived)

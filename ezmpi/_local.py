@@ -467,7 +467,7 @@ def _unstarred(function: Callable[..., Any]) -> Tuple[Callable[..., Any], bool]:
 class _Kept:
     """Results that are kept when they are taken."""
 
-    def __init__(self, results: Results, keep: Callable[[Any, int], None]) -> None:
+    def __init__(self, results: Results, keep: Callable[[Any, int], object]) -> None:
         self._results = results
         self._keep = keep
         self._sent = itertools.count()
