@@ -1744,7 +1744,7 @@ def _at_exit() -> None:
                 module.join()
         checkpoint = sys.modules.get("ezmpi._checkpoint")
         if checkpoint is not None:
-            of_pools += checkpoint.close_all()
+            checkpoint.end()
     if any(isinstance(error, KeyboardInterrupt) for error in [of_script, *of_pools]):
         _mpi.set_ending(_INTERRUPTED_SECONDS, _mpi.INTERRUPTED)
     elif _code_at_once is not None:
