@@ -13,7 +13,7 @@ from . import _ezmpi, _mpi
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
-    from typing import Any, Callable, NoReturn, Optional, Tuple
+    from typing import Any, Callable, Iterable, NoReturn, Optional, Tuple
 
 siblings = 0  # in a worker: how many there are of its pool
 
@@ -46,11 +46,15 @@ def processors() -> int:
 
 
 def begin(
-    processes: Optional[int], use_dill: bool, forget_pools: Callable[[], None]
-) -> Tuple[Any, int]:
-    """Fork the workers: the transport, and the handle that the pool is made on.
+    processes: Optional[int],
+    use_dill: bool,
+    forget_pools: Callable[[], None],
+    begin_worker: Callable[[], None],
+) -> Tuple[Any, Any]:
+    """Fork the workers: the transport, and what the pool is made on.
 
-    In a worker it serves the pool, and does not return.
+    That ends them when it goes, if none was. In a worker it calls what a worker begins
+    with, serves the pool, and does not return.
 
     Raises
     ------
@@ -72,7 +76,7 @@ def begin(
     workers = processes or processors()
 
     def serve(handle: int) -> None:
-        _serve(transport, handle, workers, use_dill, forget_pools)
+        _serve(transport, handle, workers, use_dill, (begin_worker, forget_pools))
 
     return transport, _ezmpi.fork_workers(transport, workers, serve)
 
@@ -82,14 +86,15 @@ def _serve(
     handle: int,
     workers: int,
     use_dill: bool,
-    forget_pools: Callable[[], None],
+    first: Iterable[Callable[[], None]],
 ) -> NoReturn:
     """The script that the worker is a copy of goes on in the master alone."""
     global siblings
     siblings = workers
     code = 1
     try:
-        forget_pools()
+        for each in first:
+            each()
         _ezmpi.MPIPool(transport, handle, use_dill)
     except SystemExit:
         code = 0

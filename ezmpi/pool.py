@@ -205,10 +205,8 @@ class MPIPool(_ezmpi.MPIPool):
             self._retries = _failures.check(retries, retry_on)
             plan = _failures.make_plan(*self._retries)
         self._is_local = self._is_to_fork(fallback, comm)
-        if self._is_local:
-            transport, handle = _forks.begin(processes, use_dill, forget)
-            test_mode = False
-        else:
+        transport = handle = None
+        if not self._is_local:
             transport, handle = _mpi.start(), _mpi.handle(comm)
         if on_signal is not None:
             from . import _signals
@@ -218,22 +216,35 @@ class MPIPool(_ezmpi.MPIPool):
                 initargs = initializer, initargs
                 initializer = _signals.begin
         try:
+            if self._is_local:
+                transport, handle = self._fork(processes, use_dill)
+                test_mode = False
             super().__init__(
                 transport, handle, use_dill, test_mode, initializer, initargs, plan
             )
+            if self._hook is not None:
+                self._begin_hook(self._hook)
+            _watch_exit()
+            if stall is not None:
+                stall.watch()
+            if _is_ending:
+                self._end()
         except BaseException as error:
-            if self._is_local:
-                _ezmpi.part(transport, handle)
+            handle = None  # the exception holds what is here: workers end now
+            if self._is_local and self._is_masters():
+                self._part(0)
             if not isinstance(error, SystemExit):  # a worker's end: it ignores on
                 self._remove_hook()
             raise
-        if self._hook is not None:
-            self._begin_hook(self._hook)
-        _watch_exit()
-        if stall is not None:
-            stall.watch()
-        if _is_ending:
-            self._end()
+
+    def _fork(self, processes: Optional[int], use_dill: bool) -> Tuple[Any, Any]:
+        fork = functools.partial(_forks.begin, processes, use_dill, forget)
+        if self._hook is None:
+            return fork(lambda: None)
+        from . import _signals
+
+        pair: Tuple[Any, Any] = _signals.forking(fork)
+        return pair
 
     @staticmethod
     def _is_to_fork(fallback: Optional[str], comm: Any) -> bool:
