@@ -240,7 +240,12 @@ crew_part_dropped(struct crew *crew)
 void
 crew_leave_helm(struct crew *crew)
 {
-    crew_part_dropped(crew);
+    if (crew->is_dropped) {
+        Py_BEGIN_ALLOW_THREADS
+        crew_part_dropped(crew);
+        Py_END_ALLOW_THREADS
+        crew_clear(crew);
+    }
     crew->turns++;
     helm_leave(&crew->helm);
 }

@@ -222,10 +222,8 @@ class MPIPool(_ezmpi.MPIPool):
         if task_timeout is not None:
             self._timeout = _forks.nanoseconds(task_timeout, local is not None)
         self._is_local = self._is_to_fork(fallback, comm)
-        if self._is_local:
-            transport, handle = _forks.begin(processes, use_dill, local, forget)
-            test_mode = False
-        else:
+        transport = handle = None
+        if not self._is_local:
             transport, handle = _mpi.start(), _mpi.handle(comm)
         if on_signal is not None:
             from . import _signals
@@ -235,6 +233,9 @@ class MPIPool(_ezmpi.MPIPool):
                 initargs = initializer, initargs
                 initializer = _signals.begin
         try:
+            if self._is_local:
+                transport, handle = self._fork(processes, use_dill, local)
+                test_mode = False
             super().__init__(
                 transport,
                 handle,
@@ -246,19 +247,31 @@ class MPIPool(_ezmpi.MPIPool):
                 local,
                 self._timeout,
             )
+            if self._hook is not None:
+                self._begin_hook(self._hook)
+            _watch_exit()
+            if stall is not None:
+                stall.watch()
+            if _is_ending:
+                self._end()
         except BaseException as error:
-            if self._is_local:
-                _ezmpi.part(transport, handle)
+            handle = None  # the exception holds what is here: workers end now
+            if self._is_local and self._is_masters():
+                self._part(0)
             if not isinstance(error, SystemExit):  # a worker's end: it ignores on
                 self._remove_hook()
             raise
-        if self._hook is not None:
-            self._begin_hook(self._hook)
-        _watch_exit()
-        if stall is not None:
-            stall.watch()
-        if _is_ending:
-            self._end()
+
+    def _fork(
+        self, processes: Optional[int], use_dill: bool, local: Any
+    ) -> Tuple[Any, Any]:
+        fork = functools.partial(_forks.begin, processes, use_dill, local, forget)
+        if self._hook is None:
+            return fork(lambda: None)
+        from . import _signals
+
+        pair: Tuple[Any, Any] = _signals.forking(fork)
+        return pair
 
     @staticmethod
     def _is_to_fork(fallback: Optional[str], comm: Any) -> bool:

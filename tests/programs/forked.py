@@ -269,6 +269,93 @@ def reaped_by_others():
         thread.join()
 
 
+def constructors():
+    """The exceptions are kept, and with them all that their frames hold."""
+    kept = []
+
+    def fails(kind, **options):
+        kept.append(raised(make, **options))
+        assert type(kept[-1]) is kind, told(kept[-1])
+        assert not children()
+
+    case("what is wrong, is")
+    fails(TypeError, on_signal=3)
+    fails(TypeError, initializer=3)
+    fails(TypeError, initializer=square, initargs=(sys._getframe(),))
+    before = signal.getsignal(signal.SIGTERM)
+    options = {"on_signal": print}
+    thread = threading.Thread(target=fails, args=(ValueError,), kwargs=options)
+    thread.start()
+    thread.join()
+    assert len(kept) == 4
+
+    case("Ctrl-C when the workers are there, and when the pool is")
+
+    def and_interrupt(function):
+        def run(*args):
+            try:
+                return function(*args)
+            finally:
+                signal.raise_signal(signal.SIGINT)
+
+        return run
+
+    for module, name in (
+        (ezmpi._ezmpi, "fork_workers"),
+        (ezmpi._forks, "begin"),
+        (ezmpi.pool, "_watch_exit"),
+    ):
+        function = getattr(module, name)
+        setattr(module, name, and_interrupt(function))
+        fails(KeyboardInterrupt)
+        fails(KeyboardInterrupt, **options)
+        setattr(module, name, function)
+    assert signal.getsignal(signal.SIGTERM) is before
+    with make() as pool:
+        check_works(pool)
+
+
+def signals():
+    case("workers that have not run a task yet get the hook's signals")
+    for number in (signal.SIGUSR1, signal.SIGTERM):
+        with make(on_signal=lambda number: True) as pool:
+            for pid in child_pids():
+                os.kill(int(pid), number)
+            check_works(pool)
+            assert pool.map(programs_die, [number]) == [-number]
+
+
+def programs_die(number):
+    code = f"import os; os.kill(os.getpid(), {number:d})"
+    return subprocess.run([sys.executable, "-c", code]).returncode
+
+
+def drops():
+    case("whoever drops a pool that is busy lets other threads run")
+    counted, is_over = [0], threading.Event()
+
+    def count():
+        while not is_over.wait(0.001):
+            counted[0] += 1
+
+    pool = make()
+    pool.submit(time.sleep, 600)
+    thread = threading.Thread(target=count)
+    thread.start()
+    pool.terminate()
+    pool = make()
+    pool.map_async(time.sleep, [600])
+    results = pool.imap(time.sleep, [600])
+    pool._abandon("not to be waited for", False)
+    before = counted[0]
+    del results, pool
+    after = counted[0]
+    is_over.set()
+    thread.join()
+    assert after - before > 5, after - before
+    assert not children()
+
+
 def tasks_and_pools():
     case("a task cannot make one, nor use the one that runs it")
     with make() as pool:
