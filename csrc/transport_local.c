@@ -19,7 +19,7 @@
 static struct {
     pid_t pid;
     struct family *families;
-    struct mailbox *mailboxes;
+    struct mailbox *_Atomic mailboxes;
     int32_t handles;                /* given out */
     pthread_mutex_t lock;           /* of these */
 } process = {.lock = PTHREAD_MUTEX_INITIALIZER};
