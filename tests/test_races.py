@@ -30,7 +30,7 @@ SECONDS = 15
 # What drives, with all below it, as it is; Python, jobs and calls are stubs.
 ENGINE = "driver master dispatch crew lease parcel pages helm seats chunk claim schedule"
 ENGINE += " protocol transport_local link_local family stream reach mailbox inbox outbox"
-ENGINE += " relay tree frame wire lanes lane segment pipe alarm sleeper patience"
+ENGINE += " relay tree frame wire lanes lane segment pipe alarm sleeper patience watch"
 STUBS = [HERE / f"{name}.c" for name in ("driver_test", "jobs_stub", "python_stub")]
 
 

@@ -412,6 +412,7 @@ live(uint64_t seed)
     stub_join();
     CHECK(ezmpi_transport.closed(crew()->mailbox));
     CHECK(crew()->unfinished == 0 && crew()->dispatch->lines == NULL);
+    crew_release(crew()); /* the last share: it goes */
     calls_close(life.calls);
 }
 

@@ -102,6 +102,13 @@ futures_new(void)
     return calloc(1, sizeof(struct futures));
 }
 
+void
+futures_free(struct futures *futures)
+{
+    CHECK(futures->left == 0);
+    free(futures);
+}
+
 /* Each has callbacks. */
 int
 future_settle(struct futures *futures, PyObject *future, PyObject *value,

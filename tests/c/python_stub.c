@@ -22,6 +22,8 @@ static struct {
 static struct {
     pthread_t thread;
     int runs;
+    void *crew; /* what its capsule holds, ... */
+    PyCapsule_Destructor release; /* ... and gives back */
 } driver;
 
 /* Stands for every object, and for the state of every thread. */
@@ -93,11 +95,20 @@ PyImport_ImportModule(const char *name)
 PyObject *
 PyCapsule_New(void *pointer, const char *name, PyCapsule_Destructor free_it)
 {
-    (void)name, (void)free_it;
+    (void)name;
     CHECK(!driver.runs && stub_drive != NULL);
     driver.runs = 1;
+    driver.crew = pointer;
+    driver.release = free_it;
     CHECK(pthread_create(&driver.thread, NULL, run, pointer) == 0);
     return Py_NewRef(&object);
+}
+
+void *
+PyCapsule_GetPointer(PyObject *capsule, const char *name)
+{
+    (void)capsule, (void)name;
+    return driver.crew;
 }
 
 /* Of ezmpi._driver.start, which waits for the thread, so others have the GIL;
@@ -124,6 +135,7 @@ stub_join(void)
     CHECK(pthread_join(driver.thread, NULL) == 0);
     gil_take();
     driver.runs = 0;
+    driver.release(&object);
 }
 
 /* ---- memory ----------------------------------------------------------- */

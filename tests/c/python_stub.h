@@ -13,7 +13,7 @@ int gil_is_mine(void);
 /* Run by threading.Thread in ezmpi/_driver.py: with what it is given, at the
    GIL.  Set before the first driver_start. */
 extern void (*stub_drive)(void *crew);
-/* Waits for that thread's end, the GIL free. */
+/* Waits for that thread's end, the GIL free, and lets go of what it had. */
 void stub_join(void);
 
 #endif

@@ -215,6 +215,60 @@ def deaths():
     assert not children()
 
 
+def hidden_deaths():
+    """What a task has forked lives on, and holds the sockets of its worker."""
+    ignore_fork_warnings()
+    waits, ends = os.pipe()
+
+    def dies(x):
+        if os.fork() == 0:
+            os.close(ends)
+            os.read(waits, 1)  # to the master's end
+            os._exit(0)
+        kill_self(signal.SIGABRT)
+
+    for what in ("a map", "a call", "idle"):
+        case(what)
+        pool = make(2)
+        if what == "a map":
+            error = raised(pool.map, dies, [1])
+        elif what == "a call":
+            error = raised(pool.submit(dies, 1).result, 60)
+        else:
+            raised(pool.submit(dies, 1).result, 0.5)
+            error = raised(pool.map, abs, range(10**9), None, False)
+        assert type(error) is ezmpi.TransportError, repr(error)
+        assert "signal 6" in str(error), error
+        pool.terminate()
+        assert not children()
+
+
+def reaped_by_others():
+    case("a thread waits for every child")
+    is_over = threading.Event()
+
+    def reap():
+        while not is_over.is_set():
+            if not children():
+                time.sleep(0.001)
+
+    thread = threading.Thread(target=reap)
+    thread.start()
+    try:
+        for _ in range(5):
+            with make() as pool:
+                check_works(pool)
+            pool = make()
+            error = raised(pool.map, os._exit, [3])
+            assert type(error) is ezmpi.TransportError, repr(error)
+            assert "has ended" in str(error), error
+            pool.terminate()
+            make().terminate()
+    finally:
+        is_over.set()
+        thread.join()
+
+
 def tasks_and_pools():
     case("a task cannot make one, nor use the one that runs it")
     with make() as pool:
@@ -285,6 +339,23 @@ def is_killed():
     pool = make()
     print(*pool.map(pid_of, range(10), chunksize=1), flush=True)
     pool.map_async(time.sleep, [600, 600])
+    time.sleep(0.2)
+    kill_self(signal.SIGKILL)
+
+
+def is_killed_in_thread():
+    """It has made its pool in another thread; and has a child that lives on."""
+    made = []
+    thread = threading.Thread(target=lambda: made.append(make()))
+    thread.start()
+    thread.join()
+    pids = made[0].map(pid_of, range(10), chunksize=1)
+    made[0].submit(time.sleep, 600)  # the other worker is idle
+    lives_on = os.fork()
+    if lives_on == 0:
+        os.close(1), os.close(2)
+        time.sleep(600)
+    print(lives_on, *pids, flush=True)
     time.sleep(0.2)
     kill_self(signal.SIGKILL)
 
