@@ -1,8 +1,9 @@
 """Compiles the engine and one transport for each MPI compiler; see pyproject.toml.
 
 Switches, by environment: EZMPI_DEBUG=1 (symbols, assertions, no optimisation),
-EZMPI_SANITIZE=1 (address and undefined-behaviour sanitizers), EZMPI_COVERAGE=1 (gcov),
-EZMPI_WERROR=1 (warnings are errors). EZMPI_MPICC, MPICC: the MPI compilers.
+EZMPI_SANITIZE=1 (address and undefined-behaviour sanitizers) or =thread (the thread
+sanitizer), EZMPI_COVERAGE=1 (gcov), EZMPI_WERROR=1 (warnings are errors). EZMPI_MPICC,
+MPICC: the MPI compilers.
 """
 
 import os
@@ -65,7 +66,9 @@ def instrumentation():
     """For the compiler and the linker alike."""
     flags = []
     if switch("EZMPI_SANITIZE"):
-        flags += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
+        threads = os.environ["EZMPI_SANITIZE"] == "thread"
+        sanitizers = "thread" if threads else "address,undefined"
+        flags += [f"-fsanitize={sanitizers}", "-fno-omit-frame-pointer"]
     if switch("EZMPI_COVERAGE"):
         flags += ["--coverage"]
     return flags

@@ -53,7 +53,7 @@ struct dispatch;
 
 /* Of the thread that drives where nobody waits: driver.h. */
 struct crew_driver {
-    int started;
+    _Atomic int started;            /* and has not ended */
     int may_not_drive;              /* MPI allows one thread only */
     unsigned long thread;
     _Atomic int stop;

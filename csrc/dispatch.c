@@ -476,11 +476,12 @@ supply(struct dispatch *dispatch, const struct chunk *chunk, int worker,
 }
 
 /* Calls are timed closely, to find those that are stuck; of others people are
-   told, in seconds. */
+   told, in seconds.  A parted line's schedule may go meanwhile. */
 static int64_t
 clock_for(const struct line *line)
 {
-    return line->schedule == NULL ? crew_clock() : crew_coarse_clock();
+    int are_calls = line->kind->take_back != NULL;
+    return are_calls ? crew_clock() : crew_coarse_clock();
 }
 
 static void

@@ -278,7 +278,8 @@ start(struct crew *crew)
     if (module != NULL && capsule != NULL)
         done = PyObject_CallMethod(module, "start", "Oi", capsule,
                                    crew->driver.may_not_drive);
-    crew->driver.started = done == Py_True;
+    if (done != Py_True)
+        crew->driver.started = 0;
     Py_XDECREF(done);
     Py_XDECREF(capsule);
     Py_XDECREF(module);

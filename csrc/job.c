@@ -41,7 +41,7 @@ struct job {
     struct retries *retries; /* NULL: none */
     unsigned long owner; /* thread that waits; 0: none does */
     struct chunks answers; /* that the owner has to take in */
-    int wants_owner;
+    _Atomic int wants_owner;
     int needs_driver; /* to draw */
     unsigned long drawer; /* thread that draws now, or 0 */
     unsigned long caller; /* thread that calls back now, or 0 */
@@ -76,13 +76,13 @@ is_callback_calm(const struct job *job)
     return job->callback == NULL || job->owner == 0;
 }
 
+/* The GIL may be free, and whoever is told looks at wants_owner at once. */
 static void
 ask_owner(struct job *job)
 {
-    if (!job->wants_owner)
+    if (!atomic_exchange(&job->wants_owner, 1))
         helm_notify(&job->crew->helm,
                     job->owner != 0 ? (void *)job : (void *)job->crew);
-    job->wants_owner = 1;
 }
 
 /* Until all is drawn, by the driver's thread alone. */

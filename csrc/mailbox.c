@@ -35,11 +35,12 @@ struct mailbox {
     char *told_of; /* by rank: the caller knows of its death */
     int told; /* deaths */
     int lost; /* the rank that was told of last */
-    int closed;
+    _Atomic int closed;             /* any thread asks */
     int ended;
     double ending_seconds;
     int ending_code;
-    int is_quiet;                   /* where it waits in vain */
+    double quiet_seconds;           /* it waits so long instead, and says
+                                       nothing where that was in vain; or 0 */
 };
 
 /* ---- a mailbox --------------------------------------------------------- */
@@ -508,9 +509,7 @@ mailbox_set_ending(struct mailbox *first, double seconds, int code)
 void
 mailbox_set_patience(struct mailbox *mailbox, double seconds)
 {
-    mailbox->ending_seconds = seconds;
-    mailbox->ending_code = TRANSPORT_OWN_CODE;
-    mailbox->is_quiet = 1;
+    mailbox->quiet_seconds = seconds;
 }
 
 int
@@ -547,7 +546,7 @@ abort_late(const struct mailbox *mailbox)
     char names[128];
     int one = mailbox->wire->ranks - 1 - mailbox->heard == 1;
 
-    if (mailbox->is_quiet) {
+    if (mailbox->quiet_seconds > 0) {
         return;
     }
     name_missing(mailbox, names, sizeof(names));
@@ -616,7 +615,7 @@ is_at_end(struct mailbox *mailbox)
         abort_late(mailbox);
         return -1;
     }
-    if (status == TRANSPORT_FAILED && mailbox->is_quiet) {
+    if (status == TRANSPORT_FAILED && mailbox->quiet_seconds > 0) {
         return -1;
     }
     if (status == TRANSPORT_FAILED) {
@@ -631,13 +630,15 @@ static void
 begin_end(struct mailbox *mailbox)
 {
     int is_first = mailbox->wire->rank == 0;
+    int is_quiet = mailbox->quiet_seconds > 0;
+    double seconds =
+        is_quiet ? mailbox->quiet_seconds : mailbox->ending_seconds;
 
-    mailbox->inbox.deadline =
-        is_first ? patience_now() + mailbox->ending_seconds : 0;
+    mailbox->inbox.deadline = is_first ? patience_now() + seconds : 0;
     if (!is_broken(mailbox) && is_first) {
         say_farewell(mailbox);
     }
-    if (is_broken(mailbox) && !mailbox->is_quiet) {
+    if (is_broken(mailbox) && !is_quiet) {
         abort_broken(mailbox);
     }
 }

@@ -40,7 +40,8 @@ int mailbox_close(struct mailbox *mailbox, struct transport_error *error);
 int mailbox_closed(const struct mailbox *mailbox);
 /* Of the mailboxes from first on. */
 void mailbox_set_ending(struct mailbox *first, double seconds, int code);
-/* Of one: it waits so long, and says nothing where that was in vain. */
+/* Of one: it waits so long, above 0, and says nothing where that was in
+   vain. */
 void mailbox_set_patience(struct mailbox *mailbox, double seconds);
 /* Is there no other, and has it so many ranks? */
 int mailbox_is_only(const struct mailbox *first, int ranks);

@@ -203,6 +203,7 @@ struct transport {
     /* A worker's own farewell, once rank 0's has come: nothing more is sent
        or received.  Later opens still find the mailbox. */
     int (*close)(struct mailbox *mailbox, struct transport_error *error);
+    /* Any thread may ask at any time. */
     int (*closed)(const struct mailbox *mailbox);
 
     /* How the farewells in MPI_Finalize end for rank 0, in all mailboxes that

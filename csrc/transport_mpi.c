@@ -94,7 +94,7 @@ static struct {
     struct mpi_wire *coming;        /* being opened: its duplicate is */
     MPI_Comm coming_from;           /* not there yet */
     MPI_Request duplicated;
-    struct mailbox *mailboxes;
+    struct mailbox *_Atomic mailboxes;
     int ending;                     /* as set_ending had it last */
     pthread_mutex_t opening;
 } process = {.ending = TRANSPORT_OWN_CODE,
