@@ -495,7 +495,7 @@ def of_end(fault, seen):
 
 
 def code_of(seen):
-    """What it is where the script made it; else, what a script that asks needs to know."""
+    """What it is where the script made it; else, what who asks needs to know."""
     code = 128 - seen.code if seen.code < 0 else seen.code  # as a shell says it
     is_own = "over" in seen.said or seen.exception or "hook" in seen.said
     return str(code) if is_own or code == 0 else "not 0"
