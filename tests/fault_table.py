@@ -273,9 +273,10 @@ GROUPS = {
         Fault(
             "calls `os._exit(0)`",
             "leaves_0",
-            chance="of 10 jobs under MPICH's launcher 1 to 9 end with code 0",
+            launchers="mpich intelmpi",
+            chance="MPICH's launcher may see the end of another rank first",
         ),
-        Fault("calls `os._exit(0)`", "leaves_0", launchers="ulfm"),
+        Fault("calls `os._exit(0)`", "leaves_0", launchers="openmpi ulfm local"),
         Fault("calls `os._exit(0)`", "leaves_0", ISOLATED, launchers=ALL),
         Fault("calls `os._exit(1)`", "leaves_1"),
         Fault("calls `os._exit(1)`", "leaves_1", seconds=15, launchers="ulfm"),
@@ -407,12 +408,14 @@ GROUPS = {
         Fault(
             "a rank runs another version of ezmpi",
             "",
+            seconds=15,  # from the job's start
             launchers=MPIS,
             program=("versions.py", "ezmpi", "1"),
         ),
         Fault(
             "a rank runs another Python",
             "",
+            seconds=15,  # from the job's start
             launchers=MPIS,
             program=("versions.py", "Python", "1"),
         ),
