@@ -18,10 +18,11 @@ from setuptools.command.build_ext import build_ext
 sys.path.insert(0, "csrc")
 from build_backend import mpi_compilers  # noqa: E402
 
-ENGINE = "module pool lease iterator ticket driver master progress job tasks results call"
-ENGINE += " worker dispatch seats claim schedule chunk helm hello crew callable"
-ENGINE += " initializer future codec plain rows array parcel snapshot pages errors sigint"
-ENGINE += " forked protocol retries status"
+ENGINE = """
+module pool lease iterator ticket driver master progress job tasks results call dispatch
+seats claim schedule chunk worker guard ledger helm hello crew callable initializer future
+codec plain rows array parcel snapshot pages errors sigint forked protocol retries status
+"""
 MAILBOX = "mailbox inbox outbox relay tree frame wire lanes lane segment pipe alarm"
 MAILBOX += " sleeper patience"
 OVER_MPI = f"transport_mpi watch {MAILBOX}"

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -47,26 +48,29 @@ family_rank_of(const struct family *family, const struct peer *peer)
 
 /* ---- how a process ends ------------------------------------------------ */
 
-/* 1: it has ended, and *status says how, or -1 if somebody else reaped it. */
+/* Has it ended? */
 static int
-reap(struct peer *peer, int *status)
+reap(struct peer *peer)
 {
-    pid_t found = waitpid(peer->process, status, WNOHANG);
+    struct rusage usage = {0};
+    int status;
+    pid_t found = wait4(peer->process, &status, WNOHANG, &usage);
 
     if (found == 0 || (found < 0 && errno == EINTR)) {
         return 0;
     }
-    *status = found < 0 ? -1 : *status;
+    peer->status = found < 0 ? -1 : status;
+    peer->peak = usage.ru_maxrss;
     peer->process = 0;
     return 1;
 }
 
 static int
-reap_within(struct peer *peer, double seconds, int *status)
+reap_within(struct peer *peer, double seconds)
 {
     double deadline = patience_now() + seconds;
 
-    while (peer->process != 0 && !reap(peer, status)) {
+    while (peer->process != 0 && !reap(peer)) {
         if (patience_now() > deadline) {
             return 0;
         }
@@ -78,11 +82,9 @@ reap_within(struct peer *peer, double seconds, int *status)
 static void
 kill_and_reap(struct peer *peer)
 {
-    int status;
-
     if (peer->process > 0) {
         kill(peer->process, SIGKILL);
-        reap_within(peer, LEAVING_SECONDS, &status);
+        reap_within(peer, LEAVING_SECONDS);
     }
 }
 
@@ -102,21 +104,29 @@ describe_end(int status, char *text, size_t size)
     }
 }
 
+int
+family_await_end(struct family *family, struct peer *peer)
+{
+    if (family_rank_of(family, peer) == 0) {
+        return -1;
+    }
+    if (!reap_within(peer, LEAVING_SECONDS)) {
+        kill_and_reap(peer);
+        peer->status = -1;
+    }
+    return peer->status;
+}
+
 void
 family_describe_end(struct family *family, struct peer *peer, char *text,
                     size_t size)
 {
     pid_t pid = peer->process;
-    int rank = family_rank_of(family, peer), status = -1;
     char how[128];
 
-    if (rank != 0 && !reap_within(peer, LEAVING_SECONDS, &status)) {
-        kill_and_reap(peer);
-        status = -1;
-    }
-    describe_end(status, how, sizeof(how));
-    snprintf(text, size, "rank %d (process %lld) %s", rank, (long long)pid,
-             how);
+    describe_end(family_await_end(family, peer), how, sizeof(how));
+    snprintf(text, size, "rank %d (process %lld) %s",
+             family_rank_of(family, peer), (long long)pid, how);
 }
 
 void
@@ -140,19 +150,20 @@ void
 family_close(struct family *family)
 {
     size_t size = (size_t)family_peers(family) * sizeof(struct pact);
-    int status;
 
     for (int i = 0; i < family_peers(family); i++) {
         close_streams(&family->peers[i]);
     }
     for (int i = 0; family->wire.rank == 0 && i < family_peers(family); i++) {
         struct peer *peer = &family->peers[i];
-        if (!reap_within(peer, LEAVING_SECONDS, &status)) {
+        if (!reap_within(peer, LEAVING_SECONDS)) {
             kill_and_reap(peer);
         }
     }
-    munmap(family->pacts, size);
-    family->pacts = NULL;
+    if (family->pacts != NULL) {
+        munmap(family->pacts, size);
+        family->pacts = NULL;
+    }
 }
 
 /* ---- forking ----------------------------------------------------------- */
@@ -277,7 +288,7 @@ family_new(int children)
     }
     family->wire.ranks = children + 1;
     family->wire.is_star = 1;
-    family->wire.crowded = patience_crowded(children + 1);
+    family->wire.crowded = patience_crowded(1, children + 1);
     family->cookie = (uint64_t)(uintptr_t)family ^ (uint64_t)getpid() << 32;
     family->pacts =
         mmap(NULL, (size_t)children * sizeof(struct pact),

@@ -18,7 +18,9 @@ struct pact {
 
 /* The process at the other end. */
 struct peer {
-    pid_t process;                  /* 0: it was reaped */
+    pid_t process;                  /* 0: it was reaped: ... */
+    int status;                     /* ... with this; -1: by others */
+    long peak;                      /* kB of memory */
     struct stream mail, pieces;
 };
 
@@ -54,6 +56,8 @@ void family_enter(struct family *family, int rank);
 /* A peer has ended, or is about to: says how. */
 void family_describe_end(struct family *family, struct peer *peer, char *text,
                          size_t size);
+/* The same, for who wants to tell it otherwise: as waitpid has it, or -1. */
+int family_await_end(struct family *family, struct peer *peer);
 /* Rank 0: children that it has yet end at once. */
 void family_kill(struct family *family);
 /* Rank 0: waits briefly for those that end by themselves, and kills others. */

@@ -157,6 +157,7 @@ new_chunk(struct job *job)
         .pool = job->line.pool,
         .flags = job->flags,
         .slot = (uint32_t)job->callable->slot,
+        .timeout = job->line.timeout,
     };
     return chunk;
 }
@@ -998,8 +999,10 @@ init(struct job *job, struct crew *crew, const struct job_request *request)
                       || request->results == RESULTS_AS_THEY_COME;
     line_init(&job->line, &bulk);
     job->line.pool = request->pool_number;
+    job->line.timeout = request->timeout;
     job->line.is_iterated = is_iterated;
-    job->line.keeps_tasks = request->retries != NULL || crew->survives;
+    job->line.keeps_tasks =
+        request->retries != NULL || crew->survives || crew->is_isolated;
     job->line.initializer = request->initializer;
     job->users = 2;
     job->crew = crew;

@@ -86,6 +86,7 @@ look_at(struct family *family, struct peer *peer, struct stream *stream,
     int rank = family_rank_of(family, peer);
 
     if (status == TRANSPORT_NOTHING && stream->has_ended
+        && !wire_holds(&family->wire, rank)
         && (rank == 0 || !family->pacts[rank - 1].has_left)) {
         return fail_ended(family, peer);
     }

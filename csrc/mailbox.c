@@ -45,8 +45,9 @@ struct mailbox {
 /* ---- a mailbox --------------------------------------------------------- */
 
 static void
-mailbox_free(struct mailbox *mailbox)
+free_memory(struct mailbox *mailbox)
 {
+    outbox_fini(&mailbox->outbox);
     free((void *)mailbox->farewell.bytes);
     free(mailbox->heard_from);
     free(mailbox->told_of);
@@ -75,7 +76,7 @@ mailbox_new(struct wire *wire, int32_t handle,
     mailbox->ending_code = TRANSPORT_OWN_CODE;
     if (mailbox->heard_from == NULL || mailbox->told_of == NULL
         || mailbox->farewell.bytes == NULL) {
-        mailbox_free(mailbox);
+        free_memory(mailbox);
         return NULL;
     }
     memcpy((void *)mailbox->farewell.bytes, farewell->bytes, farewell->size);
@@ -660,33 +661,63 @@ mailbox_cut(struct mailbox *mailbox)
             wire_fail(mailbox->wire, "close", "the pool's workers have ended");
         }
         end(mailbox);
+        outbox_drop(&mailbox->outbox);
     }
+}
+
+void
+mailbox_free(struct mailbox **first, struct mailbox *mailbox)
+{
+    struct mailbox **link = first;
+
+    while (*link != NULL && *link != mailbox) {
+        link = &(*link)->next;
+    }
+    if (*link != NULL) {
+        *link = mailbox->next;
+    }
+    free_memory(mailbox);
 }
 
 /* From mailbox on, the next one that is to end. */
 static struct mailbox *
-next_ending(struct mailbox *mailbox, const struct mailbox *only)
+next_ending(struct mailbox *mailbox)
 {
-    while (mailbox != NULL
-           && (mailbox->ended || (only != NULL && mailbox != only))) {
+    while (mailbox != NULL && mailbox->ended) {
         mailbox = mailbox->next;
     }
     return mailbox;
 }
 
+/* Of one alone the others are not looked at: threads may free them. */
+static struct mailbox *
+first_ending(struct mailbox *first, struct mailbox *only)
+{
+    if (only != NULL) {
+        return only->ended ? NULL : only;
+    }
+    return next_ending(first);
+}
+
+static struct mailbox *
+later_ending(struct mailbox *mailbox, const struct mailbox *only)
+{
+    return only != NULL ? NULL : next_ending(mailbox->next);
+}
+
 int
-mailbox_end(struct mailbox *first, const struct mailbox *only)
+mailbox_end(struct mailbox *first, struct mailbox *only)
 {
     struct waiting waiting = {.patience.sleep = sleep_for_mail};
     struct mailbox *m;
     int status, at_end = 0;
 
-    for (m = next_ending(first, only); m; m = next_ending(m->next, only)) {
+    for (m = first_ending(first, only); m; m = later_ending(m, only)) {
         begin_end(m);
     }
     while (!at_end) {
         at_end = 1;
-        for (m = next_ending(first, only); m; m = next_ending(m->next, only)) {
+        for (m = first_ending(first, only); m; m = later_ending(m, only)) {
             status = is_at_end(m);
             if (status < 0) {
                 return 0;
@@ -699,7 +730,7 @@ mailbox_end(struct mailbox *first, const struct mailbox *only)
             patience_rest(&waiting.patience);
         }
     }
-    for (m = next_ending(first, only); m; m = next_ending(m->next, only)) {
+    for (m = first_ending(first, only); m; m = later_ending(m, only)) {
         end(m);
     }
     return 1;

@@ -50,8 +50,11 @@ int mailbox_is_only(const struct mailbox *first, int ranks);
    in memory, and its functions fail.  Where a farewell cannot be had it prints
    a line on stderr and ends the job; without a code (set_ending) the caller is
    to do that, and this returns 0, else 1. */
-int mailbox_end(struct mailbox *first, const struct mailbox *only);
-/* Ends one without farewells, for a transport whose other ranks are gone. */
+int mailbox_end(struct mailbox *first, struct mailbox *only);
+/* Ends one without farewells, for a transport whose other ranks are gone: no
+   message leaves any more, and all tokens can be reaped. */
 void mailbox_cut(struct mailbox *mailbox);
+/* Takes one that has ended out of the list, and frees it. */
+void mailbox_free(struct mailbox **first, struct mailbox *mailbox);
 
 #endif

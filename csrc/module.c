@@ -10,6 +10,7 @@
 
 #include "driver.h"
 #include "errors.h"
+#include "guard.h"
 #include "pool.h"
 #include "transport.h"
 
@@ -159,6 +160,13 @@ fork_workers(PyObject *Py_UNUSED(module), PyObject *args)
     return NULL;
 }
 
+/* For ezmpi._forks. */
+static PyObject *
+serve_guard(PyObject *Py_UNUSED(module), PyObject *capsule)
+{
+    return guard_run_child(capsule) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
 /* A worker's end. */
 static PyObject *
 part(PyObject *Py_UNUSED(module), PyObject *args)
@@ -236,6 +244,7 @@ PyDoc_STRVAR(
     fork_doc,
     "fork_workers(transport, workers, serve)\n\n"
     "Fork so many, which call serve(handle) and do not return; the handle.");
+PyDoc_STRVAR(guard_doc, "serve_guard(crew)\n\nWhat its child runs.");
 PyDoc_STRVAR(part_doc,
              "part(transport, handle)\n\n"
              "What a forked worker does before it leaves with os._exit.");
@@ -255,6 +264,7 @@ static PyMethodDef module_methods[] = {
     {"load_transport", load_transport, METH_VARARGS, load_doc},
     {"start_transport", start_transport, METH_O, start_doc},
     {"fork_workers", fork_workers, METH_VARARGS, fork_doc},
+    {"serve_guard", serve_guard, METH_O, guard_doc},
     {"part", part, METH_VARARGS, part_doc},
     {"set_ending", set_ending, METH_VARARGS, ending_doc},
     {"drive", drive, METH_O, drive_doc},

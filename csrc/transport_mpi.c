@@ -752,7 +752,7 @@ begin_duplicate(MPI_Comm parent, struct transport_error *error)
     }
     MPI_Comm_rank(parent, &wire->wire.rank);
     MPI_Comm_size(parent, &wire->wire.ranks);
-    wire->wire.crowded = patience_crowded(wire->wire.ranks);
+    wire->wire.crowded = patience_crowded(wire->wire.ranks, 1);
     code = MPI_Comm_idup(parent, &wire->comm, &process.duplicated);
     if (code != MPI_SUCCESS) {
         free(wire);

@@ -37,6 +37,28 @@ def check(fallback: Optional[str], processes: Optional[int]) -> None:
         raise ValueError(f"processes must be at least 1, not {processes}")
 
 
+def isolation(isolate: Optional[bool]) -> Any:
+    """The transport to the children that workers fork for tasks; None: they do not."""
+    if isolate is None:
+        isolate = os.environ.get("EZMPI_ISOLATE", "0") not in ("", "0")
+    return _mpi.start_local() if isolate else None
+
+
+def nanoseconds(task_timeout: Any, is_isolated: bool) -> int:
+    """What a task may take."""
+    if not is_isolated:
+        raise ValueError(
+            "task_timeout needs isolate=True: only a process of its own can be ended"
+        )
+    if isinstance(task_timeout, bool) or not isinstance(task_timeout, (int, float)):
+        raise TypeError(
+            f"task_timeout must be a number of seconds, not {type(task_timeout).__name__}"
+        )
+    if not 0 < task_timeout < 1e9:
+        raise ValueError(f"task_timeout must be above 0, not {task_timeout}")
+    return max(1, int(1e9 * task_timeout))
+
+
 def processors() -> int:
     """How many this process may use."""
     try:
@@ -46,11 +68,14 @@ def processors() -> int:
 
 
 def begin(
-    processes: Optional[int], use_dill: bool, forget_pools: Callable[[], None]
+    processes: Optional[int],
+    use_dill: bool,
+    local: Any,
+    forget_pools: Callable[[], None],
 ) -> Tuple[Any, int]:
     """Fork the workers: the transport, and the handle that the pool is made on.
 
-    In a worker it serves the pool, and does not return.
+    In a worker it serves the pool, and does not return; local is as `isolation` has it.
 
     Raises
     ------
@@ -72,26 +97,49 @@ def begin(
     workers = processes or processors()
 
     def serve(handle: int) -> None:
-        _serve(transport, handle, workers, use_dill, forget_pools)
+        _serve(transport, handle, workers, (use_dill, local), forget_pools)
 
     return transport, _ezmpi.fork_workers(transport, workers, serve)
+
+
+def run_child(crew: Any, handle: int) -> NoReturn:
+    """What the child of a guard does; called by csrc/guard.c."""
+    from .pool import forget
+
+    _leave(_mpi.start_local(), handle, lambda: _ezmpi.serve_guard(crew), forget)
 
 
 def _serve(
     transport: Any,
     handle: int,
     workers: int,
-    use_dill: bool,
+    how: Tuple[bool, Any],
     forget_pools: Callable[[], None],
 ) -> NoReturn:
     """The script that the worker is a copy of goes on in the master alone."""
     global siblings
     siblings = workers
+    use_dill, local = how
+
+    def serve() -> None:
+        try:
+            _ezmpi.MPIPool(transport, handle, use_dill, local=local)
+        except SystemExit:
+            pass
+
+    _leave(transport, handle, serve, forget_pools)
+
+
+def _leave(
+    transport: Any,
+    handle: int,
+    serve: Callable[[], object],
+    forget_pools: Callable[[], None],
+) -> NoReturn:
     code = 1
     try:
         forget_pools()
-        _ezmpi.MPIPool(transport, handle, use_dill)
-    except SystemExit:
+        serve()
         code = 0
     except BaseException:
         sys.excepthook(*sys.exc_info())

@@ -183,6 +183,48 @@ class WorkerDied(RuntimeError):
         self.signal = signal
 
 
+class TaskTimeout(TimeoutError):
+    """A task ran for longer than its `task_timeout`, and was killed with its process.
+
+    Parameters
+    ----------
+    text : str
+        What is known of it.
+    task : int, optional
+        Index of the task; None: a single call.
+    rank : int, optional
+        The worker's rank.
+    host : str, optional
+        Name of the host that it ran on.
+
+    Attributes
+    ----------
+    task, rank : int or None
+        The same.
+    host : str or None
+        The same.
+
+    Examples
+    --------
+    >>> try:
+    ...     results = pool.map(abs, [-1], task_timeout=60)
+    ... except TaskTimeout as error:
+    ...     print(error.task, error.rank, error.host)
+    """
+
+    def __init__(
+        self,
+        text: str = "a task took too long",
+        task: Optional[int] = None,
+        rank: Optional[int] = None,
+        host: Optional[str] = None,
+    ) -> None:
+        super().__init__(text)
+        self.task = task
+        self.rank = rank
+        self.host = host
+
+
 class RemoteTraceback(Exception):
     """The traceback on the worker, as text: the cause of what the master raises.
 
@@ -361,6 +403,49 @@ def _worker_died(task: int, rank: int, host: Optional[str]) -> WorkerDied:
     number = None if task == _SINGLE_CALL else task
     text = f"{_where(rank, host)} died while it had {_place('task', task)}"
     return WorkerDied(text, task=number, rank=rank, host=host)
+
+
+def child_died(
+    task: int,
+    is_call: bool,
+    rank: int,
+    is_begun: bool,
+    signum: int,
+    code: int,
+    peak: int,
+) -> WorkerDied:
+    """The exception for the task that an isolated worker's child did not survive."""
+    import signal
+
+    if signum:
+        try:
+            name = f" ({signal.Signals(signum).name})"
+        except ValueError:
+            name = ""
+        how = f"was ended by signal {signum}{name}"
+    elif code >= 0:
+        how = f"ended with exit code {code}"
+    else:
+        how = "ended"
+    memory = f"; its memory was {peak / 1024:.0f} MB at most" if peak > 0 else ""
+    what = "a call" if is_call else f"task {task}"
+    text = f"the process that ran {what} on rank {rank} {how}{memory}"
+    if not is_begun:
+        text = (
+            f"the process that was to run {what} on rank {rank} {how}{memory}, and so "
+            "did those before it: none came so far as to begin a task. The pool's "
+            "initializer, or unpickling what is sent, is what they did last"
+        )
+    return WorkerDied(
+        text, None if is_call else task, rank, os.uname().nodename, signum or None
+    )
+
+
+def task_timeout(task: int, is_call: bool, rank: int, seconds: float) -> TaskTimeout:
+    """The exception for a task that ran for too long."""
+    what = "a call" if is_call else f"task {task}"
+    text = f"{what} took more than {seconds:g} s on rank {rank}, and was ended"
+    return TaskTimeout(text, None if is_call else task, rank, os.uname().nodename)
 
 
 def _warn_death(rank: int, host: Optional[str], left: int) -> None:

@@ -36,6 +36,10 @@ def check_run(program, *args, **environment):
     return output
 
 
+def test_isolated_workers(tmp_path):
+    assert "ok" in check_run("isolated.py", "forked", str(tmp_path))
+
+
 @pytest.mark.parametrize("program", SHARED)
 def test_programs_do_as_under_mpiexec(program):
     check_run("over_forks.py", "3", str(PROGRAMS / f"{program}.py"))
@@ -56,6 +60,14 @@ def test_arrays(program, shared_memory):
 @pytest.mark.parametrize("case", ["arguments", "ends", "deaths", "tasks_and_pools"])
 def test_it(case):
     assert check_run("forked.py", case).endswith("ok\n")
+
+
+OWNED = {"closed": 100, "used": 20, "terminated": 10, "dropped": 20, "failed": 20}
+
+
+@pytest.mark.parametrize("end, pools", [*OWNED.items(), ("died", 20)])
+def test_nothing_is_left_of_many(end, pools):
+    assert check_run("local_owned.py", end, str(pools)).endswith("ok\n")
 
 
 def test_deaths_that_only_the_sockets_tell_of():
