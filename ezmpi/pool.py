@@ -81,11 +81,12 @@ class MPIPool(_ezmpi.MPIPool):
         over its ranks. Default: what they use already.
     retries : int, optional
         How often at most a task is run again that has failed with an exception of
-        `retry_on`: of a map, of `submit`, `apply` and `apply_async`. Another worker
-        runs it, where one is free. Then the last exception counts.
+        `retry_on`, or with `WorkerDied` or `TaskTimeout`: of a map, of `submit`, `apply`
+        and `apply_async`. Another worker runs it, where one is free. Then the last
+        exception counts. Without `retry_on`, what a task raises is final.
     retry_on : type or tuple of types, optional
-        After what exceptions of a task; `WorkerDied` and `TaskTimeout` need no mention.
-        Default: none. A
+        After what exceptions of a task; also one that cannot be pickled, and is raised as
+        a `RemoteError`. `WorkerDied` and `TaskTimeout` need no mention. Default: none. A
         task's `SystemExit` is meant by `SystemExit` and `TaskExit`, not by `Exception`.
     isolate : bool, optional
         Whether each worker runs tasks in a process that it forks. One that dies, by a

@@ -97,7 +97,7 @@ with MPIPool() as pool:
     case("while another thread is in map")
     found = check_busy(lambda tasks: pool.map(task, tasks), "a", callable="task")
     assert sorted(status.first_task for status in found) == list(range(pool.size))
-    assert "has run task 0 of task for 0 s" in "\n".join(map(str, found)), found
+    assert "has run task 0 of task for 0." in "\n".join(map(str, found)), found
 
     case("while the driver's thread drives")
     found = check_busy(
