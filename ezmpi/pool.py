@@ -203,6 +203,8 @@ class MPIPool(_ezmpi.MPIPool):
         on_signal: Optional[Callable[[int], object]] = None,
     ) -> None:
         _refuse_spawned()
+        if self._is_masters():  # before anything of its own is ended for a failure
+            raise RuntimeError("a pool is initialised once")
         _forks.check(fallback, processes)
         stall = _watcher()
         _pools[id(self)] = self
