@@ -337,6 +337,7 @@ def drops():
     def count():
         while not is_over.is_set():
             counted[0] += 1
+            time.sleep(0)
 
     pool = make()
     pool.submit(time.sleep, 600)
