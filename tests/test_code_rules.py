@@ -89,7 +89,7 @@ ARROWS = {
     "iterator": "crew errors job master progress",
     "pool": "call codec compat crew driver errors hello initializer iterator job lease"
     " master status ticket worker",
-    "status": "crew dispatch master",
+    "status": "crew dispatch errors master",
     "lease": "crew dispatch master",
     "module": "compat driver errors pool transport",
 }
