@@ -5,6 +5,8 @@
 
 #include <stdatomic.h>
 
+#define RETRIES 8 /* where memory is short, to tell a future */
+
 struct told {
     struct told *next;
     PyObject *future, *value;
@@ -18,6 +20,7 @@ struct futures {
     /* names */
     PyObject *callbacks, *set_result, *set_exception;
     PyObject *condition, *acquire, *release, *state, *result, *exception;
+    PyObject *settle;
     PyObject *finished;             /* a value of the state */
 };
 
@@ -27,12 +30,12 @@ intern_names(struct futures *futures)
     static const char *const texts[] = {
         "_done_callbacks", "set_result", "set_exception", "_condition",
         "acquire",         "release",    "_state",        "_result",
-        "_exception",      "FINISHED"};
-    PyObject **const names[] = {&futures->callbacks,     &futures->set_result,
-                                &futures->set_exception, &futures->condition,
-                                &futures->acquire,       &futures->release,
-                                &futures->state,         &futures->result,
-                                &futures->exception,     &futures->finished};
+        "_exception",      "FINISHED",   "_settle"};
+    PyObject **const names[] = {
+        &futures->callbacks, &futures->set_result, &futures->set_exception,
+        &futures->condition, &futures->acquire,    &futures->release,
+        &futures->state,     &futures->result,     &futures->exception,
+        &futures->finished,  &futures->settle};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         if ((*names[i] = PyUnicode_InternFromString(texts[i])) == NULL)
             return -1;
@@ -64,22 +67,38 @@ call_setter(const struct futures *futures, PyObject *future, PyObject *value,
         value, NULL);
 }
 
+/* After a failure to tell one: is it to be tried again?  Memory may be had
+   again; a signal's exception, which is kept, may come before it is
+   settled. */
+static int
+is_to_retry(struct futures *futures, int gets_signals)
+{
+    if (PyErr_ExceptionMatches(PyExc_MemoryError)) {
+        PyErr_Clear();
+        return 1;
+    }
+    if (!gets_signals || PyErr_ExceptionMatches(PyExc_Exception))
+        return 0;
+    Py_XSETREF(futures->urgent, PyErr_GetRaisedException());
+    return 1;
+}
+
 /* What its callbacks raise it logs itself; one that was settled otherwise
-   before raises.  A signal's exception may come before it is settled: it is
-   told again, and the exception kept. */
+   before raises.  One that is not told to the end leaves who waits waiting. */
 static void
 tell(struct futures *futures, PyObject *future, PyObject *value,
      int is_failure, int gets_signals)
 {
+    int attempt = 0;
     PyObject *done = call_setter(futures, future, value, is_failure);
-    if (done == NULL && gets_signals
-        && !PyErr_ExceptionMatches(PyExc_Exception)) {
-        Py_XSETREF(futures->urgent, PyErr_GetRaisedException());
-        done = call_setter(futures, future, value, is_failure);
-        if (done == NULL)
-            PyErr_Clear();
+    while (done == NULL && attempt < RETRIES
+           && is_to_retry(futures, gets_signals)) {
+        done =
+            PyObject_CallMethodObjArgs(future, futures->settle, value,
+                                       is_failure ? Py_True : Py_False, NULL);
+        attempt++;
     }
-    else if (done == NULL)
+    if (done == NULL)
         PyErr_WriteUnraisable(future);
     Py_XDECREF(done);
 }
