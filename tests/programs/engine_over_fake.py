@@ -97,6 +97,10 @@ class Memory:
     def failed(self):
         return False
 
+    def excuses(self, job, function, got):
+        """Whether the result may be another than is expected."""
+        return False
+
 
 # ---- a job ------------------------------------------------------------------
 
@@ -181,6 +185,8 @@ class Job:
     def gives(self, expected, function, *args, **kwargs):
         got = self.attempt(function, *args, **kwargs)
         if got is not self and got != expected:
+            if self.memory.excuses(self, function, got):
+                return
             raise Wrong(f"{got!r:.200}, not {expected!r:.200}")
 
     def raises(self, kinds, function, *args, **kwargs):
@@ -188,7 +194,7 @@ class Job:
             got = self.attempt(function, *args, **kwargs)
         except kinds:
             return
-        if got is not self:
+        if got is not self and not self.memory.excuses(self, next, got):
             raise Wrong(f"{got!r:.200}, not {kinds}")
 
     # What goes on in the background, as ezmpi/pool.py begins it.
@@ -797,8 +803,8 @@ def arrivals(job, pool):
         raise LookupError(result)
 
     job.raises(LookupError, list, job.iterate(pool, double, range(3), arrived=refuse))
-    results = job.iterate(pool, pass_gate, [1])
     gate.clear()
+    results = job.iterate(pool, pass_gate, [1])
     job.gives(None, results._take, 0)
     gate.set()
     job.gives((True, 1), results._take, PATIENCE)
