@@ -31,9 +31,7 @@ def test_one_runs_another(what, ranks, rank):
     assert "start all ranks of the job with the same Python and ezmpi" in last, result
     if rank != 0:
         host = node(rank)
-        assert f"TransportError: rank {rank} on {host} {EXPECTED[what]}" in last, (
-            result
-        )
+        assert f"TransportError: rank {rank} on {host} {EXPECTED[what]}" in last, result
 
 
 def test_error_is_caught():

@@ -53,16 +53,18 @@ exec sleep infinity
 # the words make one line for a shell, which gets no variables from here; but for what
 # tests know their processes by, and where launchers put files (see launch.py). And as
 # there the code is 255 where a signal ended the command, or the host, and does not come
-# through a cable that is pulled.
+# through a cable that is pulled. At SIGTERM it takes the connection for lost.
 SSH = """#!/bin/sh
 while [ "${1#-}" != "$1" ]; do shift; done
 host=$1
 shift
 cd '%(directory)s'
+trap 'exit 255' TERM
 holder=$(cat "$host")
 nsenter --target "$holder" %(own)s --pid \\
     env -i PATH="$PATH" HOME="$HOME" TMPDIR="$TMPDIR" \\
-    EZMPI_TEST_JOB="$EZMPI_TEST_JOB" sh -c "$*"
+    EZMPI_TEST_JOB="$EZMPI_TEST_JOB" sh -c "$*" <&0 &
+wait $!
 code=$?
 while [ -e "$host.pulled" ]; do sleep 0.1; done
 [ "$code" -le 128 ] && kill -0 "$holder" 2>/dev/null || exit 255
