@@ -309,13 +309,17 @@ def hosts():
     return made
 
 
-def across_hosts(own, launcher, ranks, options=()):
-    """`launcher_command` with ranks on both of two hosts."""
+def across_hosts(own, launcher, ranks, options, env):
+    """`launcher_command` with ranks on both of two hosts. Open MPI's launcher leaves out
+    there the variables that are not its own."""
     command = launcher_command(launcher, ranks, options)
     if mpi_of(launcher) == "openmpi":
         each = ",".join("%s:%d" % (name, ranks) for name in two_hosts.NAMES)
         command += ["--host", each, "--map-by", "node"]
         command += ["--prtemca", "plm_ssh_agent", own.ssh]
+        for name in sorted(env):
+            if name.startswith(("EZMPI_", "PYTHON")):
+                command += ["-x", name]
     else:
         command += ["-hosts", ",".join(two_hosts.NAMES)]
         command += ["-launcher", "ssh", "-launcher-exec", own.ssh]
@@ -365,8 +369,8 @@ def start(
     env = launcher_environment(launcher, env)
     if across or HOSTS:
         across = across or hosts()
-        command = across_hosts(across, launcher, ranks, options)
         env["EZMPI_TEST_PROC"] = across.proc
+        command = across_hosts(across, launcher, ranks, options, env)
     else:
         command = launcher_command(launcher, ranks, options)
     command += [str(RANK), str(directory), sys.executable, *python]

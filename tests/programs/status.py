@@ -8,7 +8,7 @@ import os
 import threading
 import time
 
-from cases import case, check_works, launchers_rank, raised, told
+from cases import case, check_works, host_of, raised, told
 
 from ezmpi import MPIPool, WorkerStatus
 
@@ -55,8 +55,7 @@ class Asks:
 def check_fields(statuses, **wanted):
     for status in statuses:
         assert isinstance(status, WorkerStatus), status
-        with open("host-%d" % status.rank) as file:
-            assert status.host == file.read(), status
+        assert status.host == host_of(status.rank), status
         for name, value in wanted.items():
             assert getattr(status, name) == value, (name, value, status)
 
@@ -81,8 +80,6 @@ def check_busy(begin, prefix, **wanted):
     return before
 
 
-with open("host-%d" % launchers_rank(), "w") as file:
-    file.write(os.uname().nodename)
 with MPIPool() as pool:
     case("before anything was begun")
     deadline = time.monotonic() + 30
