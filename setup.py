@@ -1,8 +1,9 @@
 """Compiles the engine and one transport for each MPI compiler; see pyproject.toml.
 
 Switches, by environment: EZMPI_DEBUG=1 (symbols, assertions, no optimisation),
-EZMPI_SANITIZE=1 (address and undefined-behaviour sanitizers), EZMPI_COVERAGE=1 (gcov),
-EZMPI_WERROR=1 (warnings are errors). EZMPI_MPICC, MPICC: the MPI compilers.
+EZMPI_SANITIZE=1 (address and undefined-behaviour sanitizers) or =thread (the thread
+sanitizer), EZMPI_COVERAGE=1 (gcov), EZMPI_WERROR=1 (warnings are errors). EZMPI_MPICC,
+MPICC: the MPI compilers.
 """
 
 import os
@@ -18,14 +19,15 @@ from setuptools.command.build_ext import build_ext
 sys.path.insert(0, "csrc")
 from build_backend import mpi_compilers  # noqa: E402
 
-ENGINE = "module pool lease iterator ticket driver master progress job tasks results call"
-ENGINE += " worker dispatch seats claim schedule chunk helm hello crew callable"
-ENGINE += " initializer future codec plain rows array parcel snapshot pages errors sigint"
-ENGINE += " forked protocol retries status"
+ENGINE = """
+module pool lease iterator ticket driver master progress job tasks results call dispatch
+seats claim schedule chunk worker guard ledger helm hello crew callable initializer future
+codec plain rows array parcel snapshot pages errors sigint forked protocol retries status
+"""
 MAILBOX = "mailbox inbox outbox relay tree frame wire lanes lane segment pipe alarm"
 MAILBOX += " sleeper patience"
 OVER_MPI = f"transport_mpi watch {MAILBOX}"
-LOCAL = f"transport_local link_local family stream reach {MAILBOX}"
+LOCAL = f"transport_local link_local family stream reach watch {MAILBOX}"
 
 WARNINGS = "-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes"
 VARIANT_PROBE = """#include <mpi.h>
@@ -64,7 +66,9 @@ def instrumentation():
     """For the compiler and the linker alike."""
     flags = []
     if switch("EZMPI_SANITIZE"):
-        flags += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
+        threads = os.environ["EZMPI_SANITIZE"] == "thread"
+        sanitizers = "thread" if threads else "address,undefined"
+        flags += [f"-fsanitize={sanitizers}", "-fno-omit-frame-pointer"]
     if switch("EZMPI_COVERAGE"):
         flags += ["--coverage"]
     return flags

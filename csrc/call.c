@@ -357,8 +357,10 @@ calls_new(struct crew *crew, const struct calls_plan *plan)
         return NULL;
     }
     line_init(&calls->line, &single);
-    calls->line.keeps_tasks = calls->retries != NULL || crew->survives;
+    calls->line.keeps_tasks =
+        calls->retries != NULL || crew->survives || crew->is_isolated;
     calls->line.pool = plan->pool_number;
+    calls->line.timeout = plan->timeout;
     calls->line.initializer = plan->initializer;
     calls->shares = 1;
     calls->crew = crew;
@@ -400,7 +402,9 @@ new_chunk(struct calls *calls, const struct call *call)
         .job = ++crew->jobs,
         .count = 1,
         .pool = calls->line.pool,
-        .flags = calls->flags | (call->kwargs ? FLAG_CALL : FLAG_STAR),
+        .timeout = calls->line.timeout,
+        .flags =
+            calls->flags | FLAG_ONE | (call->kwargs ? FLAG_CALL : FLAG_STAR),
     };
     struct callable *callable = crew_hold(crew, calls->codec, call->function,
                                           &header, calls->line.pool);

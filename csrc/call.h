@@ -19,6 +19,7 @@ struct calls_plan {
     uint64_t pool_number;
     struct initializer *initializer;    /* NULL: none */
     PyObject *retries;              /* a plan (retries.h), or NULL */
+    uint64_t timeout;               /* nanoseconds a call; 0: any */
     uint32_t flags;                 /* FLAG_DILL */
 };
 

@@ -50,6 +50,13 @@ crew_init(struct crew *crew)
     return -1;
 }
 
+static void
+free_memory(struct crew *crew)
+{
+    PyMem_RawFree(crew->members);
+    PyMem_RawFree(crew);
+}
+
 static struct crew *
 new_crew(const struct transport *transport, struct mailbox *mailbox)
 {
@@ -63,11 +70,11 @@ new_crew(const struct transport *transport, struct mailbox *mailbox)
     crew->pid = getpid();
     crew->thread = PyThread_get_thread_ident();
     crew->rank = transport->rank(mailbox);
+    crew->known_as = crew->rank;
     crew->workers = transport->ranks(mailbox) - 1;
     crew->survives = transport->survives(mailbox);
     if (crew_init(crew) < 0) {
-        PyMem_RawFree(crew->members);
-        PyMem_RawFree(crew);
+        free_memory(crew);
         return NULL;
     }
     transport->set_owner(mailbox, crew);
@@ -118,7 +125,49 @@ crew_open(const struct transport *transport, int32_t handle)
         errors_raise_transport(&error);
         return NULL;
     }
-    return find_or_make(transport, mailbox);
+    struct crew *crew = find_or_make(transport, mailbox);
+    return crew != NULL ? crew_keep(crew) : NULL;
+}
+
+struct crew *
+crew_keep(struct crew *crew)
+{
+    crew->shares++;
+    return crew;
+}
+
+void
+crew_clear(struct crew *crew)
+{
+    crew_tidy(crew);
+    callables_forget(&crew->callables, 0);
+}
+
+/* Nobody knows it any more. */
+static void
+end(struct crew *crew)
+{
+    if (!crew->transport->closed(crew->mailbox)) {
+        Py_BEGIN_ALLOW_THREADS
+        crew_part(crew, 0);
+        Py_END_ALLOW_THREADS
+    }
+    crew_clear(crew);
+    if (crew->end_jobs != NULL)
+        crew->end_jobs(crew);
+    Py_XDECREF(crew->record);
+    Py_XDECREF(crew->ticket_type);
+    helm_fini(&crew->helm);
+    crew->transport->free(crew->mailbox);
+    free_memory(crew);
+}
+
+void
+crew_release(struct crew *crew)
+{
+    if (crew != NULL && --crew->shares == 0 && crew->transport->part != NULL
+        && crew->rank == 0 && !crew_is_forked(crew))
+        end(crew);
 }
 
 int
@@ -191,7 +240,12 @@ crew_part_dropped(struct crew *crew)
 void
 crew_leave_helm(struct crew *crew)
 {
-    crew_part_dropped(crew);
+    if (crew->is_dropped) {
+        Py_BEGIN_ALLOW_THREADS
+        crew_part_dropped(crew);
+        Py_END_ALLOW_THREADS
+        crew_clear(crew);
+    }
     crew->turns++;
     helm_leave(&crew->helm);
 }

@@ -2,7 +2,10 @@
 
    The mailbox, the helm, what the workers hold, the counters.  A crew is made
    at the first pool on a communicator, found again by later ones, and lives as
-   long as the mailbox: to the end of MPI.
+   long as the mailbox: to the end of MPI.  But one whose workers are its own
+   (transport->part) ends with its last share: pools, iterators, tickets and
+   the driver's thread have one each.  Whoever is at the helm has a share, or
+   was called by who has.
 
    Also the ways through the mailbox, for master and worker alike: send, and
    receive with the GIL free while it waits.  On the master they need the helm.
@@ -37,17 +40,20 @@ struct crew_member {
                                        them */
     int is_lost;                    /* it has died, ... */
     int is_told;                    /* ... and the user was told */
-    int is_met;                     /* it runs what we run (hello.h) */
+    int is_met;                     /* it runs what we run (hello.h), ... */
+    int is_isolated;                /* ... in a forked child (guard.h) */
 };
 
 #define SIGNAL_SECONDS 0.1 /* whoever waits looks for signals so often */
 
+struct guard;
+struct ledger;
 struct worker;
 struct dispatch;
 
 /* Of the thread that drives where nobody waits: driver.h. */
 struct crew_driver {
-    int started;
+    _Atomic int started;            /* and has not ended */
     int may_not_drive;              /* MPI allows one thread only */
     unsigned long thread;
     _Atomic int stop;
@@ -57,6 +63,7 @@ struct crew_driver {
 };
 
 struct crew {
+    size_t shares;
     const struct transport *transport;
     struct mailbox *mailbox;
     pid_t pid;                      /* a forked child has no mailbox */
@@ -77,6 +84,10 @@ struct crew {
                                        they were let go, and may come back */
     uint64_t jobs, pools;           /* numbers given out so far */
     struct worker *worker;          /* on a worker: worker.c's own */
+    struct ledger *ledger;          /* of its guard; NULL: it has none */
+    struct guard *guard;            /* NULL: none, it runs tasks itself */
+    int known_as;                   /* the rank that messages name */
+    int is_isolated;                /* some worker's tasks run in a child */
     /* on the master */
     struct helm helm;
     struct crew_member *members;    /* [workers], rank - 1 */
@@ -88,6 +99,7 @@ struct crew {
     uint64_t turns;                 /* the helm was left so often */
     PyObject *ticket_type;          /* ticket.c's */
     struct dispatch *dispatch;      /* dispatch.c's own */
+    void (*end_jobs)(struct crew *); /* frees what master.c has; or NULL */
     struct crew_driver driver;
     _Atomic uint64_t unfinished;    /* jobs and calls */
     _Atomic int is_dropped;         /* its own workers are to end when the
@@ -104,8 +116,14 @@ struct letter {
 };
 
 /* The crew of a communicator; when it is the first that is collective, and
-   waits for the others, the GIL free.  NULL: exception set. */
+   waits for the others, the GIL free.  The caller has a share.  NULL:
+   exception set. */
 struct crew *crew_open(const struct transport *transport, int32_t handle);
+struct crew *crew_keep(struct crew *crew); /* one more share */
+/* Lets go of a share; NULL is allowed.  With the last one workers of its own
+   are killed, if they were not ended, and all of it is freed; not in a worker,
+   nor in a forked child. */
+void crew_release(struct crew *crew);
 
 /* Ranks of workers whose death is not known. */
 int crew_alive(const struct crew *crew);
@@ -134,6 +152,8 @@ void crew_leave_helm(struct crew *crew);
    than by crew_leave_helm. */
 void crew_part(struct crew *crew, double seconds);
 void crew_part_dropped(struct crew *crew);
+/* At the helm, when they have ended: lets go of what was kept for them. */
+void crew_clear(struct crew *crew);
 
 /* 1: it is ours, for which there was no need to wait; 0: also where this
    process or thread may not have it. */

@@ -105,6 +105,22 @@ chunk_free(struct chunk *chunk)
     line->kind->chunk_is_gone(line);
 }
 
+void
+dispatch_free(struct dispatch *dispatch)
+{
+    struct chunk *chunk;
+    if (dispatch == NULL)
+        return;
+    for (int worker = 0; worker < dispatch->crew->workers; worker++) {
+        while (seats_oldest(dispatch->seats, worker) != NULL)
+            chunk_free(seats_answer(dispatch->seats, worker));
+    }
+    while ((chunk = chunks_pop(&dispatch->answered)) != NULL)
+        chunk_free(chunk);
+    seats_free(dispatch->seats);
+    free(dispatch);
+}
+
 /* ---- whose turn ------------------------------------------------------- */
 
 static void
@@ -460,11 +476,12 @@ supply(struct dispatch *dispatch, const struct chunk *chunk, int worker,
 }
 
 /* Calls are timed closely, to find those that are stuck; of others people are
-   told, in seconds. */
+   told, in seconds.  A parted line's schedule may go meanwhile. */
 static int64_t
 clock_for(const struct line *line)
 {
-    return line->schedule == NULL ? crew_clock() : crew_coarse_clock();
+    int are_calls = line->kind->take_back != NULL;
+    return are_calls ? crew_clock() : crew_coarse_clock();
 }
 
 static void
@@ -484,13 +501,14 @@ note_given(struct dispatch *dispatch, struct chunk *chunk, int worker)
     seats_give(dispatch->seats, worker, chunk);
 }
 
-/* A call that is begun at once need not be taken back. */
+/* A call that is begun at once need not be taken back; and a guard's child,
+   which begins it, has no word with the master. */
 static void
 set_claim(struct dispatch *dispatch, struct chunk *chunk, int worker)
 {
     struct crew *crew = dispatch->crew;
     struct crew_member *member = &crew->members[worker];
-    if (member->word == NULL)
+    if (member->word == NULL && !crew->is_isolated)
         member->word = crew->transport->word(crew->mailbox, worker + 1);
     if (member->word == NULL || chunk->is_pinned
         || seats_held(dispatch->seats, worker) == 0)
@@ -520,6 +538,12 @@ set_patience(struct dispatch *dispatch, struct chunk *chunk, int worker)
         header->flags |= FLAG_BACK;
 }
 
+static int
+may_come_back(const struct chunk *chunk)
+{
+    return chunk->header.flags & FLAG_BACK || chunk->line->keeps_tasks;
+}
+
 int
 dispatch_send(struct dispatch *dispatch, struct chunk *chunk, int worker,
               struct transport_error *error)
@@ -533,7 +557,7 @@ dispatch_send(struct dispatch *dispatch, struct chunk *chunk, int worker,
     if (status != TRANSPORT_OK)
         return status;
     note_given(dispatch, chunk, worker);
-    if (!(chunk->header.flags & FLAG_BACK) && !chunk->line->keeps_tasks) {
+    if (!may_come_back(chunk)) {
         parcel_free(chunk->tasks);
         chunk->tasks = NULL;
     }
@@ -707,7 +731,7 @@ fits(const struct chunk *chunk, const struct letter *letter)
            && (!needs_parcel || letter->parcel != NULL)
            && !is_absurd(chunk, reply)
            && (!(flags & FLAG_BACK)
-               || (chunk->header.flags & FLAG_BACK && !(flags & FLAG_FAILED)));
+               || (may_come_back(chunk) && !(flags & FLAG_FAILED)));
 }
 
 /* Whatever was taken back is answered for when it holds nothing. */

@@ -60,6 +60,7 @@ struct line {
     struct chunks waiting; /* to be given, lowest first */
     struct chunks again; /* what failed, to wait until it can be given to a
                             worker that it does not avoid */
+    uint64_t timeout; /* nanoseconds that a task may take; 0: any */
     int keeps_tasks; /* until they are answered for: they may be run again */
     int held; /* chunks that workers have, */
     int holders; /* so many workers */
@@ -89,6 +90,9 @@ struct dispatch {
 };
 
 struct dispatch *dispatch_new(struct crew *crew); /* NULL: no memory */
+/* When there is no line left: frees it, and the chunks that are there.  Needs
+   the GIL; NULL is allowed. */
+void dispatch_free(struct dispatch *dispatch);
 
 /* A chunk of the line, which is told when it is freed; it keeps the callable.
    These need the GIL.  NULL: exception set. */

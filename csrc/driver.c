@@ -250,6 +250,22 @@ driver_run(struct crew *crew)
 
 /* ---- its life --------------------------------------------------------- */
 
+static void
+release(PyObject *capsule)
+{
+    crew_release(PyCapsule_GetPointer(capsule, DRIVER_CAPSULE));
+}
+
+/* It has a share. */
+static PyObject *
+new_capsule(struct crew *crew)
+{
+    PyObject *capsule = PyCapsule_New(crew, DRIVER_CAPSULE, release);
+    if (capsule != NULL)
+        crew_keep(crew);
+    return capsule;
+}
+
 /* ezmpi._driver starts it, and sees to its end. */
 static int
 start(struct crew *crew)
@@ -258,11 +274,12 @@ start(struct crew *crew)
     crew->driver.started = 1;       /* now: others may come by meanwhile */
     crew->driver.may_not_drive = !crew->transport->threads();
     PyObject *module = PyImport_ImportModule("ezmpi._driver");
-    PyObject *capsule = PyCapsule_New(crew, DRIVER_CAPSULE, NULL);
+    PyObject *capsule = new_capsule(crew);
     if (module != NULL && capsule != NULL)
         done = PyObject_CallMethod(module, "start", "Oi", capsule,
                                    crew->driver.may_not_drive);
-    crew->driver.started = done == Py_True;
+    if (done != Py_True)
+        crew->driver.started = 0;
     Py_XDECREF(done);
     Py_XDECREF(capsule);
     Py_XDECREF(module);

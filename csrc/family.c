@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,11 +21,18 @@
 #include <sys/syscall.h>
 #endif
 
+#ifndef SOCK_CLOEXEC /* macOS: a program that starts just then inherits them */
+#define SOCK_CLOEXEC 0
+#endif
+
 #include "patience.h"
 #include "reach.h"
+#include "watch.h"
 
-#define LEAVING_SECONDS 1.0     /* that a process gets to end by itself */
+#define LEAVING_SECONDS 1.0 /* that a process gets to end by itself */
 #define LOOK_SECONDS 1e-3
+#define LIFE_SECONDS 0.25 /* between looks who has ended */
+#define LOOKS 64u /* in vain, between looks at the clock */
 
 int
 family_peers(const struct family *family)
@@ -47,26 +55,29 @@ family_rank_of(const struct family *family, const struct peer *peer)
 
 /* ---- how a process ends ------------------------------------------------ */
 
-/* 1: it has ended, and *status says how, or -1 if somebody else reaped it. */
+/* Has it ended? */
 static int
-reap(struct peer *peer, int *status)
+reap(struct peer *peer)
 {
-    pid_t found = waitpid(peer->process, status, WNOHANG);
+    struct rusage usage = {0};
+    int status;
+    pid_t found = wait4(peer->process, &status, WNOHANG, &usage);
 
     if (found == 0 || (found < 0 && errno == EINTR)) {
         return 0;
     }
-    *status = found < 0 ? -1 : *status;
+    peer->status = found < 0 ? -1 : status;
+    peer->peak = usage.ru_maxrss;
     peer->process = 0;
     return 1;
 }
 
 static int
-reap_within(struct peer *peer, double seconds, int *status)
+reap_within(struct peer *peer, double seconds)
 {
     double deadline = patience_now() + seconds;
 
-    while (peer->process != 0 && !reap(peer, status)) {
+    while (peer->process != 0 && !reap(peer)) {
         if (patience_now() > deadline) {
             return 0;
         }
@@ -75,14 +86,22 @@ reap_within(struct peer *peer, double seconds, int *status)
     return 1;
 }
 
+/* If others have reaped it, its number may be another process's by now. */
 static void
-kill_and_reap(struct peer *peer)
+kill_process(struct peer *peer)
 {
-    int status;
-
-    if (peer->process > 0) {
+    if (peer->process > 0 && !reap(peer)) {
         kill(peer->process, SIGKILL);
-        reap_within(peer, LEAVING_SECONDS, &status);
+    }
+}
+
+static void
+end_process(struct peer *peer)
+{
+    if (!reap_within(peer, LEAVING_SECONDS)) {
+        kill_process(peer);
+        reap_within(peer, LEAVING_SECONDS);
+        peer->status = -1;
     }
 }
 
@@ -102,29 +121,53 @@ describe_end(int status, char *text, size_t size)
     }
 }
 
+int
+family_await_end(struct family *family, struct peer *peer)
+{
+    if (family_rank_of(family, peer) == 0) {
+        return -1;
+    }
+    end_process(peer);
+    return peer->status;
+}
+
 void
 family_describe_end(struct family *family, struct peer *peer, char *text,
                     size_t size)
 {
-    pid_t pid = peer->process;
-    int rank = family_rank_of(family, peer), status = -1;
+    long long pid = peer->mail.peer;
     char how[128];
 
-    if (rank != 0 && !reap_within(peer, LEAVING_SECONDS, &status)) {
-        kill_and_reap(peer);
-        status = -1;
-    }
-    describe_end(status, how, sizeof(how));
-    snprintf(text, size, "rank %d (process %lld) %s", rank, (long long)pid,
-             how);
+    describe_end(family_await_end(family, peer), how, sizeof(how));
+    snprintf(text, size, "rank %d (process %lld) %s",
+             family_rank_of(family, peer), pid, how);
 }
 
 void
 family_kill(struct family *family)
 {
     for (int i = 0; family->wire.rank == 0 && i < family_peers(family); i++) {
-        if (family->peers[i].process > 0) {
-            kill(family->peers[i].process, SIGKILL);
+        kill_process(&family->peers[i]);
+    }
+}
+
+void
+family_look(struct family *family)
+{
+    double now;
+
+    if (family->wire.rank != 0 || ++family->looks % LOOKS != 0) {
+        return;
+    }
+    now = patience_now();
+    if (now - family->looked < LIFE_SECONDS) {
+        return;
+    }
+    family->looked = now;
+    for (int i = 0; i < family_peers(family); i++) {
+        struct peer *peer = &family->peers[i];
+        if (peer->process > 0 && reap(peer) && !family->pacts[i].has_left) {
+            family->lost = peer;
         }
     }
 }
@@ -140,19 +183,17 @@ void
 family_close(struct family *family)
 {
     size_t size = (size_t)family_peers(family) * sizeof(struct pact);
-    int status;
 
     for (int i = 0; i < family_peers(family); i++) {
         close_streams(&family->peers[i]);
     }
     for (int i = 0; family->wire.rank == 0 && i < family_peers(family); i++) {
-        struct peer *peer = &family->peers[i];
-        if (!reap_within(peer, LEAVING_SECONDS, &status)) {
-            kill_and_reap(peer);
-        }
+        end_process(&family->peers[i]);
     }
-    munmap(family->pacts, size);
-    family->pacts = NULL;
+    if (family->pacts != NULL) {
+        munmap(family->pacts, size);
+        family->pacts = NULL;
+    }
 }
 
 /* ---- forking ----------------------------------------------------------- */
@@ -161,7 +202,7 @@ family_close(struct family *family)
 static int
 make_sockets(int sockets[2])
 {
-    if (socketpair(AF_UNIX, SOCK_STREAM, 0, sockets) < 0) {
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) < 0) {
         return -1;
     }
     for (int i = 0; i < 2; i++) {
@@ -170,7 +211,8 @@ make_sockets(int sockets[2])
     return 0;
 }
 
-/* Only in the first thread: it would be the thread's end that counts. */
+/* Does the system end a child with this process?  Only one of the first
+   thread: it would be the thread's end that counts. */
 static int
 can_follow(void)
 {
@@ -182,16 +224,28 @@ can_follow(void)
 }
 
 static void
-end_with(pid_t parent, int follows)
+look_at_parent(void *family_)
+{
+    struct family *family = family_;
+
+    if (getppid() != family->parent) {
+        kill(getpid(), SIGKILL);
+    }
+}
+
+/* Else a thread looks: what runs in this one may take long. */
+static void
+end_with(struct family *family, int follows)
 {
 #ifdef __linux__
     if (follows) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
     }
 #endif
-    if (getppid() != parent) {
-        _exit(1);
+    if (!follows) {
+        family->watch = watch_start(LIFE_SECONDS, look_at_parent, family);
     }
+    look_at_parent(family);
 }
 
 /* What this process can read of the other's memory, it will. */
@@ -239,8 +293,9 @@ pid_t
 family_fork(struct family *family, int rank)
 {
     int mail[2], pieces[2], follows = can_follow();
-    pid_t parent = getpid(), pid;
+    pid_t pid;
 
+    family->parent = getpid();
     if (make_sockets(mail) < 0) {
         return -1;
     }
@@ -256,7 +311,7 @@ family_fork(struct family *family, int rank)
     close(mail[pid == 0 ? 0 : 1]);
     close(pieces[pid == 0 ? 0 : 1]);
     if (pid == 0) {
-        end_with(parent, follows);
+        end_with(family, follows);
         family->sockets[0] = mail[1];
         family->sockets[1] = pieces[1];
     }
@@ -277,7 +332,7 @@ family_new(int children)
     }
     family->wire.ranks = children + 1;
     family->wire.is_star = 1;
-    family->wire.crowded = patience_crowded(children + 1);
+    family->wire.crowded = patience_crowded(1, children + 1);
     family->cookie = (uint64_t)(uintptr_t)family ^ (uint64_t)getpid() << 32;
     family->pacts =
         mmap(NULL, (size_t)children * sizeof(struct pact),

@@ -2,7 +2,8 @@
 
    Rank 0 forks the others, of which each has two sockets to it: one for
    pieces, which keep their order among themselves only, and one for all else.
-   In a child only the peer of its own rank is there: rank 0.  Plain C. */
+   In a child only the peer of its own rank is there: rank 0.  A child is
+   killed when rank 0 has ended.  Plain C. */
 
 #ifndef EZMPI_FAMILY_H
 #define EZMPI_FAMILY_H
@@ -18,7 +19,9 @@ struct pact {
 
 /* The process at the other end. */
 struct peer {
-    pid_t process;                  /* 0: it was reaped */
+    pid_t process;                  /* 0: it was reaped: ... */
+    int status;                     /* ... with this; -1: by others */
+    long peak;                      /* kB of memory */
     struct stream mail, pieces;
 };
 
@@ -30,6 +33,11 @@ struct family {
     struct mailbox *mailbox;        /* NULL until open */
     int32_t handle;
     int turn;                       /* the peer that is looked at first */
+    unsigned looks;                 /* in vain */
+    double looked;                  /* for children that have ended */
+    struct peer *lost;              /* that has, and should not; or NULL */
+    pid_t parent;                   /* rank 0's process; in a child ... */
+    struct watch *watch;            /* ... a thread looks at it; or NULL */
     uint64_t cookie;                /* to be read by who may */
     int sockets[2];                 /* in a new child: its own */
     struct pact *pacts;             /* [ranks - 1]; NULL: closed */
@@ -51,9 +59,15 @@ pid_t family_fork(struct family *family, int rank);
 void family_disown(struct family *family);
 void family_enter(struct family *family, int rank);
 
+/* Rank 0, where nothing comes: looks some times a second for children that
+   have ended.  Their sockets need not tell: what they forked may hold them. */
+void family_look(struct family *family);
+
 /* A peer has ended, or is about to: says how. */
 void family_describe_end(struct family *family, struct peer *peer, char *text,
                          size_t size);
+/* The same, for who wants to tell it otherwise: as waitpid has it, or -1. */
+int family_await_end(struct family *family, struct peer *peer);
 /* Rank 0: children that it has yet end at once. */
 void family_kill(struct family *family);
 /* Rank 0: waits briefly for those that end by themselves, and kills others. */

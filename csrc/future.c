@@ -21,19 +21,29 @@ struct futures {
     PyObject *finished;             /* a value of the state */
 };
 
+#define NAMES 10
+
+static void
+list_names(struct futures *futures, PyObject **names[NAMES])
+{
+    PyObject **const all[NAMES] = {
+        &futures->callbacks, &futures->set_result, &futures->set_exception,
+        &futures->condition, &futures->acquire,    &futures->release,
+        &futures->state,     &futures->result,     &futures->exception,
+        &futures->finished};
+    memcpy(names, all, sizeof all);
+}
+
 static int
 intern_names(struct futures *futures)
 {
-    static const char *const texts[] = {
+    static const char *const texts[NAMES] = {
         "_done_callbacks", "set_result", "set_exception", "_condition",
         "acquire",         "release",    "_state",        "_result",
         "_exception",      "FINISHED"};
-    PyObject **const names[] = {&futures->callbacks,     &futures->set_result,
-                                &futures->set_exception, &futures->condition,
-                                &futures->acquire,       &futures->release,
-                                &futures->state,         &futures->result,
-                                &futures->exception,     &futures->finished};
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    PyObject **names[NAMES];
+    list_names(futures, names);
+    for (size_t i = 0; i < NAMES; i++) {
         if ((*names[i] = PyUnicode_InternFromString(texts[i])) == NULL)
             return -1;
     }
@@ -51,8 +61,34 @@ futures_new(void)
     futures->last = &futures->first;
     if (intern_names(futures) == 0)
         return futures;
-    PyMem_RawFree(futures);
+    futures_free(futures);
     return NULL;
+}
+
+static void
+free_told(struct futures *futures)
+{
+    struct told *told;
+    while ((told = futures->first) != NULL) {
+        futures->first = told->next;
+        Py_DECREF(told->future);
+        Py_DECREF(told->value);
+        PyMem_RawFree(told);
+    }
+}
+
+void
+futures_free(struct futures *futures)
+{
+    PyObject **names[NAMES];
+    if (futures == NULL)
+        return;
+    free_told(futures);
+    list_names(futures, names);
+    for (size_t i = 0; i < NAMES; i++)
+        Py_XDECREF(*names[i]);
+    Py_XDECREF(futures->urgent);
+    PyMem_RawFree(futures);
 }
 
 static PyObject *

@@ -13,6 +13,7 @@
 struct futures;
 
 struct futures *futures_new(void);              /* NULL: exception set */
+void futures_free(struct futures *futures);     /* NULL is allowed */
 
 /* Tells the future (borrowed, as value), now or as soon as the driver's thread
    can.  1: now; 0: later; errors are written out, not raised. */

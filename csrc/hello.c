@@ -1,5 +1,5 @@
 /* hello.c -- what a rank runs, as bytes that ezmpi/_hello.py writes and
-   compares.
+   compares; and whether it has a guard.
 
    Must not know what is in them, nor what comes after. */
 
@@ -37,7 +37,7 @@ describe(void)
 int
 hello_say(struct crew *crew)
 {
-    struct header header = {0};
+    struct header header = {.first = crew->guard != NULL};
     struct parcel *parcel = NULL;
     PyObject *text = crew->met == 0 ? describe() : NULL;
     int status = -1;
@@ -94,8 +94,11 @@ hello_hear(struct crew *crew, const struct letter *letter)
         return errors_raise("TransportError", "a hello from rank %d", rank);
     if (check(crew, rank, letter) < 0)
         return -1;
-    crew->met += !crew->members[rank - 1].is_met;
-    crew->members[rank - 1].is_met = 1;
+    struct crew_member *member = &crew->members[rank - 1];
+    crew->met += !member->is_met;
+    member->is_met = 1;
+    member->is_isolated = letter->header.first != 0;
+    crew->is_isolated |= member->is_isolated;
     return 0;
 }
 

@@ -1,4 +1,5 @@
-/* hello.h -- do all ranks of a job run the same ezmpi and Python?
+/* hello.h -- do all ranks of a job run the same ezmpi and Python, and which of
+   them isolate their tasks?
 
    What a worker says before all else; the master hears all of it before it
    sends anything.  So it costs one message a worker, at the first pool on a

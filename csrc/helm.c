@@ -41,6 +41,13 @@ helm_init(struct helm *helm)
     return 0;
 }
 
+void
+helm_fini(struct helm *helm)
+{
+    pthread_cond_destroy(&helm->is_free);
+    pthread_mutex_destroy(&helm->lock);
+}
+
 /* ---- the lock --------------------------------------------------------- */
 
 static void

@@ -35,6 +35,7 @@ struct helm {
 };
 
 int helm_init(struct helm *helm);   /* -1: no resources */
+void helm_fini(struct helm *helm);  /* nobody waits for it, nor watches */
 
 int helm_try(struct helm *helm);    /* 1: it is ours */
 /* Waits for it.  hurry(of) is called when somebody else has it. */

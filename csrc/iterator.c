@@ -59,6 +59,7 @@ iterator_dealloc(PyObject *self)
     Py_XDECREF(iterator->next);
     Py_XDECREF(iterator->left);
     Py_XDECREF(iterator->show);
+    crew_release(iterator->crew);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -373,7 +374,7 @@ iterator_new(PyObject *type_, struct crew *crew, struct job *job,
         master_drop(crew, job);
         return NULL;
     }
-    iterator->crew = crew;
+    iterator->crew = crew_keep(crew);
     iterator->job = job;
     iterator->show = Py_XNewRef(show);
     return (PyObject *)iterator;

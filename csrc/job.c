@@ -41,7 +41,7 @@ struct job {
     struct retries *retries; /* NULL: none */
     unsigned long owner; /* thread that waits; 0: none does */
     struct chunks answers; /* that the owner has to take in */
-    int wants_owner;
+    _Atomic int wants_owner;
     int needs_driver; /* to draw */
     unsigned long drawer; /* thread that draws now, or 0 */
     unsigned long caller; /* thread that calls back now, or 0 */
@@ -76,13 +76,13 @@ is_callback_calm(const struct job *job)
     return job->callback == NULL || job->owner == 0;
 }
 
+/* The GIL may be free, and whoever is told looks at wants_owner at once. */
 static void
 ask_owner(struct job *job)
 {
-    if (!job->wants_owner)
+    if (!atomic_exchange(&job->wants_owner, 1))
         helm_notify(&job->crew->helm,
                     job->owner != 0 ? (void *)job : (void *)job->crew);
-    job->wants_owner = 1;
 }
 
 /* Until all is drawn, by the driver's thread alone. */
@@ -157,6 +157,7 @@ new_chunk(struct job *job)
         .pool = job->line.pool,
         .flags = job->flags,
         .slot = (uint32_t)job->callable->slot,
+        .timeout = job->line.timeout,
     };
     return chunk;
 }
@@ -700,7 +701,8 @@ put_result(struct job *job, uint64_t index, PyObject *result, int is_failure)
     if (is_failure && !job->is_each)
         return settle(job, index, result);
     int is_raised = is_failure && !job->returns_failures;
-    int status = is_raised ? 0 : call_back(job, result, index);
+    int is_told = !is_raised || job->tells_index;
+    int status = is_told ? call_back(job, result, index) : 0;
     if (status == 0)
         status = results_put(job->results, index, result, is_raised);
     Py_DECREF(result);
@@ -998,8 +1000,10 @@ init(struct job *job, struct crew *crew, const struct job_request *request)
                       || request->results == RESULTS_AS_THEY_COME;
     line_init(&job->line, &bulk);
     job->line.pool = request->pool_number;
+    job->line.timeout = request->timeout;
     job->line.is_iterated = is_iterated;
-    job->line.keeps_tasks = request->retries != NULL || crew->survives;
+    job->line.keeps_tasks =
+        request->retries != NULL || crew->survives || crew->is_isolated;
     job->line.initializer = request->initializer;
     job->users = 2;
     job->crew = crew;

@@ -31,6 +31,7 @@ struct job_request {
     uint32_t flags;                 /* FLAG_DILL, FLAG_STAR, FLAG_EACH */
     int returns_failures;           /* FLAG_EACH: as results like others */
     PyObject *retries;              /* a plan (retries.h); NULL: none */
+    uint64_t timeout;               /* nanoseconds a task; 0: any */
 };
 
 /* Begins a job; the caller has a share in it.  NULL: exception set. */

@@ -181,6 +181,15 @@ lanes_lose(struct lanes *lanes, int rank)
     }
 }
 
+int
+lanes_holds(struct lanes *lanes, int rank)
+{
+    struct neighbour *neighbour = neighbour_of(lanes, rank);
+
+    return neighbour != NULL && neighbour->is_in
+           && pipe_holds(&neighbour->lane.in, 1);
+}
+
 /* ---- sleep ------------------------------------------------------------- */
 
 /* Takes what bells say to ready. */

@@ -45,4 +45,7 @@ int lanes_heed(struct wire *wire, struct wire_arrival *arrival);
    does. */
 void lanes_end(struct lanes *lanes);
 
+/* Has something come from that rank that was not looked at? */
+int lanes_holds(struct lanes *lanes, int rank);
+
 #endif

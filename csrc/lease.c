@@ -225,5 +225,6 @@ lease_part(struct lease *lease, double seconds)
     if (!crew_is_gone(crew))
         crew_part(crew, seconds);
     Py_END_ALLOW_THREADS
+    crew_clear(crew);
     crew_leave_helm(crew);
 }

@@ -77,6 +77,17 @@ link_send(struct wire *wire, const void *base, size_t size, int rank, int tag,
     return checked(family, peer, "sendmsg", status);
 }
 
+/* Nothing has come, or gone. */
+static int
+stand_by(struct family *family)
+{
+    if (family->lost != NULL) {
+        return fail_ended(family, family->lost);
+    }
+    family_look(family);
+    return TRANSPORT_NOTHING;
+}
+
 /* A worker has left once it had nothing to say any more. */
 static int
 look_at(struct family *family, struct peer *peer, struct stream *stream,
@@ -86,6 +97,7 @@ look_at(struct family *family, struct peer *peer, struct stream *stream,
     int rank = family_rank_of(family, peer);
 
     if (status == TRANSPORT_NOTHING && stream->has_ended
+        && !wire_holds(&family->wire, rank)
         && (rank == 0 || !family->pacts[rank - 1].has_left)) {
         return fail_ended(family, peer);
     }
@@ -124,16 +136,21 @@ link_look(struct wire *wire, int source, int tag, struct wire_arrival *arrival)
 {
     struct family *family = family_of(wire);
     struct peer *peer;
+    int status;
 
     if (push_all(family) < 0) {
         return TRANSPORT_FAILED;
     }
     if (source == WIRE_ANY && wire->rank == 0) {
-        return look_at_any(family, arrival);
+        status = look_at_any(family, arrival);
     }
-    peer = family_peer(family, source);
-    return look_at(family, peer,
-                   tag == PIECE_TAG ? &peer->pieces : &peer->mail, arrival);
+    else {
+        peer = family_peer(family, source);
+        status =
+            look_at(family, peer,
+                    tag == PIECE_TAG ? &peer->pieces : &peer->mail, arrival);
+    }
+    return status == TRANSPORT_NOTHING ? stand_by(family) : status;
 }
 
 void
@@ -180,6 +197,9 @@ link_test(struct wire *wire, struct wire_slot *slot)
         return TRANSPORT_FAILED;
     }
     status = stream_test(slot->room);
+    if (status == TRANSPORT_NOTHING) {
+        return stand_by(family);
+    }
     return status == TRANSPORT_FAILED ? fail_broken_off(family) : status;
 }
 

@@ -35,18 +35,20 @@ struct mailbox {
     char *told_of; /* by rank: the caller knows of its death */
     int told; /* deaths */
     int lost; /* the rank that was told of last */
-    int closed;
+    _Atomic int closed;             /* any thread asks */
     int ended;
     double ending_seconds;
     int ending_code;
-    int is_quiet;                   /* where it waits in vain */
+    double quiet_seconds;           /* it waits so long instead, and says
+                                       nothing where that was in vain; or 0 */
 };
 
 /* ---- a mailbox --------------------------------------------------------- */
 
 static void
-mailbox_free(struct mailbox *mailbox)
+free_memory(struct mailbox *mailbox)
 {
+    outbox_fini(&mailbox->outbox);
     free((void *)mailbox->farewell.bytes);
     free(mailbox->heard_from);
     free(mailbox->told_of);
@@ -75,7 +77,7 @@ mailbox_new(struct wire *wire, int32_t handle,
     mailbox->ending_code = TRANSPORT_OWN_CODE;
     if (mailbox->heard_from == NULL || mailbox->told_of == NULL
         || mailbox->farewell.bytes == NULL) {
-        mailbox_free(mailbox);
+        free_memory(mailbox);
         return NULL;
     }
     memcpy((void *)mailbox->farewell.bytes, farewell->bytes, farewell->size);
@@ -507,9 +509,7 @@ mailbox_set_ending(struct mailbox *first, double seconds, int code)
 void
 mailbox_set_patience(struct mailbox *mailbox, double seconds)
 {
-    mailbox->ending_seconds = seconds;
-    mailbox->ending_code = TRANSPORT_OWN_CODE;
-    mailbox->is_quiet = 1;
+    mailbox->quiet_seconds = seconds;
 }
 
 int
@@ -546,7 +546,7 @@ abort_late(const struct mailbox *mailbox)
     char names[128];
     int one = mailbox->wire->ranks - 1 - mailbox->heard == 1;
 
-    if (mailbox->is_quiet) {
+    if (mailbox->quiet_seconds > 0) {
         return;
     }
     name_missing(mailbox, names, sizeof(names));
@@ -615,7 +615,7 @@ is_at_end(struct mailbox *mailbox)
         abort_late(mailbox);
         return -1;
     }
-    if (status == TRANSPORT_FAILED && mailbox->is_quiet) {
+    if (status == TRANSPORT_FAILED && mailbox->quiet_seconds > 0) {
         return -1;
     }
     if (status == TRANSPORT_FAILED) {
@@ -630,13 +630,15 @@ static void
 begin_end(struct mailbox *mailbox)
 {
     int is_first = mailbox->wire->rank == 0;
+    int is_quiet = mailbox->quiet_seconds > 0;
+    double seconds =
+        is_quiet ? mailbox->quiet_seconds : mailbox->ending_seconds;
 
-    mailbox->inbox.deadline =
-        is_first ? patience_now() + mailbox->ending_seconds : 0;
+    mailbox->inbox.deadline = is_first ? patience_now() + seconds : 0;
     if (!is_broken(mailbox) && is_first) {
         say_farewell(mailbox);
     }
-    if (is_broken(mailbox) && !mailbox->is_quiet) {
+    if (is_broken(mailbox) && !is_quiet) {
         abort_broken(mailbox);
     }
 }
@@ -660,33 +662,63 @@ mailbox_cut(struct mailbox *mailbox)
             wire_fail(mailbox->wire, "close", "the pool's workers have ended");
         }
         end(mailbox);
+        outbox_drop(&mailbox->outbox);
     }
+}
+
+void
+mailbox_free(struct mailbox **first, struct mailbox *mailbox)
+{
+    struct mailbox **link = first;
+
+    while (*link != NULL && *link != mailbox) {
+        link = &(*link)->next;
+    }
+    if (*link != NULL) {
+        *link = mailbox->next;
+    }
+    free_memory(mailbox);
 }
 
 /* From mailbox on, the next one that is to end. */
 static struct mailbox *
-next_ending(struct mailbox *mailbox, const struct mailbox *only)
+next_ending(struct mailbox *mailbox)
 {
-    while (mailbox != NULL
-           && (mailbox->ended || (only != NULL && mailbox != only))) {
+    while (mailbox != NULL && mailbox->ended) {
         mailbox = mailbox->next;
     }
     return mailbox;
 }
 
+/* Of one alone the others are not looked at: threads may free them. */
+static struct mailbox *
+first_ending(struct mailbox *first, struct mailbox *only)
+{
+    if (only != NULL) {
+        return only->ended ? NULL : only;
+    }
+    return next_ending(first);
+}
+
+static struct mailbox *
+later_ending(struct mailbox *mailbox, const struct mailbox *only)
+{
+    return only != NULL ? NULL : next_ending(mailbox->next);
+}
+
 int
-mailbox_end(struct mailbox *first, const struct mailbox *only)
+mailbox_end(struct mailbox *first, struct mailbox *only)
 {
     struct waiting waiting = {.patience.sleep = sleep_for_mail};
     struct mailbox *m;
     int status, at_end = 0;
 
-    for (m = next_ending(first, only); m; m = next_ending(m->next, only)) {
+    for (m = first_ending(first, only); m; m = later_ending(m, only)) {
         begin_end(m);
     }
     while (!at_end) {
         at_end = 1;
-        for (m = next_ending(first, only); m; m = next_ending(m->next, only)) {
+        for (m = first_ending(first, only); m; m = later_ending(m, only)) {
             status = is_at_end(m);
             if (status < 0) {
                 return 0;
@@ -699,7 +731,7 @@ mailbox_end(struct mailbox *first, const struct mailbox *only)
             patience_rest(&waiting.patience);
         }
     }
-    for (m = next_ending(first, only); m; m = next_ending(m->next, only)) {
+    for (m = first_ending(first, only); m; m = later_ending(m, only)) {
         end(m);
     }
     return 1;

@@ -40,7 +40,8 @@ int mailbox_close(struct mailbox *mailbox, struct transport_error *error);
 int mailbox_closed(const struct mailbox *mailbox);
 /* Of the mailboxes from first on. */
 void mailbox_set_ending(struct mailbox *first, double seconds, int code);
-/* Of one: it waits so long, and says nothing where that was in vain. */
+/* Of one: it waits so long, above 0, and says nothing where that was in
+   vain. */
 void mailbox_set_patience(struct mailbox *mailbox, double seconds);
 /* Is there no other, and has it so many ranks? */
 int mailbox_is_only(const struct mailbox *first, int ranks);
@@ -50,8 +51,11 @@ int mailbox_is_only(const struct mailbox *first, int ranks);
    in memory, and its functions fail.  Where a farewell cannot be had it prints
    a line on stderr and ends the job; without a code (set_ending) the caller is
    to do that, and this returns 0, else 1. */
-int mailbox_end(struct mailbox *first, const struct mailbox *only);
-/* Ends one without farewells, for a transport whose other ranks are gone. */
+int mailbox_end(struct mailbox *first, struct mailbox *only);
+/* Ends one without farewells, for a transport whose other ranks are gone: no
+   message leaves any more, and all tokens can be reaped. */
 void mailbox_cut(struct mailbox *mailbox);
+/* Takes one that has ended out of the list, and frees it. */
+void mailbox_free(struct mailbox **first, struct mailbox *mailbox);
 
 #endif

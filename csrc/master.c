@@ -124,14 +124,15 @@ master_listen(struct crew *crew)
 struct errand {
     struct errand *next;
     struct parcel *parcel;
+    uint64_t number;
 };
 
 static int
 broadcast_parcel(struct crew *crew, enum verb verb, uint32_t flags,
-                 struct parcel *parcel)
+                 uint64_t number, struct parcel *parcel)
 {
     struct transport_error error = {0};
-    struct header header = {.flags = flags};
+    struct header header = {.flags = flags, .first = number};
     int status =
         dispatch_broadcast(crew->dispatch, verb, &header, parcel, &error);
     crew_tidy(crew);
@@ -146,7 +147,8 @@ run_errands(struct crew *crew)
     int status = 0;
     while (status == 0 && (errand = crew->errands) != NULL) {
         crew->errands = errand->next;
-        status = broadcast_parcel(crew, VERB_UNSHARE, 0, errand->parcel);
+        status = broadcast_parcel(crew, VERB_UNSHARE, 0, errand->number,
+                                  errand->parcel);
         parcel_free(errand->parcel);
         PyMem_RawFree(errand);
     }
@@ -467,6 +469,16 @@ master_give_up(struct crew *crew)
     crew->transport->set_ending(ENDING_SECONDS, TRANSPORT_OWN_CODE_OR_0);
 }
 
+/* For guards, which do not look into parcels: the same for the same key. */
+static uint64_t
+number_of(PyObject *key)
+{
+    Py_hash_t hash = PyObject_Hash(key);
+    if (hash == -1)
+        PyErr_Clear();
+    return (uint64_t)hash;
+}
+
 int
 master_share(struct crew *crew, struct codec *codec, uint32_t flags,
              PyObject *key, PyObject *value)
@@ -476,7 +488,8 @@ master_share(struct crew *crew, struct codec *codec, uint32_t flags,
     crew_take_helm(crew);
     struct parcel *parcel = dump_pair(codec, key, value);
     if (parcel != NULL && crew_send_bindings(crew, codec, &header) == 0)
-        status = broadcast_parcel(crew, VERB_SHARE, flags, parcel);
+        status =
+            broadcast_parcel(crew, VERB_SHARE, flags, number_of(key), parcel);
     parcel_free(parcel);
     crew_leave_helm(crew);
     return status;
@@ -493,7 +506,7 @@ master_unshare(struct crew *crew, struct codec *codec, PyObject *key)
         parcel_free(parcel);
         return PyErr_Occurred() ? -1 : (PyErr_NoMemory(), -1);
     }
-    *errand = (struct errand){crew->errands, parcel};
+    *errand = (struct errand){crew->errands, parcel, number_of(key)};
     crew->errands = errand;
     if (!crew_try_helm(crew)) {
         crew->transport->interrupt(crew->mailbox);
@@ -538,9 +551,30 @@ go_on(void *job)
     return job_go_on(job);
 }
 
+static void
+free_errands(struct crew *crew)
+{
+    struct errand *errand;
+    while ((errand = crew->errands) != NULL) {
+        crew->errands = errand->next;
+        parcel_free(errand->parcel);
+        PyMem_RawFree(errand);
+    }
+}
+
+/* Each job holds its pool, and so the crew, until it is over: none is left. */
+static void
+end_jobs(struct crew *crew)
+{
+    free_errands(crew);
+    dispatch_free(crew->dispatch);
+    futures_free(crew->futures);
+}
+
 int
 master_init(struct crew *crew)
 {
+    crew->end_jobs = end_jobs;
     if (crew->dispatch != NULL)
         return 0;
     if (crew->futures == NULL && !(crew->futures = futures_new()))

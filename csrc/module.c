@@ -10,6 +10,7 @@
 
 #include "driver.h"
 #include "errors.h"
+#include "guard.h"
 #include "pool.h"
 #include "transport.h"
 
@@ -131,6 +132,28 @@ be_worker(PyObject *serve, int handle)
     _exit(1);
 }
 
+/* Nobody has opened their mailbox: see FORKED_CAPSULE. */
+static void
+end_workers(PyObject *capsule)
+{
+    const struct transport *transport =
+        PyCapsule_GetPointer(capsule, FORKED_CAPSULE);
+    transport->part((int32_t)(intptr_t)PyCapsule_GetContext(capsule), 0);
+}
+
+static PyObject *
+new_forked(const struct transport *transport, int32_t handle)
+{
+    PyObject *capsule = PyCapsule_New((void *)transport, FORKED_CAPSULE, NULL);
+    if (capsule == NULL) {
+        transport->part(handle, 0);
+        return NULL;
+    }
+    PyCapsule_SetContext(capsule, (void *)(intptr_t)handle);
+    PyCapsule_SetDestructor(capsule, end_workers);
+    return capsule;
+}
+
 static PyObject *
 fork_workers(PyObject *Py_UNUSED(module), PyObject *args)
 {
@@ -154,9 +177,16 @@ fork_workers(PyObject *Py_UNUSED(module), PyObject *args)
     if (rank > 0)
         be_worker(serve, (int)handle);
     if (status == TRANSPORT_OK)
-        return PyLong_FromLong(handle);
+        return new_forked(transport, handle);
     errors_raise_transport(&error);
     return NULL;
+}
+
+/* For ezmpi._forks. */
+static PyObject *
+serve_guard(PyObject *Py_UNUSED(module), PyObject *capsule)
+{
+    return guard_run_child(capsule) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 /* A worker's end. */
@@ -235,7 +265,9 @@ PyDoc_STRVAR(start_doc, "start_transport(transport)\n\nInitialise MPI.");
 PyDoc_STRVAR(
     fork_doc,
     "fork_workers(transport, workers, serve)\n\n"
-    "Fork so many, which call serve(handle) and do not return; the handle.");
+    "Fork so many, which call serve(handle) and do not return; a handle for\n"
+    "MPIPool, until whose constructor they end with it.");
+PyDoc_STRVAR(guard_doc, "serve_guard(crew)\n\nWhat its child runs.");
 PyDoc_STRVAR(part_doc,
              "part(transport, handle)\n\n"
              "What a forked worker does before it leaves with os._exit.");
@@ -255,6 +287,7 @@ static PyMethodDef module_methods[] = {
     {"load_transport", load_transport, METH_VARARGS, load_doc},
     {"start_transport", start_transport, METH_O, start_doc},
     {"fork_workers", fork_workers, METH_VARARGS, fork_doc},
+    {"serve_guard", serve_guard, METH_O, guard_doc},
     {"part", part, METH_VARARGS, part_doc},
     {"set_ending", set_ending, METH_VARARGS, ending_doc},
     {"drive", drive, METH_O, drive_doc},

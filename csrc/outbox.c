@@ -31,6 +31,28 @@ outbox_init(struct outbox *outbox, struct wire *wire)
     *outbox = (struct outbox){.wire = wire, .cursor = &outbox->first};
 }
 
+void
+outbox_drop(struct outbox *outbox)
+{
+    struct outgoing *outgoing;
+
+    while ((outgoing = outbox->first) != NULL) {
+        outbox->first = outgoing->next;
+        if (outgoing->token != NULL) {
+            outbox->tokens[outbox->tokens_ready++] = outgoing->token;
+        }
+        free(outgoing);
+    }
+    outbox->cursor = &outbox->first;
+}
+
+void
+outbox_fini(struct outbox *outbox)
+{
+    free(outbox->tokens);
+    outbox_init(outbox, outbox->wire);
+}
+
 size_t
 piece_size(size_t size, size_t done, size_t most)
 {

@@ -32,6 +32,11 @@ int outbox_multicast(struct outbox *outbox, const int *ranks, size_t receivers,
                      size_t count, void *token);
 void *outbox_reap(struct outbox *outbox);
 
+/* Nothing leaves any more: all tokens are to be reaped. */
+void outbox_drop(struct outbox *outbox);
+/* When they were. */
+void outbox_fini(struct outbox *outbox);
+
 /* Finds out what has left: of all messages, or of a few more of them. */
 int outbox_progress(struct outbox *outbox, int all);
 

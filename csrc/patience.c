@@ -80,7 +80,7 @@ patience_rest(struct patience *patience)
 
 /* Asks the environment, since asking the other ranks would be collective. */
 int
-patience_crowded(int ranks)
+patience_crowded(int ranks, int each)
 {
     static const char *const names[] = {
         "MPI_LOCALNRANKS",
@@ -96,5 +96,5 @@ patience_crowded(int ranks)
             break;
         }
     }
-    return ranks > sysconf(_SC_NPROCESSORS_ONLN);
+    return (long)ranks * each > sysconf(_SC_NPROCESSORS_ONLN);
 }

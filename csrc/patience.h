@@ -23,9 +23,10 @@ void patience_rest(struct patience *patience);
 /* A signal ends it early. */
 void patience_sleep(double seconds);
 
-/* Are there more ranks on this host than processors?  ranks is the answer's
-   base where the launcher does not tell how many are here. */
-int patience_crowded(int ranks);
+/* Are there more processes on this host than processors?  There are so many
+   for each rank that the launcher says is here; and so many ranks where it
+   does not say. */
+int patience_crowded(int ranks, int each);
 
 /* Seconds, from a clock that only goes forward. */
 double patience_now(void);

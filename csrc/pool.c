@@ -45,6 +45,7 @@
 #include "crew.h"
 #include "driver.h"
 #include "errors.h"
+#include "guard.h"
 #include "hello.h"
 #include "initializer.h"
 #include "iterator.h"
@@ -64,6 +65,8 @@ struct pool {
     PyObject *iterator_type;    /* NULL until the first */
     PyObject *retries;          /* the plan of what begins; NULL: none */
     int use_dill;
+    int is_isolated;            /* isolate=True */
+    unsigned long long timeout; /* nanoseconds a call may take; 0: any */
 };
 
 static int
@@ -75,10 +78,28 @@ refuse(const char *why)
 
 /* ---- making and ending ------------------------------------------------ */
 
+/* Workers say at the first pool whether they isolate. */
+static int
+check_isolation(const struct crew *crew)
+{
+    int rank = 1;
+    while (rank <= crew->workers && crew->members[rank - 1].is_isolated)
+        rank++;
+    if (rank > crew->workers)
+        return 0;
+    PyErr_Format(PyExc_ValueError,
+                 "isolate=True: rank %d runs tasks in its own process; give "
+                 "isolate=True on every rank, to the first pool on the "
+                 "communicator, or set EZMPI_ISOLATE=1 for the whole job",
+                 rank);
+    return -1;
+}
+
 static int
 init_master(struct pool *pool, PyObject *initializer, PyObject *initargs)
 {
-    if (hello_await(pool->lease.crew) < 0)
+    if (hello_await(pool->lease.crew) < 0
+        || (pool->is_isolated && check_isolation(pool->lease.crew) < 0))
         return -1;
     pool->codec = codec_new(pool->use_dill, pool->lease.crew->record);
     if (pool->codec == NULL)
@@ -107,7 +128,9 @@ serve(struct pool *pool)
         return refuse("a task, or a thread beside it, cannot use a pool on "
                       "the communicator of the worker that runs it");
     crew->serving = 1;
-    int status = worker_serve(crew, pool->lease.test_mode);
+    int status = crew->guard != NULL
+                     ? guard_serve(crew->guard, pool->lease.test_mode)
+                     : worker_serve(crew, pool->lease.test_mode);
     crew->serving = 0;
     if (status == 0)
         return 0;
@@ -191,38 +214,79 @@ check_crew(const struct crew *crew, int handle)
     return -1;
 }
 
+/* What runs on workers may die: there a guard is between, over the local
+   transport, if not None. */
+static int
+isolate(struct pool *pool, PyObject *capsule)
+{
+    struct crew *crew = pool->lease.crew;
+    const struct transport *local;
+    if (capsule == Py_None)
+        return 0;
+    if ((local = PyCapsule_GetPointer(capsule, TRANSPORT_CAPSULE)) == NULL)
+        return -1;
+    pool->is_isolated = 1;
+    if (crew->rank != 0 && crew->guard == NULL)
+        crew->guard = guard_new(crew, local);
+    return crew->rank != 0 && crew->guard == NULL ? -1 : 0;
+}
+
+/* Of a communicator, by its handle; or of workers forked for this pool. */
+static int
+open_crew(struct pool *pool, PyObject *capsule, PyObject *of)
+{
+    const struct transport *transport =
+        PyCapsule_GetPointer(capsule, TRANSPORT_CAPSULE);
+    int is_forked = PyCapsule_IsValid(of, FORKED_CAPSULE);
+    int handle = (int)(intptr_t)(is_forked ? PyCapsule_GetContext(of) : NULL);
+    if (transport == NULL
+        || (!is_forked && !PyArg_Parse(of, "i;a handle", &handle)))
+        return -1;
+    pool->lease.crew = crew_open(transport, handle);
+    if (pool->lease.crew == NULL || check_crew(pool->lease.crew, handle) < 0)
+        return -1;
+    if (is_forked)
+        PyCapsule_SetDestructor(of, NULL);
+    return 0;
+}
+
+/* The exception may live long, and the pool with it. */
+static int
+begin_master(struct pool *pool, PyObject *initializer, PyObject *initargs)
+{
+    int status = init_master(pool, initializer, initargs);
+    if (status < 0)
+        lease_part(&pool->lease, 0);
+    return status;
+}
+
 static int
 pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"transport",   "handle",   "use_dill", "test_mode",
-                            "initializer", "initargs", "retries",  NULL};
+                            "initializer", "initargs", "retries",  "local",
+                            "timeout",     NULL};
     struct pool *pool = (struct pool *)self;
-    PyObject *capsule, *initializer = Py_None, *initargs = NULL;
-    PyObject *retries = NULL;
-    int handle;
+    PyObject *capsule, *of, *initializer = Py_None, *initargs = NULL;
+    PyObject *retries = NULL, *local = Py_None;
     if (pool->lease.crew != NULL) {
         PyErr_SetString(PyExc_RuntimeError, "a pool is initialised once");
         return -1;
     }
     pool->use_dill = 1;
     pool->lease.closed = 1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oi|ppOO!O:MPIPool", names,
-                                     &capsule, &handle, &pool->use_dill,
-                                     &pool->lease.test_mode, &initializer,
-                                     &PyTuple_Type, &initargs, &retries)
+    if (!PyArg_ParseTupleAndKeywords(
+            args, kwargs, "OO|ppOO!OOK:MPIPool", names, &capsule, &of,
+            &pool->use_dill, &pool->lease.test_mode, &initializer,
+            &PyTuple_Type, &initargs, &retries, &local, &pool->timeout)
         || parse_retries(&retries) < 0
         || check_arguments(initializer, initargs) < 0)
         return -1;
-    const struct transport *transport =
-        PyCapsule_GetPointer(capsule, TRANSPORT_CAPSULE);
-    if (transport == NULL)
-        return -1;
     pool->retries = Py_XNewRef(retries);
-    pool->lease.crew = crew_open(transport, handle);
-    if (pool->lease.crew == NULL || check_crew(pool->lease.crew, handle) < 0)
+    if (open_crew(pool, capsule, of) < 0 || isolate(pool, local) < 0)
         return -1;
     return pool->lease.crew->rank == 0
-               ? init_master(pool, initializer, initargs)
+               ? begin_master(pool, initializer, initargs)
                : init_worker(pool);
 }
 
@@ -252,6 +316,7 @@ pool_dealloc(PyObject *self)
     Py_XDECREF(pool->retries);
     codec_free(pool->codec);
     initializer_free(pool->initializer);
+    crew_release(pool->lease.crew);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -338,6 +403,7 @@ new_request(struct pool *pool)
         .initializer = pool->initializer,
         .flags = pool->use_dill ? FLAG_DILL : 0,
         .retries = pool->retries,
+        .timeout = pool->timeout,
     };
 }
 
@@ -369,10 +435,12 @@ parse_failures(PyObject *failures, struct job_request *request)
     if (failures == NULL || failures == Py_None)
         return 0;
     if (!PyTuple_Check(failures))
-        return refuse("_failures must be a pair");
-    if (!PyArg_ParseTuple(failures, "pO", &request->returns_failures,
-                          &request->retries))
+        return refuse("_failures must be a tuple");
+    unsigned long long timeout;
+    if (!PyArg_ParseTuple(failures, "pOK", &request->returns_failures,
+                          &request->retries, &timeout))
         return -1;
+    request->timeout = timeout;
     request->flags |= request->returns_failures ? FLAG_EACH : 0;
     return parse_retries(&request->retries);
 }
@@ -553,6 +621,7 @@ open_calls(struct pool *pool)
         .pool_number = pool->lease.number,
         .initializer = pool->initializer,
         .retries = pool->retries,
+        .timeout = pool->timeout,
         .flags = pool->use_dill ? FLAG_DILL : 0,
     };
     if (pool->calls == NULL)

@@ -30,6 +30,7 @@ header_pack(const struct header *header, unsigned char *bytes)
     bytes = put(bytes, header->callable, 8);
     bytes = put(bytes, header->pool, 8);
     bytes = put(bytes, header->elapsed, 8);
+    bytes = put(bytes, header->timeout, 8);
     bytes = put(bytes, header->flags, 4);
     put(bytes, header->slot, 4);
 }
@@ -46,6 +47,7 @@ header_unpack(struct header *header, const void *bytes, size_t size)
     header->callable = get(&at, 8);
     header->pool = get(&at, 8);
     header->elapsed = get(&at, 8);
+    header->timeout = get(&at, 8);
     header->flags = (uint32_t)get(&at, 4);
     header->slot = (uint32_t)get(&at, 4);
     return 0;

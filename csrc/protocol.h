@@ -64,10 +64,11 @@ enum flag {
                         as many None */
     FLAG_CLAIM = 256, /* TASKS: it may have been taken back when it could begin
                          (claim.h); its number is in elapsed */
+    FLAG_ONE = 512, /* TASKS: a call of its own, not one of a job's tasks */
 };
 
 /* Counts up with every change of what is here, or travels in a parcel. */
-#define PROTOCOL_VERSION 1
+#define PROTOCOL_VERSION 2
 
 #define CALLABLE_SLOTS 4 /* callables that a worker holds at once */
 
@@ -79,11 +80,12 @@ struct header {
     uint64_t pool;
     uint64_t elapsed; /* ANSWER: nanoseconds the chunk took to come and run;
                          TASKS: after which it is late, 0: never */
+    uint64_t timeout; /* TASKS: nanoseconds that a task may take, 0: any */
     uint32_t flags;
     uint32_t slot;
 };
 
-#define HEADER_SIZE 56u
+#define HEADER_SIZE 64u
 
 void header_pack(const struct header *header, unsigned char *bytes);
 /* 0, or -1 where size is not that of a header. */

@@ -25,6 +25,7 @@ ticket_dealloc(PyObject *self)
     if (ticket->job != NULL)
         job_release(ticket->job);
     Py_XDECREF(ticket->receiver);
+    crew_release(ticket->crew);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -124,6 +125,6 @@ ticket_new(struct crew *crew)
     PyTypeObject *type = (PyTypeObject *)crew->ticket_type;
     struct ticket *ticket = (struct ticket *)type->tp_alloc(type, 0);
     if (ticket != NULL)
-        ticket->crew = crew;
+        ticket->crew = crew_keep(crew);
     return ticket;
 }

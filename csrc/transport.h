@@ -26,7 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TRANSPORT_VERSION 5u
+#define TRANSPORT_VERSION 6u
 #define TRANSPORT_SYMBOL "ezmpi_transport"
 #define TRANSPORT_WORLD INT32_MIN   /* the handle that means COMM_WORLD */
 
@@ -56,6 +56,12 @@ struct transport_message {
     int verb;
     size_t count;
     const struct transport_part *parts;
+};
+
+struct transport_fate {
+    int signal;                     /* that ended it; 0: none */
+    int code;                       /* that it ended with; -1: not known */
+    int64_t peak;                   /* of its memory, in kB */
 };
 
 /* What each side says last; every rank of a mailbox says it once. */
@@ -100,10 +106,16 @@ struct transport {
        steps before and after a fork.
        part ends them: they get so many seconds for their farewells, and 0
        kills them at once; in a worker, before it leaves with _exit.  No other
-       thread may be in a function of the mailbox; it is closed then. */
+       thread may be in a function of the mailbox; it is closed then, and reap
+       gives back all tokens.  It stays in memory until it is freed. */
     int (*fork)(int workers, int32_t *handle, int *rank,
                 struct transport_error *error);
     void (*part)(int32_t handle, double seconds);
+    /* How the process of that rank has ended, at rank 0. */
+    void (*fate)(int32_t handle, int rank, struct transport_fate *fate);
+    /* Frees a mailbox that part has closed, when all tokens were reaped: no
+       thread may use it any more. */
+    void (*free)(struct mailbox *mailbox);
 
     /* The mailbox of a communicator (a Fortran handle, or TRANSPORT_WORLD):
        a duplicate made at the first call, which is collective, and found again
@@ -191,6 +203,7 @@ struct transport {
     /* A worker's own farewell, once rank 0's has come: nothing more is sent
        or received.  Later opens still find the mailbox. */
     int (*close)(struct mailbox *mailbox, struct transport_error *error);
+    /* Any thread may ask at any time. */
     int (*closed)(const struct mailbox *mailbox);
 
     /* How the farewells in MPI_Finalize end for rank 0, in all mailboxes that

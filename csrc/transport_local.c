@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "family.h"
@@ -87,6 +88,16 @@ remove_family(struct family *family)
     pthread_mutex_unlock(&process.lock);
 }
 
+/* One that has no mailbox, or not any more. */
+static void
+free_family(struct family *family)
+{
+    remove_family(family);
+    family_kill(family);
+    family_close(family);
+    free(family);
+}
+
 static int
 fail_fork(struct family *family, struct transport_error *error)
 {
@@ -94,10 +105,7 @@ fail_fork(struct family *family, struct transport_error *error)
 
     snprintf(text, sizeof(text), "no process can be forked: %s",
              strerror(errno));
-    remove_family(family);
-    family_kill(family);
-    family_close(family);
-    free(family);
+    free_family(family);
     return refuse(error, "fork", text);
 }
 
@@ -227,18 +235,17 @@ transport_survives(const struct mailbox *mailbox)
 
 /* ---- the end ----------------------------------------------------------- */
 
-/* Without farewells. */
+/* Without farewells.  Of a family whose mailbox was opened that stays, for who
+   holds it. */
 static void
 cut(struct family *family)
 {
+    if (family->mailbox == NULL) {
+        free_family(family);
+        return;
+    }
     family_kill(family);
-    if (family->mailbox != NULL) {
-        mailbox_cut(family->mailbox);
-    }
-    else {
-        family_close(family);
-    }
-    remove_family(family);
+    mailbox_cut(family->mailbox);
 }
 
 static void
@@ -250,10 +257,7 @@ part_workers(struct family *family, double seconds)
         return;
     }
     mailbox_set_patience(family->mailbox, seconds);
-    if (mailbox_end(process.mailboxes, family->mailbox)) {
-        remove_family(family);
-    }
-    else {
+    if (!mailbox_end(NULL, family->mailbox)) {
         cut(family);
     }
 }
@@ -276,6 +280,33 @@ transport_part(int32_t handle, double seconds)
     }
 }
 
+static void
+transport_fate(int32_t handle, int rank, struct transport_fate *fate)
+{
+    struct family *family = find_family(handle);
+    struct peer *peer = family ? family_peer(family, rank) : NULL;
+    int status = peer != NULL ? family_await_end(family, peer) : -1;
+
+    fate->signal = status != -1 && WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    fate->code = status != -1 && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    fate->peak = peer != NULL ? peer->peak : 0;
+}
+
+static void
+transport_free(struct mailbox *mailbox)
+{
+    struct family *family = find_family(mailbox_handle(mailbox));
+
+    if (family == NULL || process.pid != getpid()
+        || !mailbox_closed(mailbox)) {
+        return;
+    }
+    pthread_mutex_lock(&process.lock);
+    mailbox_free(&process.mailboxes, mailbox);
+    pthread_mutex_unlock(&process.lock);
+    free_family(family);
+}
+
 /* At the end of the process all are waited for at once. */
 static void
 transport_leave(void)
@@ -292,8 +323,9 @@ transport_leave(void)
         }
     }
     mailbox_end(process.mailboxes, NULL);
-    while (process.families != NULL) {
-        cut(process.families);
+    for (family = process.families; family != NULL; family = next) {
+        next = family->next;
+        cut(family);
     }
 }
 
@@ -320,7 +352,9 @@ transport_abort(struct mailbox *mailbox, int code)
 static void
 transport_set_ending(double seconds, int code)
 {
+    pthread_mutex_lock(&process.lock);
     mailbox_set_ending(process.mailboxes, seconds, code);
+    pthread_mutex_unlock(&process.lock);
 }
 
 __attribute__((visibility("default")))
@@ -335,6 +369,8 @@ const struct transport ezmpi_transport = {
     .threads = transport_threads,
     .fork = transport_fork,
     .part = transport_part,
+    .fate = transport_fate,
+    .free = transport_free,
     .open = transport_open,
     .rank = mailbox_rank,
     .ranks = mailbox_ranks,

@@ -94,7 +94,7 @@ static struct {
     struct mpi_wire *coming;        /* being opened: its duplicate is */
     MPI_Comm coming_from;           /* not there yet */
     MPI_Request duplicated;
-    struct mailbox *mailboxes;
+    struct mailbox *_Atomic mailboxes;
     int ending;                     /* as set_ending had it last */
     pthread_mutex_t opening;
 } process = {.ending = TRANSPORT_OWN_CODE,
@@ -752,7 +752,7 @@ begin_duplicate(MPI_Comm parent, struct transport_error *error)
     }
     MPI_Comm_rank(parent, &wire->wire.rank);
     MPI_Comm_size(parent, &wire->wire.ranks);
-    wire->wire.crowded = patience_crowded(wire->wire.ranks);
+    wire->wire.crowded = patience_crowded(wire->wire.ranks, 1);
     code = MPI_Comm_idup(parent, &wire->comm, &process.duplicated);
     if (code != MPI_SUCCESS) {
         free(wire);

@@ -209,6 +209,12 @@ wire_look_well(struct wire *wire)
 }
 
 int
+wire_holds(const struct wire *wire, int rank)
+{
+    return lanes_holds(wire->lanes, rank);
+}
+
+int
 wire_sleep(struct wire *wire, double seconds, struct alarm *alarm)
 {
     wire_look_well(wire);           /* now is a good time */

@@ -80,6 +80,10 @@ int wire_accept(struct wire *wire, struct wire_arrival *arrival, void *base,
 /* OK, or LOST: request is done and gone.  NOTHING: not yet. */
 int wire_test(struct wire *wire, struct wire_slot *request);
 
+/* Is something here, from that rank through shared memory, that was not looked
+   at? */
+int wire_holds(const struct wire *wire, int rank);
+
 /* The next look goes every way. */
 void wire_look_well(struct wire *wire);
 

@@ -16,10 +16,12 @@
 #include "errors.h"
 #include "forked.h"
 #include "hello.h"
+#include "ledger.h"
 #include "sigint.h"
 
 #define QUICK_SECONDS 50e-6     /* a wait not worth two system calls */
 #define RELEASE_SECONDS 0.5     /* for answers to leave before a wait ends */
+#define LEDGER_PARTS 64         /* of results that a guard is told of */
 #define ITEMS 8                 /* arguments of a call without a tuple */
 #define POLL_NANOSECONDS 200000 /* between looks at the mailbox in a chunk */
 #define LATE_SECONDS 1.0        /* from the master's Ctrl-C to the same */
@@ -232,7 +234,7 @@ make_account(const struct crew *crew, const char *what)
         PyErr_SetRaisedException(raised);
     else
         Py_DECREF(raised);
-    PyObject *account = errors_account(crew->rank, what);
+    PyObject *account = errors_account(crew->known_as, what);
     sigint_heed(&users);
     return account;
 }
@@ -760,6 +762,24 @@ is_each(const struct chunk *chunk, const struct reader *reader, uint64_t done)
            && (done == chunk->header.count || !codec_is_at_end(reader));
 }
 
+/* For the guard.  What does not fit there is to be answered for soon. */
+static void
+write_ledger(struct crew *crew, struct chunk *chunk, struct parcel *results,
+             uint64_t done)
+{
+    struct transport_part parts[LEDGER_PARTS];
+    if (crew->ledger == NULL)
+        return;
+    size_t count = parcel_part_count(results);
+    if (done == 0)
+        ledger_begin(crew->ledger, chunk->header.job, chunk->header.first);
+    if (count <= LEDGER_PARTS)
+        parcel_parts(results, parts);
+    if (count > LEDGER_PARTS
+        || !ledger_note(crew->ledger, done, crew_clock(), parts, count))
+        chunk->is_back = 1;
+}
+
 /* Runs the chunk's tasks.  -1: one raised, and the exception is set.
    *fatal: the worker itself cannot go on. */
 static int
@@ -773,6 +793,7 @@ run_tasks(struct crew *crew, struct worker *worker, struct chunk *chunk,
     *done = 0;
     while (status == 0 && *done < header->count && !chunk->is_back
            && !worker->ended && header->first + *done < chunk->end) {
+        write_ledger(crew, chunk, results, *done);
         status =
             call(codec, chunk, &reader, results, *done + 1 == header->count);
         if (status < 0 && is_each(chunk, &reader, *done + 1))
@@ -886,6 +907,8 @@ work(struct crew *crew, struct worker *worker)
         worker->last = &worker->first;
     chunk_free(chunk);
     status = crew_send(crew, 0, VERB_ANSWER, &answer, results);
+    if (crew->ledger != NULL)
+        ledger_end(crew->ledger);
 done:
     parcel_free(results);
     return status;

@@ -23,6 +23,7 @@ from .errors import (
     RemoteError,
     RemoteTraceback,
     TaskExit,
+    TaskTimeout,
     TransportError,
     WorkerDied,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "SerialPool",
     "Shared",
     "TaskExit",
+    "TaskTimeout",
     "TimeoutError",
     "TransportError",
     "WorkerDied",

@@ -9,11 +9,11 @@ from . import _ezmpi
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
-    from typing import Any, List, Tuple
+    from typing import Any, Dict
 
 _STOP_SECONDS = 5.0
 _process = os.getpid()  # a forked child has no such threads
-_threads: List[Tuple[threading.Thread, Any]] = []  # with their crews
+_threads: Dict[threading.Thread, Any] = {}  # those that run, and their crews
 
 
 def start(crew: Any, may_not_drive: bool) -> bool:
@@ -27,20 +27,30 @@ def start(crew: Any, may_not_drive: bool) -> bool:
             RuntimeWarning,
             stacklevel=3,
         )
-    thread = threading.Thread(
-        target=_ezmpi.drive, args=(crew,), name="ezmpi-driver", daemon=True
-    )
-    thread.start()
-    _threads[:] = [each for each in _threads if each[0].is_alive()]
-    _threads.append((thread, crew))
+    thread = threading.Thread(target=_run, args=(crew,), name="ezmpi-driver", daemon=True)
+    _threads[thread] = crew
+    try:
+        thread.start()
+    except BaseException:
+        del _threads[thread]
+        raise
     return True
+
+
+def _run(crew: Any) -> None:
+    """It holds the crew no longer than it drives."""
+    try:
+        _ezmpi.drive(crew)
+    finally:
+        del _threads[threading.current_thread()]
 
 
 def join() -> None:
     """Stop the threads, whose pools may have gone, and wait: before MPI ends."""
     if os.getpid() != _process:
         return
-    for _, crew in _threads:
+    threads = _threads.copy()
+    for crew in threads.values():
         _ezmpi.stop_driving(crew)
-    for thread, _ in _threads:
+    for thread in threads:
         thread.join(_STOP_SECONDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 
-from .errors import TaskExit, WorkerDied
+from .errors import TaskExit, TaskTimeout, WorkerDied
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     # How many attempts at most behind the first, and after what exceptions: of these
     # types, but not of those. See csrc/retries.h.
     Plan = Tuple[int, Types, Types]
-    # Do failures stand in place of results? And the plan.
-    Failures = Tuple[bool, Optional[Plan]]
+    # Do failures stand in place of results? The plan, and the nanoseconds that a task may
+    # take (0: any).
+    Failures = Tuple[bool, Optional[Plan], int]
 
 _MOST = (1 << 31) - 1  # attempts: a C int
 
@@ -35,7 +36,7 @@ def check_on_error(on_error: Any) -> bool:
 
 def of_call(
     on_error: Any, retries: Any, retry_on: Any, usual: Tuple[int, Types]
-) -> Failures:
+) -> Tuple[bool, Optional[Plan]]:
     """Of a call's arguments, where None is as usual with the pool."""
     is_returned = check_on_error(on_error)
     plan = make_plan(
@@ -68,7 +69,7 @@ def make_plan(retries: int, retry_on: Types) -> Optional[Plan]:
     """None: no task is to be run again, whatever happens."""
     if retries == 0:
         return None
-    retry_on = (*retry_on, WorkerDied)  # whatever it was, it was not the task's result
+    retry_on = (*retry_on, WorkerDied, TaskTimeout)  # no word of the task's own
     # A task's SystemExit comes as a TaskExit, a RuntimeError that nobody means who lists
     # Exception.
     if issubclass(SystemExit, retry_on):

@@ -1,11 +1,13 @@
-"""Workers that this process forks, where no launcher started any.
+"""Processes that this one forks: workers, and children of workers.
 
-For ``MPIPool(fallback="local")``: the same engine, over sockets and shared memory in
-place of MPI (csrc/transport_local.c).
+Workers where no launcher started any, for ``MPIPool(fallback="local")``: the same engine,
+over sockets and shared memory in place of MPI (csrc/transport_local.c). Children of
+workers that isolate tasks, for ``MPIPool(isolate=True)`` (csrc/guard.c).
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 
@@ -37,6 +39,28 @@ def check(fallback: Optional[str], processes: Optional[int]) -> None:
         raise ValueError(f"processes must be at least 1, not {processes}")
 
 
+def isolation(isolate: Optional[bool]) -> Any:
+    """The transport to the children that workers fork for tasks; None: they do not."""
+    if isolate is None:
+        isolate = os.environ.get("EZMPI_ISOLATE", "0") not in ("", "0")
+    return _mpi.start_local() if isolate else None
+
+
+def nanoseconds(task_timeout: Any, is_isolated: bool) -> int:
+    """What a task may take."""
+    if not is_isolated:
+        raise ValueError(
+            "task_timeout needs isolate=True: only a process of its own can be ended"
+        )
+    if isinstance(task_timeout, bool) or not isinstance(task_timeout, (int, float)):
+        raise TypeError(
+            f"task_timeout must be a number of seconds, not {type(task_timeout).__name__}"
+        )
+    if not 0 < task_timeout < 1e9:
+        raise ValueError(f"task_timeout must be above 0, not {task_timeout}")
+    return max(1, int(1e9 * task_timeout))
+
+
 def processors() -> int:
     """How many this process may use."""
     try:
@@ -46,11 +70,16 @@ def processors() -> int:
 
 
 def begin(
-    processes: Optional[int], use_dill: bool, forget_pools: Callable[[], None]
-) -> Tuple[Any, int]:
-    """Fork the workers: the transport, and the handle that the pool is made on.
+    processes: Optional[int],
+    use_dill: bool,
+    local: Any,
+    forget_pools: Callable[[], None],
+    begin_worker: Callable[[], None],
+) -> Tuple[Any, Any]:
+    """Fork the workers: the transport, and what the pool is made on.
 
-    In a worker it serves the pool, and does not return.
+    That ends them when it goes, if none was. In a worker it calls what a worker begins
+    with, serves the pool, and does not return; local is as `isolation` has it.
 
     Raises
     ------
@@ -72,26 +101,34 @@ def begin(
     workers = processes or processors()
 
     def serve(handle: int) -> None:
-        _serve(transport, handle, workers, use_dill, forget_pools)
+        global siblings
+        siblings = workers
+        work = functools.partial(_work, transport, handle, use_dill, local)
+        _be(transport, handle, begin_worker, forget_pools, work)
 
     return transport, _ezmpi.fork_workers(transport, workers, serve)
 
 
-def _serve(
-    transport: Any,
-    handle: int,
-    workers: int,
-    use_dill: bool,
-    forget_pools: Callable[[], None],
-) -> NoReturn:
-    """The script that the worker is a copy of goes on in the master alone."""
-    global siblings
-    siblings = workers
+def _work(transport: Any, handle: int, use_dill: bool, local: Any) -> None:
+    try:
+        _ezmpi.MPIPool(transport, handle, use_dill, local=local)
+    except SystemExit:
+        pass
+
+
+def run_child(crew: Any, handle: int) -> NoReturn:
+    """What the child of a guard does; called by csrc/guard.c."""
+    from .pool import forget
+
+    _be(_mpi.start_local(), handle, forget, functools.partial(_ezmpi.serve_guard, crew))
+
+
+def _be(transport: Any, handle: int, *what: Callable[[], object]) -> NoReturn:
+    """Be a process that was forked: nothing of the script it is a copy of goes on."""
     code = 1
     try:
-        forget_pools()
-        _ezmpi.MPIPool(transport, handle, use_dill)
-    except SystemExit:
+        for each in what:
+            each()
         code = 0
     except BaseException:
         sys.excepthook(*sys.exc_info())

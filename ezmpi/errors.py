@@ -6,14 +6,14 @@ import os
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
-    from typing import Any, Callable, List, Optional, Tuple, Type
+    from typing import Any, Callable, FrozenSet, List, Optional, Tuple, Type
 
     BrokenPoolError: Type[RuntimeError]  # see the end of this file
 
     # What a worker sends of an exception: its pickle or None, whether it was a
     # SystemExit, its type and message as text, the traceback, what was being done with
-    # the task, where.
-    _Account = Tuple[Optional[bytes], bool, str, str, str, str]
+    # the task, where, the names of its type and of that one's bases.
+    _Account = Tuple[Optional[bytes], bool, str, str, str, str, Tuple[str, ...]]
 
 __all__ = [
     "BrokenPoolError",
@@ -99,6 +99,8 @@ class RemoteError(Exception):
     NeedsTwo: 1
     """
 
+    _kinds: FrozenSet[str] = frozenset()  # names of the types that it was of
+
 
 class TaskExit(RuntimeError):
     """A task called `sys.exit` or raised `SystemExit`.
@@ -179,6 +181,48 @@ class WorkerDied(RuntimeError):
         self.rank = rank
         self.host = host
         self.signal = signal
+
+
+class TaskTimeout(TimeoutError):
+    """A task ran for longer than its `task_timeout`, and was killed with its process.
+
+    Parameters
+    ----------
+    text : str
+        What is known of it.
+    task : int, optional
+        Index of the task; None: a single call.
+    rank : int, optional
+        The worker's rank.
+    host : str, optional
+        Name of the host that it ran on.
+
+    Attributes
+    ----------
+    task, rank : int or None
+        The same.
+    host : str or None
+        The same.
+
+    Examples
+    --------
+    >>> try:
+    ...     results = pool.map(abs, [-1], task_timeout=60)
+    ... except TaskTimeout as error:
+    ...     print(error.task, error.rank, error.host)
+    """
+
+    def __init__(
+        self,
+        text: str = "a task took too long",
+        task: Optional[int] = None,
+        rank: Optional[int] = None,
+        host: Optional[str] = None,
+    ) -> None:
+        super().__init__(text)
+        self.task = task
+        self.rank = rank
+        self.host = host
 
 
 class RemoteTraceback(Exception):
@@ -314,7 +358,19 @@ def _account(exception: BaseException, rank: int, what: str) -> _Account:
         _traceback(exception),
         what,
         f"rank {rank} on {os.uname().nodename}",
+        tuple(map(_name, type(exception).__mro__)),
     )
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _was_of(exception: BaseException, kinds: Tuple[type, ...]) -> bool:
+    """Whether it was of one of these on the worker, from where it could not be sent."""
+    if not isinstance(exception, RemoteError):
+        return False
+    return not exception._kinds.isdisjoint(map(_name, kinds))
 
 
 def _load(pickled: Optional[bytes]) -> Optional[BaseException]:
@@ -349,6 +405,49 @@ def _worker_died(task: int, rank: int, host: Optional[str]) -> WorkerDied:
     return WorkerDied(text, task=number, rank=rank, host=host)
 
 
+def child_died(
+    task: int,
+    is_call: bool,
+    rank: int,
+    is_begun: bool,
+    signum: int,
+    code: int,
+    peak: int,
+) -> WorkerDied:
+    """The exception for the task that an isolated worker's child did not survive."""
+    import signal
+
+    if signum:
+        try:
+            name = f" ({signal.Signals(signum).name})"
+        except ValueError:
+            name = ""
+        how = f"was ended by signal {signum}{name}"
+    elif code >= 0:
+        how = f"ended with exit code {code}"
+    else:
+        how = "ended"
+    memory = f"; its memory was {peak / 1024:.0f} MB at most" if peak > 0 else ""
+    what = "a call" if is_call else f"task {task}"
+    text = f"the process that ran {what} on rank {rank} {how}{memory}"
+    if not is_begun:
+        text = (
+            f"the process that was to run {what} on rank {rank} {how}{memory}, and so "
+            "did those before it: none came so far as to begin a task. The pool's "
+            "initializer, or unpickling what is sent, is what they did last"
+        )
+    return WorkerDied(
+        text, None if is_call else task, rank, os.uname().nodename, signum or None
+    )
+
+
+def task_timeout(task: int, is_call: bool, rank: int, seconds: float) -> TaskTimeout:
+    """The exception for a task that ran for too long."""
+    what = "a call" if is_call else f"task {task}"
+    text = f"{what} took more than {seconds:g} s on rank {rank}, and was ended"
+    return TaskTimeout(text, None if is_call else task, rank, os.uname().nodename)
+
+
 def _warn_death(rank: int, host: Optional[str], left: int) -> None:
     import sys
     import warnings
@@ -366,14 +465,17 @@ def _warn_death(rank: int, host: Optional[str], left: int) -> None:
 
 def _restore(account: _Account, task: int, broken: bool) -> BaseException:
     """The exception to raise in the master for a worker's account."""
-    pickled, is_exit, text, remote_traceback, what, where = account
+    pickled, is_exit, text, remote_traceback, what, where, kinds = account
     exception = _load(pickled)
     if broken:
         from .errors import BrokenPoolError  # it may have to be made
 
         exception = BrokenPoolError(f"the initializer failed on {where}: {text}")
+    elif exception is None and is_exit:
+        exception = TaskExit()
     elif exception is None:
-        exception = TaskExit() if is_exit else RemoteError(text)
+        exception = RemoteError(text)
+        exception._kinds = frozenset(kinds)
     note = f"Raised by {_place(what, task)}, {where}."
     exception.__cause__ = RemoteTraceback(f'\n"""\n{remote_traceback}"""\n{note}')
     _add_note(exception, note)

@@ -80,9 +80,9 @@ class MPIPoolExecutor(Executor):
     initargs : iterable, optional
         The arguments of `initializer`.
     **kwargs
-        ``comm``, ``use_dill``, ``threads_per_worker``, ``retries`` and ``retry_on`` as
-        of `MPIPool`. What mpi4py's executors, or `ProcessPoolExecutor`, take to start
-        processes is not used.
+        ``comm``, ``use_dill``, ``threads_per_worker``, ``retries``, ``retry_on``,
+        ``isolate`` and ``task_timeout`` as of `MPIPool`. What mpi4py's executors, or
+        `ProcessPoolExecutor`, take to start processes is not used.
 
     Raises
     ------

@@ -81,11 +81,22 @@ class MPIPool(_ezmpi.MPIPool):
         over its ranks. Default: what they use already.
     retries : int, optional
         How often at most a task is run again that has failed with an exception of
-        `retry_on`: of a map, of `submit`, `apply` and `apply_async`. Another worker
-        runs it, where one is free. Then the last exception counts.
+        `retry_on`, or with `WorkerDied` or `TaskTimeout`: of a map, of `submit`, `apply`
+        and `apply_async`. Another worker runs it, where one is free. Then the last
+        exception counts. Without `retry_on`, what a task raises is final.
     retry_on : type or tuple of types, optional
-        After what exceptions of a task; `WorkerDied` needs no mention. Default: none. A
+        After what exceptions of a task; also one that cannot be pickled, and is raised as
+        a `RemoteError`. `WorkerDied` and `TaskTimeout` need no mention. Default: none. A
         task's `SystemExit` is meant by `SystemExit` and `TaskExit`, not by `Exception`.
+    isolate : bool, optional
+        Whether each worker runs tasks in a process that it forks. One that dies, by a
+        signal, by `os._exit` or for want of memory, then costs the task that it ran,
+        which raises `WorkerDied`, and not the job: another is forked. Give it on every
+        rank, to the first pool on a communicator. Default: whether the environment has
+        ``EZMPI_ISOLATE=1``.
+    task_timeout : float, optional
+        Seconds that a task of this pool may run: one that takes longer is killed, and
+        raises `TaskTimeout`. Needs `isolate`. Default: any.
     fallback : "local", optional
         Where no launcher started several processes, as in a notebook or with plain
         ``python script.py``, and no `comm` is given, workers are forked here, and end
@@ -125,12 +136,13 @@ class MPIPool(_ezmpi.MPIPool):
         If no MPI library is found that fits the launcher, or MPI reports an error.
     ValueError
         If there is only one MPI process, and no `fallback`; if `threads_per_worker` or
-        `processes` is below 1, or `retries` below 0; or if `on_signal` is given in
-        another thread than the main one.
+        `processes` is below 1, or `retries` below 0; if `on_signal` is given in another
+        thread than the main one; or if `task_timeout` is given and tasks are not
+        isolated, or `isolate` and a worker does not do so.
     TypeError
         If `comm` is neither a communicator nor an int, `initializer` or `on_signal` is
-        not callable, `initargs` is not iterable, `retries` is not an int, or `retry_on`
-        does not hold exception types.
+        not callable, `initargs` is not iterable, `retries` is not an int, `task_timeout`
+        not a number, or `retry_on` does not hold exception types.
     ImportError
         If `threads_per_worker` is given and threadpoolctl is not installed.
     RuntimeError
@@ -170,6 +182,7 @@ class MPIPool(_ezmpi.MPIPool):
 
     master: int = 0
     _retries: Tuple[int, Types] = (0, ())  # at most, and after what
+    _timeout = 0  # nanoseconds that a task may take; 0: any
     _hook: Optional[Hook] = None
 
     def __init__(
@@ -183,11 +196,15 @@ class MPIPool(_ezmpi.MPIPool):
         threads_per_worker: Union[int, str, None] = None,
         retries: int = 0,
         retry_on: RetryOn = (),
+        isolate: Optional[bool] = None,
+        task_timeout: Optional[float] = None,
         fallback: Optional[str] = None,
         processes: Optional[int] = None,
         on_signal: Optional[Callable[[int], object]] = None,
     ) -> None:
         _refuse_spawned()
+        if self._is_masters():  # before anything of its own is ended for a failure
+            raise RuntimeError("a pool is initialised once")
         _forks.check(fallback, processes)
         stall = _watcher()
         _pools[id(self)] = self
@@ -204,11 +221,12 @@ class MPIPool(_ezmpi.MPIPool):
 
             self._retries = _failures.check(retries, retry_on)
             plan = _failures.make_plan(*self._retries)
+        local = _forks.isolation(isolate)
+        if task_timeout is not None:
+            self._timeout = _forks.nanoseconds(task_timeout, local is not None)
         self._is_local = self._is_to_fork(fallback, comm)
-        if self._is_local:
-            transport, handle = _forks.begin(processes, use_dill, forget)
-            test_mode = False
-        else:
+        transport = handle = None
+        if not self._is_local:
             transport, handle = _mpi.start(), _mpi.handle(comm)
         if on_signal is not None:
             from . import _signals
@@ -218,22 +236,45 @@ class MPIPool(_ezmpi.MPIPool):
                 initargs = initializer, initargs
                 initializer = _signals.begin
         try:
-            super().__init__(
-                transport, handle, use_dill, test_mode, initializer, initargs, plan
-            )
-        except BaseException as error:
             if self._is_local:
-                _ezmpi.part(transport, handle)
+                transport, handle = self._fork(processes, use_dill, local)
+                test_mode = False
+            super().__init__(
+                transport,
+                handle,
+                use_dill,
+                test_mode,
+                initializer,
+                initargs,
+                plan,
+                local,
+                self._timeout,
+            )
+            if self._hook is not None:
+                self._begin_hook(self._hook)
+            _watch_exit()
+            if stall is not None:
+                stall.watch()
+            if _is_ending:
+                self._end()
+        except BaseException as error:
+            handle = None  # the exception holds what is here: workers end now
+            if self._is_local and self._is_masters():
+                self._part(0)
             if not isinstance(error, SystemExit):  # a worker's end: it ignores on
                 self._remove_hook()
             raise
-        if self._hook is not None:
-            self._begin_hook(self._hook)
-        _watch_exit()
-        if stall is not None:
-            stall.watch()
-        if _is_ending:
-            self._end()
+
+    def _fork(
+        self, processes: Optional[int], use_dill: bool, local: Any
+    ) -> Tuple[Any, Any]:
+        fork = functools.partial(_forks.begin, processes, use_dill, local, forget)
+        if self._hook is None:
+            return fork(lambda: None)
+        from . import _signals
+
+        pair: Tuple[Any, Any] = _signals.forking(fork)
+        return pair
 
     @staticmethod
     def _is_to_fork(fallback: Optional[str], comm: Any) -> bool:
@@ -437,7 +478,9 @@ class MPIPool(_ezmpi.MPIPool):
             return None
         from . import _failures
 
-        return _failures.of_call(on_error, retries, retry_on, self._retries)
+        arguments = on_error, retries, retry_on, self._retries
+        is_returned, plan = _failures.of_call(*arguments)
+        return is_returned, plan, self._timeout
 
     def _show_while(
         self, mapped: Callable[..., Any], progress: Wanted, tasks: Iterable[Any]
@@ -1717,7 +1760,7 @@ def _at_exit() -> None:
                 module.join()
         checkpoint = sys.modules.get("ezmpi._checkpoint")
         if checkpoint is not None:
-            of_pools += checkpoint.close_all()
+            checkpoint.end()
     if any(isinstance(error, KeyboardInterrupt) for error in [of_script, *of_pools]):
         _mpi.set_ending(_INTERRUPTED_SECONDS, _mpi.INTERRUPTED)
     elif _code_at_once is not None:

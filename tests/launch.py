@@ -149,6 +149,17 @@ class Job:
                 self._fail("the job did not print %r in %g s" % (text, timeout))
             time.sleep(0.005)
 
+    def is_running(self):
+        """Whether its launcher is."""
+        return self._launcher.poll() is None
+
+    def wait(self, seconds):
+        """The launcher's exit code; None if it runs on after so many seconds."""
+        try:
+            return self._launcher.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
     def running(self):
         """Process ids of all that belongs to the job and has not ended."""
         wanted = ("%s=%s" % (TOKEN, self._token)).encode()
@@ -278,14 +289,15 @@ def launcher_command(launcher, ranks, options=()):
 
 
 def launcher_environment(launcher, changes=None):
-    """The environment for a job; a change to None takes a variable away."""
+    """The environment for a job; a change to None takes a variable away. `launcher` may
+    be None."""
     env = dict(os.environ)
     for name in list(env):  # pytest itself may run under a launcher
         if name.startswith(("PMI_", "PMIX_", "OMPI_COMM_", "MPI_LOCAL")):
             del env[name]
     env["PYTHONFAULTHANDLER"] = "1"
     env.pop("PYTHONUNBUFFERED", None)  # it would tear the lines of ranks apart
-    if mpi_of(launcher) == "openmpi" and os.geteuid() == 0:
+    if launcher and mpi_of(launcher) == "openmpi" and os.geteuid() == 0:
         env["OMPI_ALLOW_RUN_AS_ROOT"] = "1"
         env["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"
     for name, value in (changes or {}).items():
@@ -346,6 +358,8 @@ def start(
     launcher=None,
     python=(),
     stdin=os.devnull,
+    directory=None,
+    interpreter=sys.executable,
     across=None,
 ):
     """Start ``mpiexec -n ranks python program args``.
@@ -364,11 +378,15 @@ def start(
         Options of Python.
     stdin : str or Path
         A file, which the launcher gives to rank 0.
+    directory : Path
+        Of an earlier job, which this one goes on with.
+    interpreter : str
+        Another Python than this one.
     across : two_hosts.TwoHosts
         Hosts of the test's own, whose cables it pulls.
     """
     launcher = launcher or mpiexec()
-    directory = Path(tempfile.mkdtemp(prefix="job-", dir=str(_runs())))
+    directory = directory or _new_directory()
     env = launcher_environment(launcher, env)
     if across or HOSTS:
         across = across or hosts()
@@ -376,12 +394,20 @@ def start(
         command = across_hosts(across, launcher, ranks, options, env)
     else:
         command = launcher_command(launcher, ranks, options)
-    command += [str(RANK), str(directory), sys.executable, *python]
+    command += [str(RANK), str(directory), interpreter, *python]
     command += [] if program is None else [str(PROGRAMS / program)]
     command += map(str, args)
     if across:
         command = across[0].command(command, directory)
     return Job(command, ranks, env, directory, str(stdin))
+
+
+def start_alone(program, *args, env=None, directory=None):
+    """Start ``python program args``, without a launcher: what it needs is forked."""
+    directory = directory or _new_directory()
+    command = [str(RANK), str(directory), sys.executable, str(PROGRAMS / program)]
+    command += map(str, args)
+    return Job(command, 1, launcher_environment(None, env), directory)
 
 
 def launch(program, ranks, *args, timeout=60, **options):
@@ -398,6 +424,10 @@ def check(program, ranks, *args, timeout=60, **options):
     assert result.stderr == "", result
     assert result.left == [], result
     return result
+
+
+def _new_directory():
+    return Path(tempfile.mkdtemp(prefix="job-", dir=str(_runs())))
 
 
 @functools.lru_cache(maxsize=None)

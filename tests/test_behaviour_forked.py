@@ -1,6 +1,7 @@
 """Pools whose workers were forked: MPIPool(fallback="local"), without mpiexec."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -36,6 +37,10 @@ def check_run(program, *args, **environment):
     return output
 
 
+def test_isolated_workers(tmp_path):
+    assert "ok" in check_run("isolated.py", "forked", str(tmp_path))
+
+
 @pytest.mark.parametrize("program", SHARED)
 def test_programs_do_as_under_mpiexec(program):
     check_run("over_forks.py", "3", str(PROGRAMS / f"{program}.py"))
@@ -53,9 +58,21 @@ def test_arrays(program, shared_memory):
     check_run("over_forks.py", "3", program, EZMPI_SHARED_MEMORY=shared_memory)
 
 
-@pytest.mark.parametrize("case", ["arguments", "ends", "deaths", "tasks_and_pools"])
+@pytest.mark.parametrize(
+    "case",
+    "arguments ends deaths hidden_deaths reaped_by_others constructors signals drops "
+    "tasks_and_pools".split(),
+)
 def test_it(case):
     assert check_run("forked.py", case).endswith("ok\n")
+
+
+OWNED = {"closed": 100, "used": 20, "terminated": 10, "dropped": 20, "failed": 20}
+
+
+@pytest.mark.parametrize("end, pools", [*OWNED.items(), ("died", 20)])
+def test_nothing_is_left_of_many(end, pools):
+    assert check_run("local_owned.py", end, str(pools)).endswith("ok\n")
 
 
 def test_deaths_that_only_the_sockets_tell_of():
@@ -87,14 +104,28 @@ def is_there(pid):
         return False
 
 
-def test_workers_end_with_a_master_that_is_killed():
-    code, output, errors = run("forked.py", "is_killed")
-    assert code == -9, (code, output, errors)
-    workers = set(map(int, output.split()))
-    deadline = time.monotonic() + 10
+def check_end(workers):
+    deadline = time.monotonic() + 10 * PATIENCE
     while any(map(is_there, workers)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert workers and not any(map(is_there, workers))
+
+
+def test_workers_end_with_a_master_that_is_killed():
+    code, output, errors = run("forked.py", "is_killed")
+    assert code == -9, (code, output, errors)
+    check_end(set(map(int, output.split())))
+
+
+def test_workers_of_a_thread_end_with_a_master_that_is_killed():
+    """Though a child of the master's holds their sockets."""
+    code, output, errors = run("forked.py", "is_killed_in_thread")
+    assert (code, errors) == (-9, ""), (code, output, errors)
+    lives_on, *workers = map(int, output.splitlines()[-1].split())
+    try:
+        check_end(set(workers))
+    finally:
+        os.kill(lives_on, signal.SIGKILL)
 
 
 def test_where_there_is_a_launcher_it_says():

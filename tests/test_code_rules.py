@@ -48,7 +48,7 @@ ARROWS = {
     # the plug-in to forked processes: neither
     "reach": "",
     "stream": "reach transport",
-    "family": "patience reach stream wire",
+    "family": "patience reach stream watch wire",
     "link_local": "family link",
     "transport_local": "family mailbox transport wire",
     # the engine: Python, no MPI
@@ -74,7 +74,9 @@ ARROWS = {
     "future": "compat",
     "crew": "callable codec errors future helm protocol transport",
     "hello": "crew errors",
-    "worker": "claim crew errors forked hello sigint",
+    "worker": "claim crew errors forked hello ledger sigint",
+    "guard": "crew errors hello ledger sigint worker",
+    "ledger": "transport",  # for struct transport_part, a byte range
     "results": "compat",
     "initializer": "codec",
     "dispatch": "chunk claim crew initializer schedule seats",
@@ -87,11 +89,11 @@ ARROWS = {
     "driver": "crew dispatch errors master",
     "ticket": "crew dispatch job master progress",
     "iterator": "crew errors job master progress",
-    "pool": "call codec compat crew driver errors hello initializer iterator job lease"
-    " master status ticket worker",
+    "pool": "call codec compat crew driver errors guard hello initializer iterator job"
+    " lease master status ticket worker",
     "status": "crew dispatch master",
     "lease": "crew dispatch master",
-    "module": "compat driver errors pool transport",
+    "module": "compat driver errors guard pool transport",
 }
 # Who may see what, through other headers or not.
 SEES_MPI = {"transport_mpi"}
@@ -100,6 +102,7 @@ SEES_PYTHON |= {
     "driver",
     "errors",
     "future",
+    "guard",
     "hello",
     "initializer",
     "iterator",

@@ -25,8 +25,8 @@ from ezmpi.errors import TransportError
 CALLABLE, TASKS, SHARE, UNSHARE, ANSWER, NEED, FAREWELL = 3, 4, 7, 8, 11, 12, 14
 BIND, INITIALIZE, HELLO = 1, 2, 1000  # the verbs, in protocol.h
 NO_RESULTS, FAILED, BROKEN, BACK, STAR, CALL, EACH = 2, 4, 8, 16, 32, 64, 128
-PROTOCOL = 1
-HEADER = 56  # bytes
+PROTOCOL = 2
+HEADER = 64  # bytes
 HUGE = (1 << 64) - 1
 SECONDS = 20  # in which all that waits must have ended
 MEMORY = 3 << 30  # bytes; what asks for more gets none
@@ -41,12 +41,13 @@ class Header:
     """As struct header packs it."""
 
     def __init__(self, job=1, first=0, count=1, **others):
-        self.fields = dict.fromkeys(("callable", "pool", "elapsed", "flags", "slot"), 0)
+        names = "callable pool elapsed timeout flags slot".split()
+        self.fields = dict.fromkeys(names, 0)
         self.fields.update(others)
         self.numbers = job, first, count
 
     def packed(self):
-        return struct.pack("<6Q2I", *self.numbers, *self.fields.values())
+        return struct.pack("<7Q2I", *self.numbers, *self.fields.values())
 
 
 class Peers:

@@ -215,6 +215,150 @@ def deaths():
     assert not children()
 
 
+def hidden_deaths():
+    """What a task has forked lives on, and holds the sockets of its worker."""
+    ignore_fork_warnings()
+    waits, ends = os.pipe()
+
+    def dies(x):
+        if os.fork() == 0:
+            os.close(ends)
+            os.read(waits, 1)  # to the master's end
+            os._exit(0)
+        kill_self(signal.SIGABRT)
+
+    for what in ("a map", "a call", "idle"):
+        case(what)
+        pool = make(2)
+        if what == "a map":
+            error = raised(pool.map, dies, [1])
+        elif what == "a call":
+            error = raised(pool.submit(dies, 1).result, 60)
+        else:
+            raised(pool.submit(dies, 1).result, 0.5)
+            error = raised(pool.map, abs, range(10**9), None, False)
+        assert type(error) is ezmpi.TransportError, repr(error)
+        assert "signal 6" in str(error), error
+        pool.terminate()
+        assert not children()
+
+
+def reaped_by_others():
+    case("a thread waits for every child")
+    is_over = threading.Event()
+
+    def reap():
+        while not is_over.is_set():
+            if not children():
+                time.sleep(0.001)
+
+    thread = threading.Thread(target=reap)
+    thread.start()
+    try:
+        for _ in range(5):
+            with make() as pool:
+                check_works(pool)
+            pool = make()
+            error = raised(pool.map, os._exit, [3])
+            assert type(error) is ezmpi.TransportError, repr(error)
+            assert "has ended" in str(error), error
+            pool.terminate()
+            make().terminate()
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def constructors():
+    """The exceptions are kept, and with them all that their frames hold."""
+    kept = []
+
+    def fails(kind, **options):
+        kept.append(raised(make, **options))
+        assert type(kept[-1]) is kind, told(kept[-1])
+        assert not children()
+
+    case("what is wrong, is")
+    fails(TypeError, on_signal=3)
+    fails(TypeError, initializer=3)
+    fails(TypeError, initializer=square, initargs=(sys._getframe(),))
+    before = signal.getsignal(signal.SIGTERM)
+    options = {"on_signal": print}
+    thread = threading.Thread(target=fails, args=(ValueError,), kwargs=options)
+    thread.start()
+    thread.join()
+    assert len(kept) == 4
+
+    case("Ctrl-C when the workers are there, and when the pool is")
+
+    def and_interrupt(function):
+        def run(*args):
+            try:
+                return function(*args)
+            finally:
+                signal.raise_signal(signal.SIGINT)
+
+        return run
+
+    for module, name in (
+        (ezmpi._ezmpi, "fork_workers"),
+        (ezmpi._forks, "begin"),
+        (ezmpi.pool, "_watch_exit"),
+    ):
+        function = getattr(module, name)
+        setattr(module, name, and_interrupt(function))
+        fails(KeyboardInterrupt)
+        fails(KeyboardInterrupt, **options)
+        setattr(module, name, function)
+    assert signal.getsignal(signal.SIGTERM) is before
+    with make() as pool:
+        check_works(pool)
+
+
+def signals():
+    case("workers that have not run a task yet get the hook's signals")
+    for number in (signal.SIGUSR1, signal.SIGTERM):
+        with make(on_signal=lambda number: True) as pool:
+            for pid in child_pids():
+                os.kill(int(pid), number)
+            check_works(pool)
+            assert pool.map(programs_die, [number]) == [-number]
+
+
+def programs_die(number):
+    code = f"import os; os.kill(os.getpid(), {number:d})"
+    return subprocess.run([sys.executable, "-c", code]).returncode
+
+
+def drops():
+    case("whoever drops a pool that is busy lets other threads run")
+    counted, is_over = [0], threading.Event()
+
+    def count():
+        while not is_over.is_set():
+            counted[0] += 1
+
+    pool = make()
+    pool.submit(time.sleep, 600)
+    thread = threading.Thread(target=count)
+    thread.start()
+    pool.terminate()
+    pool = make()
+    pool.map_async(time.sleep, [600])
+    results = pool.imap(time.sleep, [600])
+    pool._abandon("not to be waited for", False)
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(600)  # it runs while this thread lets it, and not else
+    before = counted[0]
+    del results, pool
+    after = counted[0]
+    sys.setswitchinterval(usual)
+    is_over.set()
+    thread.join()
+    assert after > before
+    assert not children()
+
+
 def tasks_and_pools():
     case("a task cannot make one, nor use the one that runs it")
     with make() as pool:
@@ -285,6 +429,23 @@ def is_killed():
     pool = make()
     print(*pool.map(pid_of, range(10), chunksize=1), flush=True)
     pool.map_async(time.sleep, [600, 600])
+    time.sleep(0.2)
+    kill_self(signal.SIGKILL)
+
+
+def is_killed_in_thread():
+    """It has made its pool in another thread; and has a child that lives on."""
+    made = []
+    thread = threading.Thread(target=lambda: made.append(make()))
+    thread.start()
+    thread.join()
+    pids = made[0].map(pid_of, range(10), chunksize=1)
+    made[0].submit(time.sleep, 600)  # the other worker is idle
+    lives_on = os.fork()
+    if lives_on == 0:
+        os.close(1), os.close(2)
+        time.sleep(600)
+    print(lives_on, *pids, flush=True)
     time.sleep(0.2)
     kill_self(signal.SIGKILL)
 

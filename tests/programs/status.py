@@ -32,6 +32,10 @@ def task(names):
     return names[0]
 
 
+def call_with_both(name, gate):
+    return task((name, gate))
+
+
 def failing(names):
     if names[0] == "fails":
         wait_for("g-begun")
@@ -93,7 +97,7 @@ with MPIPool() as pool:
     case("while another thread is in map")
     found = check_busy(lambda tasks: pool.map(task, tasks), "a", callable="task")
     assert sorted(status.first_task for status in found) == list(range(pool.size))
-    assert "has run task 0 of task for 0 s" in "\n".join(map(str, found)), found
+    assert "has run task 0 of task for 0." in "\n".join(map(str, found)), found
 
     case("while the driver's thread drives")
     found = check_busy(
@@ -134,6 +138,14 @@ with MPIPool() as pool:
         (lambda names: task(names), "<lambda>"),
     ):
         check_busy(functools.partial(pool.map, function), name, callable=name)
+
+    case("with a checkpoint: what workers call in its place is not named")
+    for method, name in ((pool.map, "kept"), (pool.starmap, "kept-star")):
+        kept = functools.partial(method, checkpoint="status.sqlite")
+        function = Model().method if method == pool.map else call_with_both
+        check_busy(
+            functools.partial(kept, function), name, callable=function.__qualname__
+        )
 
     case("by what pickles an object for the pool")
     error = raised(pool.map, str, [Asks()])

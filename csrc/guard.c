@@ -1,0 +1,557 @@
+/* guard.c -- passes on, answers for the dead, and forks.
+
+   What the child was sent that a later one needs, too, is kept in the journal,
+   and said again to it.  Chunks are not: the master keeps their tasks, and
+   gets back what was not begun.
+
+   Ctrl-C and a queue's signals need not be passed on: launchers send them to
+   the rank's process group, and the child is in it.
+
+   Must not know what is in a parcel. */
+
+#define PY_SSIZE_T_CLEAN
+#include "guard.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "errors.h"
+#include "hello.h"
+#include "ledger.h"
+#include "sigint.h"
+#include "worker.h"
+
+#define CHILD_CAPSULE "ezmpi crew of a child"
+#define CHILD 1                 /* its rank, towards the guard */
+#define BUSY_SECONDS 1e-3       /* between looks for the master's messages */
+#define IDLE_SECONDS 0.05       /* between looks whether the child lives */
+#define ENDING_SECONDS 5.0      /* that it gets to end */
+#define MOST_PARTS 1025
+#define MOST_IN_VAIN 3          /* children in a row that begin no task */
+
+/* A message that a new child is to get, too. */
+struct note {
+    struct note *next;
+    int verb;
+    struct header header;
+    struct parcel *parcel;
+};
+
+/* A chunk that the child owes an answer for. */
+struct owed {
+    struct owed *next;
+    struct header header;
+};
+
+struct guard {
+    struct crew *crew;          /* to the master */
+    const struct transport *local;
+    struct crew *child;         /* NULL: none */
+    int32_t handle;             /* of its mailbox */
+    struct ledger *ledger;
+    struct note *journal;
+    struct owed *owed;
+    int releases;               /* waits that the master ended */
+    int ended;                  /* it said farewell */
+    int is_late;                /* the child was killed for it */
+    int in_vain;                /* deaths since a task was begun last */
+    struct sigaction users;     /* what the child does at SIGINT */
+};
+
+/* ---- the journal ------------------------------------------------------ */
+
+static void
+note_free(struct note *note)
+{
+    parcel_free(note->parcel);
+    PyMem_RawFree(note);
+}
+
+/* Does the newer message make this one unnecessary?  Of a closed pool, or 0:
+   of all, what its tasks need goes; what was shared and bound stays. */
+static int
+is_superseded(const struct note *note, const struct letter *letter)
+{
+    const struct header *header = &letter->header;
+    switch (letter->verb) {
+    case VERB_CALLABLE:
+        return note->verb == VERB_CALLABLE
+               && note->header.slot == header->slot;
+    case VERB_FORGET:
+        return (note->verb == VERB_CALLABLE || note->verb == VERB_INITIALIZE)
+               && (header->pool == 0 || note->header.pool == header->pool);
+    case VERB_UNSHARE:
+        return note->verb == VERB_SHARE && note->header.first == header->first;
+    default:
+        return 0;
+    }
+}
+
+static struct note **
+drop_superseded(struct guard *guard, const struct letter *letter)
+{
+    struct note **link = &guard->journal;
+    while (*link != NULL) {
+        struct note *note = *link;
+        if (is_superseded(note, letter)) {
+            *link = note->next;
+            note_free(note);
+        }
+        else {
+            link = &note->next;
+        }
+    }
+    return link;
+}
+
+static int
+is_to_be_kept(int verb)
+{
+    return verb == VERB_BIND || verb == VERB_INITIALIZE
+           || verb == VERB_CALLABLE || verb == VERB_SHARE;
+}
+
+static int
+write_journal(struct guard *guard, const struct letter *letter)
+{
+    struct note **end = drop_superseded(guard, letter);
+    if (!is_to_be_kept(letter->verb))
+        return 0;
+    struct note *note = PyMem_RawCalloc(1, sizeof *note);
+    if (note == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    note->verb = letter->verb;
+    note->header = letter->header;
+    if (letter->parcel != NULL)
+        note->parcel = parcel_keep(letter->parcel);
+    *end = note;
+    return 0;
+}
+
+/* ---- the child's life ------------------------------------------------- */
+
+/* In the child: what a worker does.  Does not return. */
+static void
+be_child(struct guard *guard)
+{
+    guard->child = crew_open(guard->local, guard->handle);
+    PyObject *module = PyImport_ImportModule("ezmpi._forks");
+    PyObject *done = NULL;
+    sigint_heed(&guard->users);
+    if (guard->child != NULL && module != NULL) {
+        guard->child->ledger = guard->ledger;
+        guard->child->known_as = guard->crew->rank;
+        PyObject *capsule = PyCapsule_New(guard->child, CHILD_CAPSULE, NULL);
+        done = PyObject_CallMethod(module, "run_child", "Oi", capsule,
+                                   (int)guard->handle);
+    }
+    PyErr_WriteUnraisable(done);
+    _exit(1);
+}
+
+/* What ezmpi._forks.run_child calls. */
+int
+guard_run_child(PyObject *capsule)
+{
+    struct crew *crew = PyCapsule_GetPointer(capsule, CHILD_CAPSULE);
+    return crew == NULL ? -1 : worker_serve(crew, 0);
+}
+
+static int
+fork_child(struct guard *guard)
+{
+    struct transport_error error = {0};
+    int rank = 0;
+    PyOS_BeforeFork();
+    int status = guard->local->fork(1, &guard->handle, &rank, &error);
+    if (rank == 0)
+        PyOS_AfterFork_Parent();
+    else
+        PyOS_AfterFork_Child();
+    if (rank > 0)
+        be_child(guard);
+    if (status != TRANSPORT_OK)
+        return errors_raise_transport(&error);
+    guard->child = crew_open(guard->local, guard->handle);
+    if (guard->child == NULL)
+        return -1;
+    crew_take_helm(guard->child);
+    for (struct note *note = guard->journal; note != NULL; note = note->next) {
+        if (crew_send(guard->child, CHILD, note->verb, &note->header,
+                      note->parcel)
+            < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* ---- its death -------------------------------------------------------- */
+
+static int
+is_begun(const struct guard *guard, const struct header *header)
+{
+    return ledger_is_of(guard->ledger, header->job, header->first);
+}
+
+/* The exception for the task that it ran, or was to run; a new reference. */
+static PyObject *
+new_death(const struct guard *guard, const struct transport_fate *fate,
+          const struct header *header, uint64_t task)
+{
+    PyObject *module = PyImport_ImportModule("ezmpi.errors");
+    if (module == NULL)
+        return NULL;
+    PyObject *is_call = header->flags & FLAG_ONE ? Py_True : Py_False;
+    PyObject *death =
+        guard->is_late
+            ? PyObject_CallMethod(
+                  module, "task_timeout", "KOid", (unsigned long long)task,
+                  is_call, guard->crew->rank, 1e-9 * (double)header->timeout)
+            : PyObject_CallMethod(
+                  module, "child_died", "KOiOiiL", (unsigned long long)task,
+                  is_call, guard->crew->rank,
+                  is_begun(guard, header) ? Py_True : Py_False, fate->signal,
+                  fate->code, (long long)fate->peak);
+    Py_DECREF(module);
+    return death;
+}
+
+/* Appends the account of the exception, as worker.c does for a task that
+   raised. */
+static int
+append_death(struct guard *guard, struct parcel *results, PyObject *death,
+             int as_result)
+{
+    struct codec *codec = codec_new(0, NULL);
+    if (codec == NULL)
+        return -1;
+    PyErr_SetObject((PyObject *)Py_TYPE(death), death);
+    PyObject *account = errors_account(guard->crew->rank, "task");
+    int status = -1;
+    if (account != NULL && as_result)
+        status = codec_dump_failure(codec, results, account);
+    else if (account != NULL)
+        status = codec_dump(codec, results, account, 0);
+    Py_XDECREF(account);
+    codec_free(codec);
+    return status;
+}
+
+/* What the child had of the chunk's results. */
+static struct parcel *
+read_ledger(const struct guard *guard, const struct header *header)
+{
+    struct transport_part parts[MOST_PARTS];
+    size_t count = is_begun(guard, header)
+                       ? ledger_parts(guard->ledger, parts, MOST_PARTS)
+                       : 0;
+    struct parcel *results = parcel_new();
+    if (results == NULL || count == 0)
+        return results;
+    unsigned char *stream = parcel_extend(results, parts[0].size);
+    int status = stream == NULL ? -1 : 0;
+    if (status == 0)
+        memcpy(stream, parts[0].base, parts[0].size);
+    for (size_t i = 1; i < count && status == 0; i++)
+        status = parcel_add_copy(results, parts[i].base, parts[i].size);
+    if (status == 0)
+        return results;
+    parcel_free(results);
+    return NULL;
+}
+
+/* Of the chunk that it ran, or that it is blamed on: what is done, the death
+   of the task that it ran, and what it had not begun goes back. */
+static int
+answer(struct guard *guard, const struct header *header,
+       const struct transport_fate *fate)
+{
+    uint64_t done = is_begun(guard, header) ? ledger_done(guard->ledger) : 0;
+    int is_each = (header->flags & FLAG_EACH) != 0;
+    struct header reply = {.job = header->job,
+                           .first = header->first,
+                           .callable = header->callable,
+                           .count = done + (uint64_t)is_each,
+                           .flags = is_each ? FLAG_BACK : FLAG_FAILED};
+    if (!is_each)
+        reply.flags |= header->flags & FLAG_NO_RESULTS;
+    struct parcel *results = read_ledger(guard, header);
+    PyObject *death =
+        results ? new_death(guard, fate, header, header->first + done) : NULL;
+    int status = death ? append_death(guard, results, death, is_each) : -1;
+    if (status == 0)
+        status = crew_send(guard->crew, 0, VERB_ANSWER, &reply, results);
+    Py_XDECREF(death);
+    parcel_free(results);
+    return status;
+}
+
+static int
+give_back(struct guard *guard, const struct header *header)
+{
+    struct header reply = {.job = header->job,
+                           .first = header->first,
+                           .callable = header->callable,
+                           .flags = FLAG_BACK};
+    return crew_send(guard->crew, 0, VERB_ANSWER, &reply, NULL);
+}
+
+/* Is the death blamed on the child's first chunk?  On one that it had begun;
+   and if it begins none, as with an initializer that crashes, it is enough
+   after a while. */
+static int
+is_blamed(struct guard *guard)
+{
+    for (const struct owed *owed = guard->owed; owed; owed = owed->next) {
+        if (is_begun(guard, &owed->header)) {
+            guard->in_vain = 0;
+            return 0;
+        }
+    }
+    if (guard->owed == NULL || ++guard->in_vain < MOST_IN_VAIN)
+        return 0;
+    guard->in_vain = 0;
+    return 1;
+}
+
+static int
+answer_for_all(struct guard *guard, const struct transport_fate *fate)
+{
+    int status = 0, blamed = is_blamed(guard);
+    while (guard->owed != NULL && status == 0) {
+        struct owed *owed = guard->owed;
+        guard->owed = owed->next;
+        if (blamed || is_begun(guard, &owed->header))
+            status = answer(guard, &owed->header, fate);
+        else
+            status = give_back(guard, &owed->header);
+        blamed = 0;
+        PyMem_RawFree(owed);
+    }
+    ledger_end(guard->ledger);
+    return status;
+}
+
+/* The next one is forked when there are tasks for it.  The exception that is
+   set is the transport's, of the child's mailbox; or the guard's own memory is
+   short, and stays so. */
+static int
+bury_child(struct guard *guard)
+{
+    struct transport_fate fate = {0};
+    if (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_MemoryError))
+        return -1;
+    PyErr_Clear();
+    if (!guard->is_late)
+        guard->local->fate(guard->handle, CHILD, &fate);
+    guard->local->part(guard->handle, 0);
+    crew_release(guard->child);
+    guard->child = NULL;
+    int status = answer_for_all(guard, &fate);
+    guard->is_late = 0;
+    return status;
+}
+
+/* Does the child run a task for longer than that may take? */
+static int
+is_late(const struct guard *guard)
+{
+    int64_t since = ledger_since(guard->ledger);
+    for (const struct owed *owed = guard->owed; owed && since > 0;
+         owed = owed->next) {
+        const struct header *header = &owed->header;
+        if (is_begun(guard, header))
+            return header->timeout > 0
+                   && crew_clock() - since > (int64_t)header->timeout;
+    }
+    return 0;
+}
+
+/* ---- passing on ------------------------------------------------------- */
+
+static int
+note_owed(struct guard *guard, const struct header *header)
+{
+    struct owed **end = &guard->owed;
+    struct owed *owed = PyMem_RawCalloc(1, sizeof *owed);
+    if (owed == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    owed->header = *header;
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = owed;
+    return 0;
+}
+
+static void
+forget_owed(struct guard *guard, const struct header *reply)
+{
+    struct owed **link = &guard->owed;
+    while (*link != NULL
+           && ((*link)->header.job != reply->job
+               || (*link)->header.first != reply->first))
+        link = &(*link)->next;
+    if (*link != NULL) {
+        struct owed *owed = *link;
+        *link = owed->next;
+        PyMem_RawFree(owed);
+    }
+}
+
+/* Where there is no child, it will hear of it from the journal; or it need not
+   know. */
+static int
+pass_down(struct guard *guard, const struct letter *letter)
+{
+    if (guard->child == NULL && letter->verb != VERB_TASKS)
+        return 0;
+    if (guard->child == NULL && fork_child(guard) < 0)
+        return -1;
+    if (crew_send(guard->child, CHILD, letter->verb, &letter->header,
+                  letter->parcel)
+        < 0)
+        return bury_child(guard);
+    return 0;
+}
+
+static int
+heed_master(struct guard *guard, const struct letter *letter)
+{
+    switch (letter->verb) {
+    case VERB_FAREWELL:
+        guard->ended = 1;
+        return 0;
+    case VERB_RELEASE:
+        guard->releases++;
+        return 0;
+    case VERB_TASKS:
+        if (note_owed(guard, &letter->header) < 0)
+            return -1;
+        break;
+    default:
+        if (write_journal(guard, letter) < 0)
+            return -1;
+    }
+    return pass_down(guard, letter);
+}
+
+static int
+heed_child(struct guard *guard, const struct letter *letter)
+{
+    if (letter->verb == VERB_HELLO)     /* the guard's own is enough */
+        return 0;
+    if (letter->verb == VERB_ANSWER) {
+        forget_owed(guard, &letter->header);
+        guard->in_vain = 0;
+    }
+    return crew_send(guard->crew, 0, letter->verb, &letter->header,
+                     letter->parcel);
+}
+
+/* 1: a message came, and was passed on. */
+static int
+listen_to_master(struct guard *guard, double seconds)
+{
+    struct letter letter;
+    int came = crew_receive(guard->crew, seconds, &letter);
+    if (came > 0 && heed_master(guard, &letter) < 0)
+        came = -1;
+    parcel_free(letter.parcel);
+    return came;
+}
+
+static int
+listen_to_child(struct guard *guard, double seconds)
+{
+    struct letter letter;
+    int came = crew_receive(guard->child, seconds, &letter);
+    if (came < 0)
+        return bury_child(guard);
+    if (came > 0 && heed_child(guard, &letter) < 0)
+        came = -1;
+    parcel_free(letter.parcel);
+    return came;
+}
+
+/* Waits where the next message comes from, most likely. */
+static int
+step(struct guard *guard)
+{
+    int is_busy = guard->owed != NULL;
+    if (is_busy && is_late(guard)) {
+        guard->is_late = 1;
+        return bury_child(guard);
+    }
+    int came = listen_to_master(guard, is_busy ? 0 : IDLE_SECONDS);
+    if (came != 0 || guard->ended || guard->child == NULL)
+        return came < 0 ? -1 : sigint_look();
+    return listen_to_child(guard, is_busy ? BUSY_SECONDS : 0) < 0
+               ? -1
+               : sigint_look();
+}
+
+/* ---- its own life ----------------------------------------------------- */
+
+struct guard *
+guard_new(struct crew *crew, const struct transport *local)
+{
+    struct guard *guard = PyMem_RawCalloc(1, sizeof *guard);
+    if (guard != NULL && (guard->ledger = ledger_new()) == NULL) {
+        PyMem_RawFree(guard);
+        guard = NULL;
+    }
+    if (guard == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    guard->crew = crew;
+    guard->local = local;
+    return guard;
+}
+
+static int
+end(struct guard *guard)
+{
+    struct transport_error error = {0};
+    struct crew *crew = guard->crew;
+    int status;
+    Py_BEGIN_ALLOW_THREADS
+    if (guard->child != NULL)
+        guard->local->part(guard->handle, ENDING_SECONDS);
+    status = crew->transport->close(crew->mailbox, &error);
+    Py_END_ALLOW_THREADS
+    crew_release(guard->child);
+    guard->child = NULL;
+    return status == TRANSPORT_OK ? 0 : errors_raise_transport(&error);
+}
+
+static int
+serve(struct guard *guard, int one_wait)
+{
+    if (hello_say(guard->crew) < 0
+        || (guard->child == NULL && fork_child(guard) < 0))
+        return -1;
+    while (!guard->ended) {
+        if (one_wait && guard->releases > 0 && guard->owed == NULL) {
+            guard->releases--;
+            return crew_flush(guard->crew, ENDING_SECONDS) < 0 ? -1 : 0;
+        }
+        if (step(guard) < 0)
+            return -1;
+    }
+    return guard->crew->transport->closed(guard->crew->mailbox) ? 0
+                                                                : end(guard);
+}
+
+int
+guard_serve(struct guard *guard, int one_wait)
+{
+    guard->users = sigint_ignore();
+    int status = serve(guard, one_wait);
+    sigint_heed(&guard->users);
+    return status;
+}

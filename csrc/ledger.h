@@ -1,0 +1,44 @@
+/* ledger.h -- how far a chunk has come, in memory that outlives who runs it.
+
+   A worker's child writes it, task by task; the guard, which shares the
+   memory, reads it when the child has died.  Plain C: the bytes are those of a
+   parcel, whatever they mean. */
+
+#ifndef EZMPI_LEDGER_H
+#define EZMPI_LEDGER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "transport.h"
+
+struct ledger;
+
+/* Forks share it.  NULL: out of memory. */
+struct ledger *ledger_new(void);
+void ledger_free(struct ledger *ledger);
+
+/* ---- the child -------------------------------------------------------- */
+
+void ledger_begin(struct ledger *ledger, uint64_t job, uint64_t first);
+/* So many tasks are done, the next one begins, and these are the results so
+   far: stream first, then buffers.  0: they do not fit, and the results of
+   those that did are what is kept. */
+int ledger_note(struct ledger *ledger, uint64_t done, int64_t now,
+                const struct transport_part *parts, size_t count);
+/* All has been answered for. */
+void ledger_end(struct ledger *ledger);
+
+/* ---- the guard -------------------------------------------------------- */
+
+/* Is it about this chunk? */
+int ledger_is_of(const struct ledger *ledger, uint64_t job, uint64_t first);
+/* Tasks that are done. */
+uint64_t ledger_done(const struct ledger *ledger);
+/* When the task that runs began. */
+int64_t ledger_since(const struct ledger *ledger);
+/* The results of those that are done; returns how many parts. */
+size_t ledger_parts(const struct ledger *ledger, struct transport_part *parts,
+                    size_t most);
+
+#endif

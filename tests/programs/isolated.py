@@ -1,0 +1,327 @@
+"""Tasks that end the process they run in, or never end: isolate=True.
+
+The arguments: a case, a folder where tasks say that they ran.
+"""
+
+import os
+import pathlib
+import signal
+import sys
+import time
+
+from cases import case, check_works, launchers_rank, raised, told
+
+import ezmpi
+from ezmpi import MPIPool, TaskTimeout, WorkerDied
+
+PLACE = pathlib.Path(sys.argv[2])
+scale = 1
+
+
+def note(x):
+    """Each run of a task leaves a byte."""
+    with open(PLACE / str(x), "ab") as file:
+        file.write(b"x")
+
+
+def runs(x):
+    path = PLACE / str(x)
+    return len(path.read_bytes()) if path.exists() else 0
+
+
+def forget():
+    for path in PLACE.iterdir():
+        path.unlink()
+
+
+def echo(x):
+    note(x)
+    return x
+
+
+def die_at_five(x):
+    if x == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return echo(x)
+
+
+def killed_at_three(x):
+    if x == 3:
+        os.kill(os.getpid(), signal.SIGUSR2)
+    return x
+
+
+def leave_at_three(x):
+    if x == 3:
+        os._exit(7)
+    return x
+
+
+def die_once(x):
+    if x == 5 and runs("died") == 0:
+        note("died")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return echo(x)
+
+
+def hang_at_three(x):
+    if x == 3:
+        time.sleep(600)
+    return x
+
+
+def kinds(results):
+    return [type(r) if isinstance(r, BaseException) else r for r in results]
+
+
+def with_one(number, kind, count):
+    return [kind if i == number else i for i in range(count)]
+
+
+def deaths():
+    pool = MPIPool(isolate=True)
+    case("what died is named; what was done before in its chunk is kept, or dropped")
+    error = raised(pool.map, die_at_five, range(20), chunksize=10)
+    assert type(error) is WorkerDied, repr(error)
+    assert (error.task, error.signal) == (5, signal.SIGKILL), vars(error)
+    assert 1 <= error.rank <= pool.size and error.host
+    assert "SIGKILL" in str(error) and "task 5" in told(error), told(error)
+    assert [runs(x) for x in range(5)] == [1] * 5
+    check_works(pool)
+
+    case("each task runs once, but for the one that dies")
+    forget()
+    got = pool.map(die_at_five, range(40), chunksize=10, on_error="return")
+    assert kinds(got) == with_one(5, WorkerDied, 40)
+    assert [runs(x) for x in range(40)] == [int(x != 5) for x in range(40)]
+
+    case("other ways to end")
+    for function, text in [(killed_at_three, "SIGUSR2"), (leave_at_three, "code 7")]:
+        error = raised(pool.map, function, range(8))
+        assert type(error) is WorkerDied and text in str(error), repr(error)
+        assert error.task == 3
+    error = raised(pool.map, sys.exit, [3])
+    assert type(error) is ezmpi.TaskExit, repr(error)
+
+    case("calls, iterators, jobs in the background")
+    assert type(raised(pool.submit(os._exit, 1).result)) is WorkerDied
+    assert type(raised(pool.apply, os._exit, (2,))) is WorkerDied
+    assert kinds(pool.imap(killed_at_three, range(8), on_error="return")) == with_one(
+        3, WorkerDied, 8
+    )
+    result = pool.map_async(killed_at_three, range(8))
+    assert type(raised(result.get, 30)) is WorkerDied
+    assert pool.starmap(pow, [(2, 3)]) == [8]
+    for _ in range(20):
+        assert type(raised(pool.submit(os._exit, 1).result)) is WorkerDied
+    check_works(pool)
+    pool.close()
+
+
+def retries():
+    with MPIPool(isolate=True, retries=1) as pool:
+        case("run again, without the user listing anything")
+        assert pool.map(die_once, range(10), chunksize=10) == list(range(10))
+        assert [runs(x) for x in range(10)] == [1] * 10
+
+        case("given up, and named")
+        error = raised(pool.map, die_at_five, range(10))
+        assert type(error) is WorkerDied and "2 attempts" in told(error), told(error)
+        check_works(pool)
+
+
+def set_up(value):
+    global started
+    started = value
+
+
+def was_started(x):
+    return started, x
+
+
+def state():
+    global scale
+    with MPIPool(isolate=True, initializer=set_up, initargs=("yes",)) as pool:
+        case("initializer, bound names, callables and what was shared come again")
+        scale = 7
+
+        def scaled(x):
+            return x * scale
+
+        shared = pool.share([1, 2, 3])
+        other = pool.share("other")
+        for _ in range(3):
+            assert pool.map(scaled, [1, 2]) == [7, 14]
+            assert pool.map(was_started, [1]) == [("yes", 1)]
+            assert pool.run_everywhere(value_of, shared) == [[1, 2, 3]] * pool.size
+            errors = pool.map(os._exit, [1] * 2 * pool.size, on_error="return")
+            assert kinds(errors) == [WorkerDied] * 2 * pool.size
+        del shared
+        assert pool.run_everywhere(value_of, other) == ["other"] * pool.size
+        check_works(pool)
+
+
+def value_of(shared):
+    return shared.value
+
+
+def timeout():
+    case("what it needs")
+    if launchers_rank() == 0:
+        error = raised(MPIPool, task_timeout=1)
+        assert type(error) is ValueError and "isolate=True" in str(error), repr(error)
+    with MPIPool(isolate=True, task_timeout=0.5) as pool:
+        case("a task that hangs")
+        start = time.monotonic()
+        got = pool.map(hang_at_three, range(8), on_error="return")
+        assert kinds(got) == with_one(3, TaskTimeout, 8)
+        assert time.monotonic() - start < 30
+        error = got[3]
+        assert error.task == 3 and isinstance(error, TimeoutError), told(error)
+        assert type(raised(pool.submit(time.sleep, 600).result)) is TaskTimeout
+        assert pool.map(time.sleep, [0.2] * 4 * pool.size, chunksize=2) == [None] * (
+            4 * pool.size
+        )
+        check_works(pool)
+
+
+def large():
+    with MPIPool(isolate=True) as pool:
+        case("large tasks and results, also those before a death")
+
+        def grow(block):
+            if len(block) == 5:
+                os._exit(1)
+            return block + b"more"
+
+        tasks = [bytes([i]) * (3 << 20) for i in range(4)] + [b"five."]
+        got = pool.map(grow, tasks, chunksize=5, on_error="return")
+        assert got[:4] == [task + b"more" for task in tasks[:4]]
+        assert type(got[4]) is WorkerDied
+
+
+def many():
+    with MPIPool(isolate=True) as pool:
+        case("nothing is left of many deaths")
+
+        def descriptors():
+            return len(os.listdir("/proc/%d/fd" % os.getppid()))
+
+        before = pool.run_everywhere(descriptors)
+        for _ in range(25):
+            pool.map(os._exit, [1] * 4, on_error="return", chunksize=1)
+        assert pool.run_everywhere(descriptors) == before
+
+
+def elsewhere():
+    case("workers that do not isolate are not taken for such that do")
+    rank = launchers_rank()
+    if rank > 0:
+        MPIPool(isolate=rank == 1)  # does not return
+    error = raised(MPIPool, isolate=True)
+    assert type(error) is ValueError and "rank 2" in str(error), repr(error)
+    with MPIPool() as pool:  # one has a guard, which does no harm
+        check_works(pool)
+        kinds(pool.map(square_all, [range(3)] * 20, chunksize=3))
+
+
+def square_all(numbers):
+    return [x * x for x in numbers]
+
+
+class Deadly:
+    """Ends whoever unpickles it."""
+
+    def __reduce__(self):
+        return os._exit, (9,)
+
+    def __call__(self, x):
+        return x
+
+
+def in_vain():
+    with MPIPool(isolate=True, initializer=os._exit, initargs=(4,)) as pool:
+        case("an initializer that nobody survives")
+        for _ in range(2):
+            error = raised(pool.map, abs, range(100))
+            assert type(error) is WorkerDied and "initializer" in str(error), told(error)
+            assert "code 4" in str(error) and error.rank >= 1
+        assert "a call" in str(raised(pool.apply, abs, (1,)))
+
+
+def unpickled():
+    with MPIPool(isolate=True) as pool:
+        case("a callable that nobody unpickles and lives")
+        error = raised(pool.map, Deadly(), range(10))
+        assert type(error) is WorkerDied and "unpickling" in str(error), told(error)
+        case("such a task is one of many")
+        tasks = [Deadly() if i == 6 else i for i in range(10)]
+        got = pool.map(type, tasks, chunksize=5, on_error="return")
+        assert got == [int] * 6 + [got[6]] + [int] * 3, got
+        assert type(got[6]) is WorkerDied and got[6].task == 6
+        check_works(pool)
+
+
+def note_slowly(x):
+    note(x)
+    time.sleep(0.4)
+    return os.getpid()
+
+
+def calls():
+    with MPIPool(isolate=True) as pool:
+        case("calls that wait behind slow ones run once, and can be cancelled until then")
+        futures = [pool.submit(note_slowly, i) for i in range(4 * pool.size)]
+        last = pool.submit(note, "cancelled")
+        was_cancelled = last.cancel()
+        for future in futures:
+            future.result(60)
+        assert [runs(i) for i in range(4 * pool.size)] == [1] * 4 * pool.size
+        assert was_cancelled and runs("cancelled") == 0
+
+        case("what workers do, and since when")
+        future = pool.submit(time.sleep, 1)
+        while not [s for s in pool.workers_status() if s.callable == "sleep"]:
+            time.sleep(0.01)
+        future.result()
+
+
+def signal_all(number):
+    os.killpg(os.getpgid(0), number)  # as launchers do
+    time.sleep(0.2)
+    return "lived"
+
+
+def signals():
+    with MPIPool(isolate=True, on_signal=lambda number: True) as pool:
+        case("a queue's signals end neither the rank nor its child")
+        for number in (signal.SIGUSR1, signal.SIGTERM):
+            assert pool.map(signal_all, [number]) == ["lived"]
+        case("Ctrl-C ends a task, as it does without isolation")
+        error = raised(pool.map, signal_all, [signal.SIGINT])
+        assert type(error) is KeyboardInterrupt or "KeyboardInterrupt" in told(error)
+        check_works(pool)
+
+
+def forked():
+    case("local workers have children, too")
+    with MPIPool(fallback="local", processes=2, isolate=True, task_timeout=1) as pool:
+        got = pool.map(die_at_five, range(20), on_error="return")
+        assert kinds(got) == with_one(5, WorkerDied, 20)
+        assert kinds(pool.map(time.sleep, [0, 100], on_error="return")) == [
+            None,
+            TaskTimeout,
+        ]
+        check_works(pool)
+
+
+def by_environment():
+    assert os.environ["EZMPI_ISOLATE"] == "1"
+    with MPIPool() as pool:
+        assert type(raised(pool.map, os._exit, [0])) is WorkerDied
+        check_works(pool)
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]]()
+    print("ok")

@@ -1,0 +1,22 @@
+"""User code in a child of each worker, which may die: isolate=True."""
+
+import pytest
+from launch import check
+
+RANKS = pytest.mark.parametrize("ranks", [2, 4])
+CASES = ["deaths", "retries", "state", "timeout", "large", "many"]
+CASES += ["in_vain", "unpickled", "calls", "signals"]
+
+
+@RANKS
+@pytest.mark.parametrize("case", CASES)
+def test_isolated(ranks, case, tmp_path):
+    check("isolated.py", ranks, case, str(tmp_path))
+
+
+def test_not_on_every_rank(tmp_path):
+    check("isolated.py", 3, "elsewhere", str(tmp_path))
+
+
+def test_by_environment(tmp_path):
+    check("isolated.py", 3, "by_environment", str(tmp_path), env={"EZMPI_ISOLATE": "1"})
