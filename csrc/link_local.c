@@ -81,8 +81,11 @@ link_send(struct wire *wire, const void *base, size_t size, int rank, int tag,
 static int
 stand_by(struct family *family)
 {
-    if (family->lost != NULL) {
-        return fail_ended(family, family->lost);
+    struct peer *lost = family->lost;
+
+    if (lost != NULL
+        && !wire_holds(&family->wire, family_rank_of(family, lost))) {
+        return fail_ended(family, lost);
     }
     family_look(family);
     return TRANSPORT_NOTHING;
@@ -156,7 +159,9 @@ link_look(struct wire *wire, int source, int tag, struct wire_arrival *arrival)
 void
 link_progress(struct wire *wire)
 {
-    push_all(family_of(wire));
+    if (push_all(family_of(wire)) == 0) {
+        stand_by(family_of(wire));
+    }
 }
 
 int
