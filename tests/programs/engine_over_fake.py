@@ -781,6 +781,8 @@ def arrivals(job, pool):
 
     def arrived(result, index):
         came.append(result)
+        if isinstance(result, (MemoryError, RemoteError)):
+            raise result  # see `texts`
         assert result == index if index < FIRST_BAD else isinstance(result, ValueError)
 
     results = job.iterate(pool, fail_from_three, range(5), window=0, arrived=arrived)
