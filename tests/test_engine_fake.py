@@ -105,7 +105,8 @@ def test_allocations_fail(fake, short_of_memory, who):
         timeout=PATIENCE * 60 + float(seconds),
         check=False,
     )
-    assert done.returncode == 0 and done.stdout.endswith("ok\n"), done.stdout[-9000:]
+    # Pools of jobs that ended without them may be said of later.
+    assert done.returncode == 0 and "\nok\n" in done.stdout, done.stdout[-9000:]
 
 
 def test_transport_of_another_version_is_refused(tmp_path):

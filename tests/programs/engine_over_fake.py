@@ -781,6 +781,8 @@ def arrivals(job, pool):
 
     def arrived(result, index):
         came.append(result)
+        if isinstance(result, (MemoryError, RemoteError)):
+            raise result  # see `texts`
         assert result == index if index < FIRST_BAD else isinstance(result, ValueError)
 
     results = job.iterate(pool, fail_from_three, range(5), window=0, arrived=arrived)
@@ -940,6 +942,47 @@ def statuses(job, pool):
     busy = [row[2] for row in told[1]]
     if names - {None, "double"} or busy != [False] * job.workers:
         raise Wrong(told)
+
+
+@scenario()
+def misused(job, pool):
+    """What ezmpi/pool.py never does: each time an exception, and the pool works on."""
+    kinds = (AttributeError, RuntimeError, TypeError, ValueError)
+    made = functools.partial(_ezmpi.MPIPool, job.transport, job.handles[0])
+    for function in (
+        _ezmpi.load_transport,
+        _ezmpi.fork_workers,
+        _ezmpi.part,
+        _ezmpi.set_ending,
+        functools.partial(_ezmpi.start_transport, None),
+        functools.partial(_ezmpi.describe_transport, None),
+        functools.partial(_ezmpi.drive, None),
+        functools.partial(_ezmpi.stop_driving, None),
+        functools.partial(_ezmpi.fork_workers, None, 1, double),
+        functools.partial(_ezmpi.part, None, 1),
+        functools.partial(_ezmpi.set_ending, None, 1.0, 1),
+        functools.partial(_ezmpi.MPIPool, None, 0),
+        functools.partial(made, initializer=1),
+        functools.partial(made, retries=1),
+        pool.__init__,
+        pool.map,
+        pool._begin,
+        pool._iterate,
+        pool._call,
+        pool._abandon,
+        functools.partial(pool.map, 1, [1]),
+        functools.partial(pool.map, double, [1], _failures=1),
+        functools.partial(pool.map, double, [1], _failures=(False, 1)),
+        functools.partial(pool._begin, 1, [1], None, False, None, None),
+        functools.partial(pool._call, 1, (), {}, None, None),
+        functools.partial(pool._call, double, (1,), {}, PoolFuture(), 77),
+    ):
+        job.raises(kinds, function)
+    unmade = _ezmpi.MPIPool.__new__(_ezmpi.MPIPool)
+    for name in dir(_ezmpi.MPIPool):
+        if name[:2] != "__" and name not in ("_end", "close"):  # which end what is none
+            job.raises(kinds, lambda: getattr(unmade, name)())  # noqa: B023
+    job.gives([2], pool.map, double, [1])
 
 
 # Where workers bind names of __main__, which here is the master's, and so may be half

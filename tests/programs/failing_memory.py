@@ -47,6 +47,11 @@ SPARED = {
 }
 
 
+def leave(condition, kind, error, traceback):
+    """Of CPython, 3.11: its own makes a tuple, without which the lock is kept."""
+    condition._lock.release()
+
+
 class Short:
     """Controls of the preloaded allocator, as `Memory` of engine_over_fake.py."""
 
@@ -64,6 +69,7 @@ class Short:
         self.allocator.memory_spare(*code_of(transport), FRAMES)
         for name, first, end in functions_of_python():
             self.allocator.memory_spare(first, end, SPARED[name])
+        threading.Condition.__exit__ = leave
         if rank == DRIVER:
             watched = types.SimpleNamespace(**vars(_ezmpi))
             watched.drive = self.drive
