@@ -8,6 +8,19 @@
 /* Callables above this share slot 0, so that at most one such is held. */
 #define LARGE_CALLABLE ((size_t)64 << 20)
 
+/* What stands for the user's callable where results are kept in a file
+   (ezmpi/_pickled.py); only if that is imported, since else it is none. */
+static int
+is_pickled(PyObject *function)
+{
+    PyObject *module = PyDict_GetItemString(PyImport_GetModuleDict(),
+                                            "ezmpi._pickled"); /* borrowed */
+    if (module == NULL || !PyModule_Check(module))
+        return 0;
+    return PyDict_GetItemString(PyModule_GetDict(module), "Pickled")
+           == (PyObject *)Py_TYPE(function);
+}
+
 /* A method's function; of functools.partial what it calls. */
 static PyObject *
 unwrap(PyObject *function)
@@ -22,7 +35,11 @@ unwrap(PyObject *function)
 PyObject *
 callable_name(PyObject *function)
 {
-    PyObject *name, *inner = unwrap(function);
+    PyObject *users = is_pickled(function)
+                          ? PyObject_GetAttrString(function, "function")
+                          : Py_NewRef(function);
+    PyObject *name, *inner = users == NULL ? NULL : unwrap(users);
+    Py_XDECREF(users);
     if (inner == NULL)
         return NULL;
     if (PyFunction_Check(inner) || PyCFunction_Check(inner))

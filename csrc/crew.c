@@ -165,8 +165,8 @@ end(struct crew *crew)
 void
 crew_release(struct crew *crew)
 {
-    if (crew != NULL && --crew->shares == 0 && crew->transport->part != NULL
-        && crew->rank == 0 && !crew_is_forked(crew))
+    if (crew != NULL && --crew->shares == 0 && crew_has_own_workers(crew)
+        && !crew_is_forked(crew))
         end(crew);
 }
 
@@ -240,7 +240,12 @@ crew_part_dropped(struct crew *crew)
 void
 crew_leave_helm(struct crew *crew)
 {
-    crew_part_dropped(crew);
+    if (crew->is_dropped) {
+        Py_BEGIN_ALLOW_THREADS
+        crew_part_dropped(crew);
+        Py_END_ALLOW_THREADS
+        crew_clear(crew);
+    }
     crew->turns++;
     helm_leave(&crew->helm);
 }
@@ -249,6 +254,12 @@ int
 crew_is_forked(const struct crew *crew)
 {
     return getpid() != crew->pid;
+}
+
+int
+crew_has_own_workers(const struct crew *crew)
+{
+    return crew->transport->part != NULL && crew->rank == 0;
 }
 
 int
@@ -285,7 +296,10 @@ int
 crew_check_here(struct crew *crew)
 {
     const char *why = NULL;
-    if (crew_is_forked(crew))
+    if (crew_is_forked(crew) && crew_has_own_workers(crew))
+        why = "a pool was used in a forked child: its workers belong to the "
+              "process that made the pool; the child can make one of its own";
+    else if (crew_is_forked(crew))
         why = "a pool was used in a forked child: MPI belongs to the process "
               "that made the pool";
     else if (helm_is_mine(&crew->helm))

@@ -108,6 +108,20 @@ errors_restore(PyObject *account, uint64_t task, int broken)
     return NULL;
 }
 
+int
+errors_match(PyObject *exception, PyObject *types)
+{
+    if (PyErr_GivenExceptionMatches(exception, types))
+        return 1;
+    PyObject *function = from_errors("_was_of"), *found = NULL;
+    if (function != NULL)
+        found = PyObject_CallFunctionObjArgs(function, exception, types, NULL);
+    int status = found != NULL ? PyObject_IsTrue(found) : -1;
+    Py_XDECREF(found);
+    Py_XDECREF(function);
+    return status;
+}
+
 /* Steals both.  The exception matters more than its note. */
 static int
 end_note(PyObject *function, PyObject *done)

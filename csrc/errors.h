@@ -41,6 +41,10 @@ PyObject *errors_account(int rank, const char *what);
    exception set. */
 PyObject *errors_restore(PyObject *account, uint64_t task, int broken);
 
+/* Is the exception (borrowed) of one of the types, a tuple, or was it on the
+   worker, which could not send it?  1, 0; -1: exception set. */
+int errors_match(PyObject *exception, PyObject *types);
+
 /* Adds to the exception (borrowed) a note that names the task it belongs
    to; for what went wrong on the master's side.  -1: Ctrl-C came meanwhile,
    and is set. */

@@ -701,7 +701,8 @@ put_result(struct job *job, uint64_t index, PyObject *result, int is_failure)
     if (is_failure && !job->is_each)
         return settle(job, index, result);
     int is_raised = is_failure && !job->returns_failures;
-    int status = is_raised ? 0 : call_back(job, result, index);
+    int is_told = !is_raised || job->tells_index;
+    int status = is_told ? call_back(job, result, index) : 0;
     if (status == 0)
         status = results_put(job->results, index, result, is_raised);
     Py_DECREF(result);

@@ -132,6 +132,28 @@ be_worker(PyObject *serve, int handle)
     _exit(1);
 }
 
+/* Nobody has opened their mailbox: see FORKED_CAPSULE. */
+static void
+end_workers(PyObject *capsule)
+{
+    const struct transport *transport =
+        PyCapsule_GetPointer(capsule, FORKED_CAPSULE);
+    transport->part((int32_t)(intptr_t)PyCapsule_GetContext(capsule), 0);
+}
+
+static PyObject *
+new_forked(const struct transport *transport, int32_t handle)
+{
+    PyObject *capsule = PyCapsule_New((void *)transport, FORKED_CAPSULE, NULL);
+    if (capsule == NULL) {
+        transport->part(handle, 0);
+        return NULL;
+    }
+    PyCapsule_SetContext(capsule, (void *)(intptr_t)handle);
+    PyCapsule_SetDestructor(capsule, end_workers);
+    return capsule;
+}
+
 static PyObject *
 fork_workers(PyObject *Py_UNUSED(module), PyObject *args)
 {
@@ -155,7 +177,7 @@ fork_workers(PyObject *Py_UNUSED(module), PyObject *args)
     if (rank > 0)
         be_worker(serve, (int)handle);
     if (status == TRANSPORT_OK)
-        return PyLong_FromLong(handle);
+        return new_forked(transport, handle);
     errors_raise_transport(&error);
     return NULL;
 }
@@ -243,7 +265,8 @@ PyDoc_STRVAR(start_doc, "start_transport(transport)\n\nInitialise MPI.");
 PyDoc_STRVAR(
     fork_doc,
     "fork_workers(transport, workers, serve)\n\n"
-    "Fork so many, which call serve(handle) and do not return; the handle.");
+    "Fork so many, which call serve(handle) and do not return; a handle for\n"
+    "MPIPool, until whose constructor they end with it.");
 PyDoc_STRVAR(guard_doc, "serve_guard(crew)\n\nWhat its child runs.");
 PyDoc_STRVAR(part_doc,
              "part(transport, handle)\n\n"

@@ -231,6 +231,35 @@ isolate(struct pool *pool, PyObject *capsule)
     return crew->rank != 0 && crew->guard == NULL ? -1 : 0;
 }
 
+/* Of a communicator, by its handle; or of workers forked for this pool. */
+static int
+open_crew(struct pool *pool, PyObject *capsule, PyObject *of)
+{
+    const struct transport *transport =
+        PyCapsule_GetPointer(capsule, TRANSPORT_CAPSULE);
+    int is_forked = PyCapsule_IsValid(of, FORKED_CAPSULE);
+    int handle = (int)(intptr_t)(is_forked ? PyCapsule_GetContext(of) : NULL);
+    if (transport == NULL
+        || (!is_forked && !PyArg_Parse(of, "i;a handle", &handle)))
+        return -1;
+    pool->lease.crew = crew_open(transport, handle);
+    if (pool->lease.crew == NULL || check_crew(pool->lease.crew, handle) < 0)
+        return -1;
+    if (is_forked)
+        PyCapsule_SetDestructor(of, NULL);
+    return 0;
+}
+
+/* The exception may live long, and the pool with it. */
+static int
+begin_master(struct pool *pool, PyObject *initializer, PyObject *initargs)
+{
+    int status = init_master(pool, initializer, initargs);
+    if (status < 0)
+        lease_part(&pool->lease, 0);
+    return status;
+}
+
 static int
 pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
@@ -238,9 +267,8 @@ pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
                             "initializer", "initargs", "retries",  "local",
                             "timeout",     NULL};
     struct pool *pool = (struct pool *)self;
-    PyObject *capsule, *initializer = Py_None, *initargs = NULL;
+    PyObject *capsule, *of, *initializer = Py_None, *initargs = NULL;
     PyObject *retries = NULL, *local = Py_None;
-    int handle;
     if (pool->lease.crew != NULL) {
         PyErr_SetString(PyExc_RuntimeError, "a pool is initialised once");
         return -1;
@@ -248,23 +276,17 @@ pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
     pool->use_dill = 1;
     pool->lease.closed = 1;
     if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "Oi|ppOO!OOK:MPIPool", names, &capsule, &handle,
+            args, kwargs, "OO|ppOO!OOK:MPIPool", names, &capsule, &of,
             &pool->use_dill, &pool->lease.test_mode, &initializer,
             &PyTuple_Type, &initargs, &retries, &local, &pool->timeout)
         || parse_retries(&retries) < 0
         || check_arguments(initializer, initargs) < 0)
         return -1;
-    const struct transport *transport =
-        PyCapsule_GetPointer(capsule, TRANSPORT_CAPSULE);
-    if (transport == NULL)
-        return -1;
     pool->retries = Py_XNewRef(retries);
-    pool->lease.crew = crew_open(transport, handle);
-    if (pool->lease.crew == NULL || check_crew(pool->lease.crew, handle) < 0
-        || isolate(pool, local) < 0)
+    if (open_crew(pool, capsule, of) < 0 || isolate(pool, local) < 0)
         return -1;
     return pool->lease.crew->rank == 0
-               ? init_master(pool, initializer, initargs)
+               ? begin_master(pool, initializer, initargs)
                : init_worker(pool);
 }
 
@@ -302,14 +324,22 @@ pool_dealloc(PyObject *self)
 /* ---- methods ---------------------------------------------------------- */
 
 static int
+refuse_closed(const struct crew *crew)
+{
+    const char *of_new = crew_has_own_workers(crew)
+                             ? "with workers of its own"
+                             : "it uses the same workers";
+    return errors_raise("PoolClosedError",
+                        "the pool is closed; make a new one to go on (%s)",
+                        of_new);
+}
+
+static int
 check_usable(const struct pool *pool)
 {
     struct crew *crew = pool->lease.crew;
     if (pool->lease.closed)
-        return errors_raise("PoolClosedError",
-                            "the pool is closed; make a "
-                            "new MPIPool to go on (it uses the same "
-                            "workers)");
+        return refuse_closed(crew);
     if (crew_check_here(crew) < 0 || master_check_workers(crew) < 0)
         return -1;
     return initializer_check(pool->initializer);

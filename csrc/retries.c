@@ -46,12 +46,14 @@ retries_free(struct retries *retries)
 }
 
 /* Is this failure one to be followed by another attempt?  What is so in any
-   case, whatever the user listed, ezmpi._failures lists. */
+   case, whatever the user listed, ezmpi._failures lists.  -1: exception
+   set. */
 static int
 is_listed(const struct retries *retries, PyObject *exception)
 {
-    return PyErr_GivenExceptionMatches(exception, retries->listed)
-           && !PyErr_GivenExceptionMatches(exception, retries->unlisted);
+    if (PyErr_GivenExceptionMatches(exception, retries->unlisted))
+        return 0;
+    return errors_match(exception, retries->listed);
 }
 
 /* The ranks where the task failed, borrowed; none, if it is new.  NULL:
@@ -96,8 +98,8 @@ retries_failed(struct retries *retries, uint64_t task, int rank,
 {
     PyObject *key = PyLong_FromUnsignedLongLong(task);
     PyObject *ranks = key ? add_attempt(retries, key, rank) : NULL;
-    int status = ranks == NULL ? -1 : 0;
-    if (status == 0 && is_listed(retries, exception))
+    int status = ranks == NULL ? -1 : is_listed(retries, exception);
+    if (status > 0)
         status = PyList_GET_SIZE(ranks) <= retries->most;
     if (status == 0)
         status = give_up(retries, key, ranks, exception);

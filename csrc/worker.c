@@ -768,9 +768,9 @@ write_ledger(struct crew *crew, struct chunk *chunk, struct parcel *results,
              uint64_t done)
 {
     struct transport_part parts[LEDGER_PARTS];
-    size_t count = parcel_part_count(results);
     if (crew->ledger == NULL)
         return;
+    size_t count = parcel_part_count(results);
     if (done == 0)
         ledger_begin(crew->ledger, chunk->header.job, chunk->header.first);
     if (count <= LEDGER_PARTS)

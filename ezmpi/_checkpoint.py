@@ -1,9 +1,14 @@
 """What ``checkpoint=`` of the pools' methods does: results that are in a file are taken
 from there, and others are put there as they come.
 
-The pool is given only the tasks whose results are not in the file, each with its number;
-the results come back with the number, pickled by the worker: these bytes are kept.
-Must not know of SQL, nor of MPI.
+The pool is given only the tasks whose results are not in the file, and numbers them: a
+task has one number for the pool ("sent"), and another among the user's. Results come back
+pickled by the worker: these bytes are kept. What is done for each task is written to be
+quick, since the master does it while workers wait. Must not know of SQL, nor of MPI.
+
+Where several locks are held, they were taken in this order: a `Results`' own, `_lock`,
+those of the file. What the garbage collector may run at any time takes none of them; nor
+does any but the first stay held while the user's code runs.
 """
 
 from __future__ import annotations
@@ -18,9 +23,9 @@ import sys
 import threading
 import time
 
-from . import errors, pool
+from . import _exit_code, errors, pool
 from ._fingerprint import CALLABLE, TaskDigest, digest_of, parts_of
-from ._numbered import Numbered
+from ._pickled import Pickled
 from .errors import CheckpointError
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
@@ -38,15 +43,15 @@ if TYPE_CHECKING:
         Union,
     )
 
-    from ._checkpoint_file import File
+    from ._checkpoint_file import File, Row
 
     Path = Union[str, "os.PathLike[str]"]
     Key = Optional[Callable[[Any], Any]]
-    # Of a map: its place, the parts of its callable, the key of its first task.
-    _Left = Tuple[int, Dict[str, str], Optional[bytes]]
+    # Of a map: the parts of its callable, the key of its first task.
+    _Left = Tuple[Dict[str, str], Optional[bytes]]
     Show = Callable[[int, Optional[int], int], object]
-    # What the pool gives for a task: its number and pickled result, or what it raised.
-    Answer = Union[Tuple[int, bytes], BaseException]
+    # What the pool gives for a task: its pickled result, or what it raised.
+    Answer = Union[bytes, BaseException]
 
 __all__ = ["Call", "Results", "close_all"]
 
@@ -63,11 +68,12 @@ class _Opened:
         self.file = file
         self.process = os.getpid()
         self.next = 0  # place of the next map
-        self.left: Optional[_Left] = None  # the last map, if it did not come to its end
+        # Maps that did not come to their end, by their places: the last one counts.
+        self.left: Dict[int, _Left] = {}
 
 
 _opened: Dict[str, _Opened] = {}
-_lock = threading.RLock()  # an iterator that goes may need it anywhere
+_lock = threading.RLock()
 
 
 def _open(path: Any) -> _Opened:
@@ -104,16 +110,24 @@ def close_all() -> List[BaseException]:
     return raised
 
 
+def end() -> None:
+    """The same, where it cannot be raised: it is said, and the exit code is not 0."""
+    raised, stream = close_all(), sys.stderr
+    if raised:
+        _exit_code.fail()
+    for error in raised:
+        if stream is not None:
+            print(f"ezmpi: {error}", file=stream, flush=True)
+
+
 @functools.lru_cache(maxsize=None)
 def _watch_exit() -> None:
     atexit.register(_at_exit)
 
 
 def _at_exit() -> None:
-    if pool._watch_exit.cache_info().currsize:  # it does it, when its jobs have ended
-        return
-    for error in close_all():
-        raise error
+    if not pool._watch_exit.cache_info().currsize:  # else it does it, behind its jobs
+        end()
 
 
 # ---- a map -----------------------------------------------------------------------
@@ -141,6 +155,8 @@ class Call:
         What the pool is to call with each of `missing`.
     is_drawn : bool
         Whether the tasks have come to their end.
+    may_have_stored : bool
+        Whether tasks may be drawn yet whose results are in the file.
     skipped : int
         How many results were in the file so far.
 
@@ -161,55 +177,66 @@ class Call:
         tasks: Iterable[Any],
     ) -> None:
         _check(path, key, function)
-        self._key = key
-        self._digest_task = TaskDigest()
+        self._is_keyed = key is not None
+        self._key_of: Callable[[Any], bytes] = TaskDigest()
+        if key is not None:
+            own_key = key
+            self._key_of = lambda task: digest_of(own_key(task))
         self._tasks = iter(tasks)
-        self.worker = Numbered(function, star)
+        self.worker = Pickled(function, star)
         # of those that were drawn and not taken: runs, from the first up to the other
         self._stored: Deque[List[int]] = collections.deque()
         self._stored_lock = threading.Lock()  # they are drawn in another thread
         self.is_drawn = False
         self.skipped = 0
-        self._keys: Dict[int, bytes] = {}  # of tasks that are under way
+        self._row: Optional[Row] = None  # of the file, that was read last
+        self._keys: Dict[int, bytes] = {}  # of tasks that are under way, by `sent`
         self._gaps: List[Tuple[int, int]] = []  # so many sent, so many skipped before
         self._sent = 0
         self._first: Optional[bytes] = None  # key of task 0
-        self._block: Dict[int, bytes] = {}  # keys in the file ...
-        self._block_end: Optional[int] = 0  # ... of tasks before this one; None: all
         self._parts = _parts(function, star, key)
         with _lock:
             self._opened = _open(path)
             self._file = self._opened.file
-            self._place = self._find_place()
-            self._opened.left = None
-
-    def _find_place(self) -> int:
-        opened = self._opened
-        left, place = opened.left, opened.next
         self._file.recover()
-        if left is not None and self._goes_on(left):
+        goes_on = self._goes_on()
+        with _lock:
+            self._place = self._find_place(goes_on)
+            self._opened.left.clear()
+
+    def _goes_on(self) -> Optional[int]:
+        """The place of the last map, if that did not come to its end and is this one.
+
+        For that the first task is drawn: the user's code runs.
+        """
+        place = self._opened.next - 1
+        parts, first_key = self._opened.left.get(place, (None, None))
+        if parts != self._parts or first_key is None:
+            return None
+        first = next(self._tasks, self)
+        if first is self:
+            return None
+        self._tasks = _chain(first, self._tasks)
+        return place if self._key_of(first) == first_key else None
+
+    def _find_place(self, goes_on: Optional[int]) -> int:
+        opened, place = self._opened, self._opened.next
+        if goes_on == place - 1 and goes_on in opened.left:  # no other thread was quicker
             self._file.flush()
-            return left[0]
-        if place < self._file.maps:
-            self._block, self._block_end = self._file.keys(place, 0)
-        if self._block:
+            self._look(goes_on)
+            return goes_on
+        self._look(place)
+        if self.may_have_stored:
             self._compare(self._file.callable_of(place), place)
         else:
             self._file.put_map(place, self._parts)
-            self._block_end = None  # nothing to be read
         opened.next += 1
         return place
 
-    def _goes_on(self, left: _Left) -> bool:
-        """Whether this is the map again that did not come to its end."""
-        _, parts, first_key = left
-        if parts != self._parts or first_key is None:
-            return False
-        first = next(self._tasks, left)
-        if first is left:
-            return False
-        self._tasks = _chain(first, self._tasks)
-        return self._key_of(first) == first_key
+    def _look(self, place: int) -> None:
+        """Where the keys of its tasks that are in the file begin."""
+        self._stored_keys = self._file.keys(place)
+        self._go_to_key(0)
 
     def _compare(self, held: Dict[str, str], place: int) -> None:
         if held != self._parts:
@@ -222,20 +249,18 @@ class Call:
 
     # --- tasks ---
 
-    def _key_of(self, task: Any) -> bytes:
-        if self._key is not None:
-            return digest_of(self._key(task))
-        return self._digest_task(task)
-
-    def _stored_key(self, number: int) -> Optional[bytes]:
-        if self._block_end is not None and number >= self._block_end:
-            self._block, self._block_end = self._file.keys(self._place, number)
-        return self._block.get(number)
+    def _go_to_key(self, number: int) -> None:
+        """Of that task, or of the first behind it."""
+        entry = next(self._stored_keys, None)
+        while entry is not None and entry[0] < number:
+            entry = next(self._stored_keys, None)
+        self._next_stored, self._next_key = entry or (-1, b"")
+        self.may_have_stored = entry is not None
 
     def missing(
-        self, deliver: Optional[Callable[[int, bytes], object]] = None
-    ) -> Iterator[Tuple[int, Any]]:
-        """The tasks whose results are not in the file, numbered.
+        self, deliver: Optional[Callable[[int, Any], object]] = None
+    ) -> Iterator[Any]:
+        """The tasks whose results are not in the file.
 
         Parameters
         ----------
@@ -246,24 +271,25 @@ class Call:
             key = self._key_of(task)
             if number == 0:
                 self._first = key
-            stored = self._stored_key(number)
-            if stored is None:
-                self._keys[number] = key
+            if number != self._next_stored:
+                self._keys[self._sent] = key
                 self._sent += 1
-                yield number, task
-            elif stored != key:
+                yield task
+            elif key != self._next_key:
                 raise CheckpointError(self._other_task(number))
             else:
                 self._skip(number)
+                self._go_to_key(number + 1)
                 if deliver is not None:
                     deliver(number, self.result(number))
         self.is_drawn = True
+        self.may_have_stored = False
 
     def _other_task(self, number: int) -> str:
         advice = (
             "Where tasks are equal and their pickles are not, as those of sets, give "
             "checkpoint_key=. "
-            if self._key is None
+            if not self._is_keyed
             else ""
         )
         return (
@@ -283,6 +309,10 @@ class Call:
                 self._stored[-1][1] = number + 1
             else:
                 self._stored.append([number, number + 1])
+
+    def has_stored(self) -> bool:
+        """Whether there are, or may yet be, results for `take_stored`."""
+        return self.may_have_stored or bool(self._stored)
 
     def take_stored(self, wanted: Optional[int]) -> Optional[int]:
         """The lowest number of those in the file that were drawn and not taken.
@@ -305,25 +335,33 @@ class Call:
 
     # --- results ---
 
-    def keep(self, answer: Answer, sent: int) -> None:
-        """A result has come; or what the task raised, which the next run tries again."""
-        if isinstance(answer, BaseException):
-            del self._keys[self.number_of(sent)]
-            return
-        number, result = answer
-        self._file.put(self._place, number, self._keys.pop(number), result)
+    def keep(self, answer: Answer, sent: int) -> int:
+        """A result has come; or what the task raised, which the next run tries again.
 
-    def result(self, number: int) -> bytes:
+        Returns the task's number.
+        """
+        number = self.number_of(sent) if self._gaps else sent
+        key = self._keys.pop(sent)
+        if not isinstance(answer, BaseException):
+            self._file.put(self._place, number, key, answer)
+        return number
+
+    def result(self, number: int) -> Any:
         """One that was in the file."""
-        return self._file.result(self._place, number)
+        result = None if self._row is None else self._row.get(number)
+        if result is None:  # they are asked for in order
+            self._row = self._file.row_with(self._place, number)
+            result = self._row.get(number)
+        return result
 
-    def load(self, number: int, result: bytes) -> Any:
-        """The object that was kept."""
+    def load(self, number: Optional[int], result: Any) -> Any:
+        """The object that was kept; of some task, where its number is not known."""
         try:
             return pickle.loads(result)
         except Exception as error:
+            task = "a task" if number is None else f"task {number}"
             raise CheckpointError(
-                f"the result of task {number}, which {self._file.path} holds, cannot be "
+                f"the result of {task}, which {self._file.path} holds, cannot be "
                 f"unpickled ({type(error).__name__}: {error})"
             ) from error
 
@@ -332,10 +370,12 @@ class Call:
         return self.is_drawn and results == self._sent + self.skipped
 
     def leave(self) -> None:
-        """It ends before its end: the same map begun next goes on with it."""
-        with _lock:
-            if self._opened.next == self._place + 1:
-                self._opened.left = self._place, self._parts, self._first
+        """It ends before its end: the same map begun next goes on with it.
+
+        No result comes any more. Without a lock: the garbage collector may run it.
+        """
+        self._opened.left[self._place] = self._parts, self._first
+        self._keys.clear()
 
     def shown(self, show: Optional[Show]) -> Optional[Show]:
         """The same, which counts what was in the file, too."""
@@ -367,24 +407,25 @@ class Call:
         kept: Dict[int, Any] = {}
         is_wanted = callback is not None or return_results
 
-        def deliver(number: int, result: Any) -> None:
+        def tell(number: int, result: Any) -> None:
             if return_results:
                 kept[number] = result
-            if callback is not None:
-                callback(result)
+            callback(result)  # type: ignore  # it is not None
 
-        def deliver_stored(number: int, data: bytes) -> None:
+        deliver = kept.__setitem__ if callback is None else tell
+
+        def deliver_stored(number: int, data: Any) -> None:
             deliver(number, self.load(number, data))
 
         def arrived(answer: Answer, sent: int) -> None:
-            self.keep(answer, sent)
+            number = self.keep(answer, sent)
             if not is_wanted:
                 return
             if isinstance(answer, BaseException):
                 errors.renumber(answer, self.number_of)
-                deliver(self.number_of(sent), answer)
+                deliver(number, answer)
             else:
-                deliver_stored(*answer)
+                deliver(number, self.load(number, answer))
 
         try:
             run(self.worker, self.missing(deliver_stored if is_wanted else None), arrived)
@@ -498,37 +539,47 @@ class Results:
             Seconds to wait for it.
         """
         until = None if timeout is None else time.monotonic() + timeout
-        pause = _FIRST_PAUSE
-        is_late = False
         with self._lock:
-            while True:
-                is_drawn = self._call.is_drawn  # before it is looked what is stored
-                number = self._call.take_stored(
-                    None if self._is_unordered else self._number
-                )
-                if number is not None:
-                    return self._give(number, self._call.result(number))
-                # What came follows all that was stored before it: it was drawn first.
-                if self._came is not None:
-                    return self._give_what_came()
-                if self._end is not None:
-                    self._raise_end()
-                if is_late:
-                    raise errors.TimeoutError("no result came in time")
-                self._wait(_left(until), None if is_drawn else pause)
-                is_late = until is not None and time.monotonic() >= until
-                pause = min(2 * pause, _LONGEST_PAUSE)
+            number = self._wait_for_stored(until) if self._call.has_stored() else None
+            if number is not None:
+                return self._give(number, self._call.result(number))
+            if self._came is None and self._end is None:
+                self._wait(_left(until))
+            if self._came is not None:
+                return self._give_what_came()
+            if self._end is not None:
+                self._raise_end()
+            raise errors.TimeoutError("no result came in time")
 
-    def _give(self, number: int, result: bytes) -> Any:
+    def _wait_for_stored(self, until: Optional[float]) -> Optional[int]:
+        """The number of the next result, if that is in the file.
+
+        Which is not known before the task is drawn: so it waits until then, unless a
+        result comes from the pool, or the end.
+        """
+        pause = _FIRST_PAUSE
+        wanted = None if self._is_unordered else self._number
+        while True:
+            may_come = self._call.may_have_stored  # before it is looked what is stored
+            number = self._call.take_stored(wanted)
+            # What came follows all that was stored before it: it was drawn first.
+            has_come = self._came is not None or self._end is not None
+            if number is not None or has_come or not may_come or _left(until) == 0:
+                return number
+            left = _left(until)
+            self._wait(pause if left is None else min(left, pause))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _give(self, number: Optional[int], result: Any) -> Any:
         self._given += 1
-        self._number = number + 1
+        self._number += 1
         return self._call.load(number, result)
 
     def _give_what_came(self) -> Any:
         assert self._came is not None
         (success, value), self._came = self._came, None
         if success and not isinstance(value, BaseException):
-            return self._give(*value)
+            return self._give(None if self._is_unordered else self._number, value)
         self._given += 1
         self._number += 1
         errors.renumber(value, self._call.number_of)
@@ -548,18 +599,16 @@ class Results:
             errors.renumber(end, self._call.number_of)
         raise end
 
-    def _wait(self, left: Optional[float], pause: Optional[float]) -> None:
-        """For a result; but for a moment only while more may prove to be stored."""
-        times = [seconds for seconds in (left, pause) if seconds is not None]
+    def _wait(self, seconds: Optional[float]) -> None:
         try:
-            self._came = self._iterator._take(min(times) if times else None)
+            self._came = self._iterator._take(seconds)
         except Exception as end:
             self._end = end
 
     def close(self) -> None:
         """End it: what was not begun is not begun."""
-        self._leave()
         self._iterator.close()
+        self._leave()
 
     def _leave(self) -> None:
         """Nothing more is taken: was it all?"""
@@ -568,7 +617,7 @@ class Results:
         self._is_over = True
 
     def __del__(self) -> None:
-        self._leave()
+        self.close()
 
 
 def _left(until: Optional[float]) -> Optional[float]:

@@ -1,7 +1,8 @@
 """A checkpoint's file: an SQLite database, which only the master's process opens.
 
 It holds maps, by their place in the order in which the script began them, and of each
-the results that have come.  They are written in transactions, by a thread: half a second
+the results that have come, many in a row: those of tasks with consecutive numbers that
+came at about the same time.  They are written in transactions, by a thread: half a second
 after the first that waits.  The journal is truncated, and not a write-ahead log, which
 needs memory that processes share: network file systems have none.  Whenever the process
 is killed, SQLite takes back what was half written when the file is opened next.
@@ -14,23 +15,29 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import struct
 import threading
 
 from .errors import CheckpointError
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Optional, Tuple
+    from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+
+    # Of a map's place, a task's number and its key: the pickled result.
+    _Result = Tuple[int, int, bytes, bytes]
+    _Row = Tuple[int, int, int, int, bytes, bytes, bytes, Any]
 
 _LOCK_SECONDS = 1  # a job that was killed may take as long to end
 _SECONDS = 0.5  # from the first result that waits to its transaction
 _BYTES_AT_ONCE = 1 << 24  # of results: they wait no longer
 _BYTES_AT_MOST = 1 << 28  # of results: who brings more has to wait
 _PIECE = 1 << 29  # bytes; SQLite takes no more than 10**9 in one place
-_BLOCK = 1000  # keys that are read at once
+_ROW_BYTES = 1 << 20  # of results: a row that has as many gets no more; it is read whole
+_BLOCK = 100  # rows whose keys are read at once
 
 _APPLICATION = 0x657A6D70  # "ezmp"
-_VERSION = 1
+_VERSION = 2
 
 _TABLES = """
 CREATE TABLE maps (
@@ -39,21 +46,29 @@ CREATE TABLE maps (
 );
 CREATE TABLE results (
     place INTEGER NOT NULL,       -- of the map
-    task INTEGER NOT NULL,        -- its number, from 0
-    piece INTEGER NOT NULL,       -- of the result: most have one
-    key BLOB NOT NULL,            -- the task's digest
-    result BLOB NOT NULL,         -- pickled
-    PRIMARY KEY (place, task, piece)
+    first INTEGER NOT NULL,       -- number of the first of some consecutive tasks, from 0
+    piece INTEGER NOT NULL,       -- 0, but a large result, which is alone, has several
+    count INTEGER NOT NULL,       -- of these tasks
+    keys BLOB NOT NULL,           -- theirs, joined ...
+    key_sizes BLOB NOT NULL,      -- ... and the size of each, a byte
+    result_sizes BLOB NOT NULL,   -- of each result, 8 bytes, little-endian ...
+    results BLOB NOT NULL,        -- ... pickled, and joined
+    PRIMARY KEY (place, first, piece)
 );
 """
 _PUT_MAP = "INSERT OR REPLACE INTO maps VALUES (?, ?)"
-_PUT_RESULT = "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?)"
+_PUT_ROW = "INSERT OR IGNORE INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _GET_MAP = "SELECT callable FROM maps WHERE place = ?"
 _GET_KEYS = """
-SELECT task, key FROM results
-WHERE place = ? AND piece = 0 AND task >= ? ORDER BY task LIMIT ?
+SELECT first, keys, key_sizes FROM results
+WHERE place = ? AND first > ? AND piece = 0 ORDER BY first LIMIT ?
 """
-_GET_RESULT = "SELECT result FROM results WHERE place = ? AND task = ? ORDER BY piece"
+_GET_ROW = """
+SELECT first, result_sizes FROM results
+WHERE place = ? AND first <= ? AND first + count > ? AND piece = 0
+ORDER BY first DESC LIMIT 1
+"""
+_GET_RESULTS = "SELECT results FROM results WHERE place = ? AND first = ? ORDER BY piece"
 
 
 class File:
@@ -81,9 +96,11 @@ class File:
     def __init__(self, path: str) -> None:
         self.path = path
         self._database_lock = threading.Lock()
-        self._changed = threading.Condition()  # guards all below
+        # It guards all below. Taken last: behind the other one, and any of who calls.
+        self._lock = threading.RLock()  # what the garbage collector runs may call, too
+        self._changed = threading.Condition(self._lock)
         self._maps: List[Tuple[int, str]] = []  # to be written
-        self._results: List[Tuple[int, int, bytes, bytes]] = []
+        self._results: List[_Result] = []
         self._bytes = 0  # of these
         self._failure: Optional[BaseException] = None  # of the last transaction
         self._is_closed = False
@@ -175,18 +192,27 @@ class File:
         parts: Dict[str, str] = json.loads(text)
         return parts
 
-    def keys(self, place: int, first: int) -> Tuple[Dict[int, bytes], Optional[int]]:
-        """The keys of some tasks whose results are in the file, by their numbers.
+    def keys(self, place: int) -> Iterator[Tuple[int, bytes]]:
+        """The numbers and keys of a map's tasks whose results are in the file, in order.
 
-        They are all from `first` up to the number beside them; None: all there are.
+        They are read on the way. Meanwhile results may be put: whether those are among
+        them is left open.
         """
-        rows = self._select(_GET_KEYS, (place, first, _BLOCK))
-        return dict(rows), rows[-1][0] + 1 if len(rows) == _BLOCK else None
+        last = -1
+        while True:
+            rows = self._select(_GET_KEYS, (place, last, _BLOCK))
+            for first, keys, sizes in rows:
+                yield from enumerate(_cut(keys, sizes), first)
+            if len(rows) < _BLOCK:
+                return
+            last = rows[-1][0]
 
-    def result(self, place: int, task: int) -> bytes:
-        """What `put` was given."""
-        rows = self._select(_GET_RESULT, (place, task))
-        return rows[0][0] if len(rows) == 1 else b"".join(piece for (piece,) in rows)
+    def row_with(self, place: int, task: int) -> Row:
+        """The results of some tasks, with that one, which is in the file."""
+        ((first, sizes),) = self._select(_GET_ROW, (place, task, task))
+        pieces = self._select(_GET_RESULTS, (place, first))
+        data = pieces[0][0] if len(pieces) == 1 else b"".join(row[0] for row in pieces)
+        return Row(first, _cut(memoryview(data), _unpacked(sizes)))
 
     # --- writing ---
 
@@ -203,19 +229,21 @@ class File:
         CheckpointError
             If what came before could not be written.
         """
-        with self._changed:
+        with self._lock:
             if self._bytes > _BYTES_AT_MOST:
                 self._changed.wait_for(lambda: self._failure or not self._results)
             if self._failure is not None:
                 raise self._cannot_write(self._failure)
-            was_empty = not self._results
             self._results.append((place, task, key, result))
             self._bytes += len(result)
-            if was_empty or self._bytes > _BYTES_AT_ONCE:
-                self._changed.notify_all()
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._write_on, daemon=True)
-                self._thread.start()
+            if len(self._results) == 1 or self._bytes > _BYTES_AT_ONCE:
+                self._wake()
+
+    def _wake(self) -> None:
+        self._changed.notify_all()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._write_on, daemon=True)
+            self._thread.start()
 
     def _cannot_write(self, failure: BaseException) -> CheckpointError:
         error = CheckpointError(
@@ -260,12 +288,14 @@ class File:
         if failure is not None and not isinstance(failure, Exception):
             raise failure
 
-    def _write_all(self, maps: List[Any], results: List[Any]) -> Optional[BaseException]:
+    def _write_all(
+        self, maps: List[Tuple[int, str]], results: List[_Result]
+    ) -> Optional[BaseException]:
         execute: Callable[..., object] = self._connection.execute
         try:
             execute("BEGIN")
             self._connection.executemany(_PUT_MAP, maps)
-            self._connection.executemany(_PUT_RESULT, _in_pieces(results))
+            self._connection.executemany(_PUT_ROW, _rows(results))
             execute("COMMIT")
         except BaseException as error:  # no room, no memory, Ctrl-C ...
             if self._connection.in_transaction:
@@ -319,11 +349,73 @@ class File:
                 self._connection.close()
 
 
-def _in_pieces(results: List[Tuple[int, int, bytes, bytes]]) -> Any:
-    for place, task, key, result in results:
-        if len(result) <= _PIECE:
-            yield place, task, 0, key, result
-            continue
-        for start in range(0, len(result), _PIECE):
-            piece = memoryview(result)[start : start + _PIECE]
-            yield place, task, start // _PIECE, key, piece
+# ---- rows ------------------------------------------------------------------------
+
+
+class Row:
+    """Results of tasks with consecutive numbers.
+
+    Parameters
+    ----------
+    first : int
+        The number of the first.
+    results : iterable
+        Theirs, pickled.
+    """
+
+    def __init__(self, first: int, results: Iterator[Any]) -> None:
+        self._first = first
+        self._results = list(results)
+
+    def get(self, task: int) -> Any:
+        """The result of a task; None: it is not among these."""
+        place = task - self._first
+        return self._results[place] if 0 <= place < len(self._results) else None
+
+
+def _cut(data: Any, sizes: Sequence[int]) -> Iterator[Any]:
+    """What was joined."""
+    start = 0
+    for size in sizes:
+        yield data[start : start + size]
+        start += size
+
+
+def _packed(sizes: Sequence[int]) -> bytes:
+    return struct.pack(f"<{len(sizes)}Q", *sizes)
+
+
+def _unpacked(sizes: bytes) -> Sequence[int]:
+    return struct.unpack(f"<{len(sizes) // 8}Q", sizes)
+
+
+def _rows(results: List[_Result]) -> Iterator[_Row]:
+    """What is to be written of results, whose order is free."""
+    in_order = sorted(results)
+    begin = end = size = 0
+    wanted = None  # the place and number that would go on with the row
+    for place, task, _, result in in_order:
+        if (place, task) != wanted or size + len(result) > _ROW_BYTES:
+            yield from _row(in_order[begin:end])
+            begin, size = end, 0
+        wanted = place, task + 1
+        size += len(result)
+        end += 1
+    yield from _row(in_order[begin:end])
+
+
+def _row(results: List[_Result]) -> Iterator[_Row]:
+    """One, or those of the pieces of one result."""
+    if not results:
+        return
+    (place, first, key, result), count = results[0], len(results)
+    if count > 1 or len(result) <= _PIECE:
+        _, _, keys, data = zip(*results)
+        key_sizes, sizes = bytes(map(len, keys)), _packed(tuple(map(len, data)))
+        joined = b"".join(data) if count > 1 else result
+        yield place, first, 0, count, b"".join(keys), key_sizes, sizes, joined
+        return
+    sizes = _packed((len(result),))
+    for piece, start in enumerate(range(0, len(result), _PIECE)):
+        part = memoryview(result)[start : start + _PIECE]
+        yield place, first, piece, 1, key, bytes((len(key),)), sizes, part

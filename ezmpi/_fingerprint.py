@@ -13,19 +13,29 @@ from __future__ import annotations
 
 import copyreg
 import functools
-import hashlib
 import io
 import marshal
 import os
 import pickle
 import sys
 import types
+from hashlib import blake2b
 
 from ._main import _names_read, is_by_value
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
-    from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Set, Tuple
+    from typing import (
+        Any,
+        Dict,
+        FrozenSet,
+        Iterable,
+        List,
+        Mapping,
+        Optional,
+        Set,
+        Tuple,
+    )
 
 __all__ = ["CALLABLE", "digest_of", "parts_of", "TaskDigest"]
 
@@ -35,9 +45,12 @@ _PROTOCOL = 5
 _SIZE = 16  # bytes of a digest
 _SLICE = 10000  # items that are written at once
 _KNOWN = 1000  # functions and classes of tasks that are remembered
+_SHORT = 48  # bytes of a pickle, which is no longer than its digest is worth
+_ROUNDS = 4  # in which objects of a cycle are told apart
 
 _NUMBERS = frozenset({int, float, complex, bool, type(None)})
 _ATOMS = _NUMBERS | {str, bytes}
+_BY_NAME = types.FunctionType, type  # they are pickled so
 
 # What Python keeps in a class for itself, or what says nothing of what it does.
 _NOT_OF_A_CLASS = frozenset(
@@ -82,47 +95,75 @@ def parts_of(function: object) -> Dict[str, str]:
 
 
 class TaskDigest:
-    """Gives digests of tasks by their pickles, with the code of what they refer to."""
+    """Gives digests of tasks by their pickles, with the code of what they refer to.
+
+    A short pickle is its own digest. For each task of a map it is called once, by the
+    master: so it uses one pickler for all, and none for numbers and texts, whose bytes by
+    `marshal` (without references, as of version 2) say as much.
+    """
 
     def __init__(self) -> None:
-        self._known: Dict[int, Tuple[object, bytes]] = {}  # by id, which it keeps
+        self._file = io.BytesIO()
+        self._pickler = _TaskPickler(self._file)
 
-    def __call__(self, task: object) -> bytes:
+    def __call__(self, task: Any) -> bytes:
         if type(task) in _ATOMS:
-            pickled = pickle.dumps(task, _PROTOCOL)
-            return hashlib.blake2b(pickled, digest_size=_SIZE).digest()
-        file = io.BytesIO()
-        buffers: List[pickle.PickleBuffer] = []
+            data = marshal.dumps(task, 2)
+            if len(data) <= _SHORT:
+                return data
+            return blake2b(data, digest_size=_SIZE).digest()
+        buffers = self._pickler.buffers
         try:
-            _TaskPickler(file, self, buffers).dump(task)
-            made = hashlib.blake2b(file.getbuffer(), digest_size=_SIZE)
+            data = self._pickled(task)
+            if not buffers and len(data) <= _SHORT:
+                return data
+            made = blake2b(data, digest_size=_SIZE)
             for buffer in buffers:
                 made.update(buffer.raw())
         except Exception:  # for locks and the like: pickling it is the pool's to refuse
             return digest_of(task)
+        finally:
+            if buffers:
+                buffers.clear()
         return made.digest()
 
-    def referred(self, obj: object) -> bytes:
-        """What a task refers to by its name: it may be another one the next time."""
-        if id(obj) not in self._known:
-            if len(self._known) >= _KNOWN:
-                self._known.clear()
-            made = digest_of(sorted(parts_of(obj).items()))
-            self._known[id(obj)] = obj, made
-        return self._known[id(obj)][1]
+    def _pickled(self, task: object) -> bytes:
+        pickler, file = self._pickler, self._file
+        try:
+            pickler.dump(task)
+            return file.getvalue()
+        finally:  # nothing of it is kept
+            pickler.clear_memo()
+            file.seek(0)
+            file.truncate()
 
 
 class _TaskPickler(pickle.Pickler):
-    def __init__(
-        self, file: io.BytesIO, tasks: TaskDigest, buffers: List[pickle.PickleBuffer]
-    ) -> None:
-        super().__init__(file, _PROTOCOL, buffer_callback=buffers.append)
-        self._tasks = tasks
+    def __init__(self, file: io.BytesIO) -> None:
+        self.buffers: List[pickle.PickleBuffer] = []
+        super().__init__(file, _PROTOCOL, buffer_callback=self.buffers.append)
+        self._known: Dict[int, Tuple[object, bytes]] = {}  # by id, which it keeps
 
     def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, (types.FunctionType, type)) and _is_followed(obj):
-            return bytes, (self._tasks.referred(obj),)
+        if isinstance(obj, _BY_NAME):
+            digest = self._referred(obj)
+            if digest:
+                return bytes, (digest,)
         return NotImplemented
+
+    def _referred(self, obj: object) -> bytes:
+        """What a task refers to by its name: it may be another one the next time.
+
+        No bytes: it counts by that name.
+        """
+        known = self._known.get(id(obj))
+        if known is None:
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            followed = _is_followed(obj)
+            made = digest_of(sorted(parts_of(obj).items())) if followed else b""
+            known = self._known[id(obj)] = obj, made
+        return known[1]
 
 
 # ---- whose it is -----------------------------------------------------------------
@@ -167,7 +208,7 @@ def _name(obj: Any) -> str:
 
 
 def _joined(kind: str, *digests: bytes) -> bytes:
-    made = hashlib.blake2b(kind.encode(), digest_size=_SIZE)
+    made = blake2b(kind.encode(), digest_size=_SIZE)
     made.update(b"\0")
     for digest in digests:
         made.update(digest)
@@ -175,7 +216,7 @@ def _joined(kind: str, *digests: bytes) -> bytes:
 
 
 def _of_data(kind: str, data: Any) -> bytes:
-    made = hashlib.blake2b(kind.encode(), digest_size=_SIZE)
+    made = blake2b(kind.encode(), digest_size=_SIZE)
     made.update(b"\0")
     made.update(data)
     return made.digest()
@@ -199,16 +240,45 @@ def _names_in(code: types.CodeType) -> FrozenSet[str]:
     return frozenset(names)
 
 
+class _Node:
+    """An object that is being digested, or that holds one which is."""
+
+    def __init__(self, obj: object) -> None:
+        self.obj = obj
+        self.is_held = False  # by what it holds
+        self.parts: List[Tuple[str, bytes]] = []
+
+
 class _Digester:
+    """Gives each object a digest of what it holds.
+
+    Objects that hold each other, in a cycle, have digests that depend neither on which of
+    them was come to first nor on the order of sets. Tarjan's algorithm finds them, and
+    they are digested together: see `_close_cycle`.
+    """
+
     def __init__(self) -> None:
         self._parts: Dict[str, Set[bytes]] = {}
-        self._known: Dict[int, Tuple[object, bytes]] = {}  # by id, which it keeps
-        self._open: Dict[int, int] = {}  # by id: what is being digested, and how deep
+        # Of what is known, by id, the object, which is kept for that, and its digest.
+        # The first for good, others on top of it for as long as something is assumed.
+        self._known: List[Dict[int, Tuple[object, bytes]]] = [{}]
+        self._open: List[_Node] = []  # what is not known yet, in the order it was come to
+        self._places: Dict[int, int] = {}  # of these, by id
+        self._reached = 0  # the lowest place that what is being digested leads to
+        self._noted: Optional[List[Tuple[str, bytes]]] = None  # parts of the same
+        self._assumes = False  # parts do not count
         self._seen: Set[Tuple[int, str]] = set()
         self._to_follow: List[Tuple[Mapping[str, Any], str, FrozenSet[str]]] = []
 
     def part(self, name: str, digest: bytes) -> None:
-        self._parts.setdefault(name, set()).add(digest)
+        if self._noted is None:
+            self._parts.setdefault(name, set()).add(digest)
+        else:
+            self._noted.append((name, digest))
+
+    def _add(self, parts: List[Tuple[str, bytes]]) -> None:
+        for name, digest in () if self._assumes else parts:
+            self._parts.setdefault(name, set()).add(digest)
 
     def parts(self) -> Dict[str, str]:
         """Functions may share a name, as lambdas do: so may parts."""
@@ -220,17 +290,69 @@ class _Digester:
     def digest(self, obj: Any) -> bytes:
         if type(obj) in _ATOMS:
             return _of_atom(obj)
-        key = id(obj)
-        if key in self._known:
-            return self._known[key][1]
-        if key in self._open:  # it holds itself
-            return _of_atom(len(self._open) - self._open[key])
-        self._open[key] = len(self._open)
-        try:
-            made = self._made(obj)
-        finally:
-            del self._open[key]
-        self._known[key] = obj, made
+        for known in self._known:
+            if id(obj) in known:
+                return known[id(obj)][1]
+        if id(obj) in self._places:
+            return self._held(self._places[id(obj)])
+        # All in one function: recursion is as deep as the data.
+        node, place = _Node(obj), len(self._open)
+        self._open.append(node)
+        self._places[id(obj)] = place
+        above, self._reached = self._reached, place
+        noted, self._noted = self._noted, node.parts
+        made = self._made(obj)
+        self._noted = noted
+        if self._reached == place:  # nothing that it leads to leads above it
+            made = self._close(place, made)
+        self._reached = min(above, self._reached)
+        return made
+
+    def _held(self, place: int) -> bytes:
+        """What is open already leads to itself; its digest is asked for again then."""
+        self._open[place].is_held = True
+        self._reached = min(self._reached, place)
+        return b""
+
+    def _close(self, place: int, made: bytes) -> bytes:
+        nodes = self._open[place:]
+        del self._open[place:]
+        for node in nodes:
+            del self._places[id(node.obj)]
+        if len(nodes) > 1 or nodes[0].is_held:
+            return self._close_cycle([node.obj for node in nodes])
+        self._known[-1][id(nodes[0].obj)] = nodes[0].obj, made
+        self._add(nodes[0].parts)
+        return made
+
+    def _close_cycle(self, objects: List[Any]) -> bytes:
+        """Digest objects each of which leads to all others; that of the first.
+
+        Colour refinement (Weisfeiler and Leman 1968), with as few rounds as tell apart
+        what differs nearby; what differs anywhere is in the digest of all.
+        """
+        labels = [b""] * len(objects)
+        assumes, self._assumes = self._assumes, True
+        for _ in range(_ROUNDS):
+            labels = self._labelled(objects, labels)
+        self._assumes = assumes
+        whole = _joined("cycle", *sorted(labels))
+        digests = [_joined("of a cycle", label, whole) for label in labels]
+        self._labelled(objects, digests)  # for the parts
+        for obj, digest in zip(objects, digests):
+            self._known[-1][id(obj)] = obj, digest
+        return digests[0]
+
+    def _labelled(self, objects: List[Any], labels: List[bytes]) -> List[bytes]:
+        """Digests of the objects, if those of all were what is given."""
+        reached, noted = self._reached, self._noted
+        pairs = zip(objects, labels)
+        self._known.append({id(obj): (obj, label) for obj, label in pairs})
+        self._noted = []
+        made = [self._made(obj) for obj in objects]
+        self._add(self._noted)
+        self._known.pop()
+        self._reached, self._noted = reached, noted
         return made
 
     def _made(self, obj: Any) -> bytes:
@@ -369,9 +491,10 @@ class _Digester:
         digests = []
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or ()):
             try:
-                digest = self.digest(cell.cell_contents)
+                contents = [cell.cell_contents]
             except ValueError:  # not bound yet
-                digest = b""
+                contents = []
+            digest = self.digest(contents[0]) if contents else b""
             self.part(f"the variable {name} of {function.__qualname__}", digest)
             digests.append(digest)
         return digests

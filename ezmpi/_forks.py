@@ -1,11 +1,13 @@
-"""Workers that this process forks, where no launcher started any.
+"""Processes that this one forks: workers, and children of workers.
 
-For ``MPIPool(fallback="local")``: the same engine, over sockets and shared memory in
-place of MPI (csrc/transport_local.c).
+Workers where no launcher started any, for ``MPIPool(fallback="local")``: the same engine,
+over sockets and shared memory in place of MPI (csrc/transport_local.c). Children of
+workers that isolate tasks, for ``MPIPool(isolate=True)`` (csrc/guard.c).
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 
@@ -72,10 +74,12 @@ def begin(
     use_dill: bool,
     local: Any,
     forget_pools: Callable[[], None],
-) -> Tuple[Any, int]:
-    """Fork the workers: the transport, and the handle that the pool is made on.
+    begin_worker: Callable[[], None],
+) -> Tuple[Any, Any]:
+    """Fork the workers: the transport, and what the pool is made on.
 
-    In a worker it serves the pool, and does not return; local is as `isolation` has it.
+    That ends them when it goes, if none was. In a worker it calls what a worker begins
+    with, serves the pool, and does not return; local is as `isolation` has it.
 
     Raises
     ------
@@ -97,49 +101,34 @@ def begin(
     workers = processes or processors()
 
     def serve(handle: int) -> None:
-        _serve(transport, handle, workers, (use_dill, local), forget_pools)
+        global siblings
+        siblings = workers
+        work = functools.partial(_work, transport, handle, use_dill, local)
+        _be(transport, handle, begin_worker, forget_pools, work)
 
     return transport, _ezmpi.fork_workers(transport, workers, serve)
+
+
+def _work(transport: Any, handle: int, use_dill: bool, local: Any) -> None:
+    try:
+        _ezmpi.MPIPool(transport, handle, use_dill, local=local)
+    except SystemExit:
+        pass
 
 
 def run_child(crew: Any, handle: int) -> NoReturn:
     """What the child of a guard does; called by csrc/guard.c."""
     from .pool import forget
 
-    _leave(_mpi.start_local(), handle, lambda: _ezmpi.serve_guard(crew), forget)
+    _be(_mpi.start_local(), handle, forget, functools.partial(_ezmpi.serve_guard, crew))
 
 
-def _serve(
-    transport: Any,
-    handle: int,
-    workers: int,
-    how: Tuple[bool, Any],
-    forget_pools: Callable[[], None],
-) -> NoReturn:
-    """The script that the worker is a copy of goes on in the master alone."""
-    global siblings
-    siblings = workers
-    use_dill, local = how
-
-    def serve() -> None:
-        try:
-            _ezmpi.MPIPool(transport, handle, use_dill, local=local)
-        except SystemExit:
-            pass
-
-    _leave(transport, handle, serve, forget_pools)
-
-
-def _leave(
-    transport: Any,
-    handle: int,
-    serve: Callable[[], object],
-    forget_pools: Callable[[], None],
-) -> NoReturn:
+def _be(transport: Any, handle: int, *what: Callable[[], object]) -> NoReturn:
+    """Be a process that was forked: nothing of the script it is a copy of goes on."""
     code = 1
     try:
-        forget_pools()
-        serve()
+        for each in what:
+            each()
         code = 0
     except BaseException:
         sys.excepthook(*sys.exc_info())

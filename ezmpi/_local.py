@@ -467,7 +467,7 @@ def _unstarred(function: Callable[..., Any]) -> Tuple[Callable[..., Any], bool]:
 class _Kept:
     """Results that are kept when they are taken."""
 
-    def __init__(self, results: Results, keep: Callable[[Any, int], None]) -> None:
+    def __init__(self, results: Results, keep: Callable[[Any, int], object]) -> None:
         self._results = results
         self._keep = keep
         self._sent = itertools.count()
@@ -480,9 +480,7 @@ class _Kept:
             success, value = self._results._take(timeout)
         except multiprocessing.TimeoutError:
             return None
-        sent = next(self._sent)
-        if success:
-            self._keep(value, sent)
+        self._keep(value, next(self._sent))
         self._results._counter.count()
         return success, value
 

@@ -149,6 +149,32 @@ def _exit(code: int) -> NoReturn:
 _on_worker: Optional[_Handler] = None
 
 
+def forking(fork: Callable[[Callable[[], None]], Any]) -> Any:
+    """Fork workers that ignore the signals from their first moment on.
+
+    `fork` is given what each of them is to call first.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+
+    def begin_worker() -> None:
+        _ignore()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    try:
+        return fork(begin_worker)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _ignore() -> None:
+    global _on_worker
+    if _on_worker is None and not isinstance(signal.getsignal(signal.SIGTERM), Hook):
+        try:
+            _on_worker = _Handler()
+        except ValueError:  # it does not serve in Python's main thread
+            pass
+
+
 def begin(
     initializer: Optional[Callable[..., object]], initargs: Tuple[Any, ...]
 ) -> None:
@@ -156,11 +182,6 @@ def begin(
 
     Where the worker's constructor was not given the hook: under ``python -m ezmpi``.
     """
-    global _on_worker
-    if _on_worker is None and not isinstance(signal.getsignal(signal.SIGTERM), Hook):
-        try:
-            _on_worker = _Handler()
-        except ValueError:  # it does not serve in Python's main thread
-            pass
+    _ignore()
     if initializer is not None:
         initializer(*initargs)

@@ -47,7 +47,8 @@ class WorkerStatus(NamedTuple):
         where = f"rank {self.rank} on {self.host or 'a host not known yet'}"
         if self.state == "idle":
             return f"{where} is idle"
-        return f"{where} has run {self._what()} for {self.seconds:.0f} s"
+        digits = 1 if self.seconds is not None and self.seconds < 10 else 0
+        return f"{where} has run {self._what()} for {self.seconds:.{digits}f} s"
 
     def _what(self) -> str:
         of = self.callable or "a job that was given up"

@@ -6,14 +6,14 @@ import os
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
-    from typing import Any, Callable, List, Optional, Tuple, Type
+    from typing import Any, Callable, FrozenSet, List, Optional, Tuple, Type
 
     BrokenPoolError: Type[RuntimeError]  # see the end of this file
 
     # What a worker sends of an exception: its pickle or None, whether it was a
     # SystemExit, its type and message as text, the traceback, what was being done with
-    # the task, where.
-    _Account = Tuple[Optional[bytes], bool, str, str, str, str]
+    # the task, where, the names of its type and of that one's bases.
+    _Account = Tuple[Optional[bytes], bool, str, str, str, str, Tuple[str, ...]]
 
 __all__ = [
     "BrokenPoolError",
@@ -98,6 +98,8 @@ class RemoteError(Exception):
     ...     print(error)
     NeedsTwo: 1
     """
+
+    _kinds: FrozenSet[str] = frozenset()  # names of the types that it was of
 
 
 class TaskExit(RuntimeError):
@@ -356,7 +358,19 @@ def _account(exception: BaseException, rank: int, what: str) -> _Account:
         _traceback(exception),
         what,
         f"rank {rank} on {os.uname().nodename}",
+        tuple(map(_name, type(exception).__mro__)),
     )
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _was_of(exception: BaseException, kinds: Tuple[type, ...]) -> bool:
+    """Whether it was of one of these on the worker, from where it could not be sent."""
+    if not isinstance(exception, RemoteError):
+        return False
+    return not exception._kinds.isdisjoint(map(_name, kinds))
 
 
 def _load(pickled: Optional[bytes]) -> Optional[BaseException]:
@@ -451,14 +465,17 @@ def _warn_death(rank: int, host: Optional[str], left: int) -> None:
 
 def _restore(account: _Account, task: int, broken: bool) -> BaseException:
     """The exception to raise in the master for a worker's account."""
-    pickled, is_exit, text, remote_traceback, what, where = account
+    pickled, is_exit, text, remote_traceback, what, where, kinds = account
     exception = _load(pickled)
     if broken:
         from .errors import BrokenPoolError  # it may have to be made
 
         exception = BrokenPoolError(f"the initializer failed on {where}: {text}")
+    elif exception is None and is_exit:
+        exception = TaskExit()
     elif exception is None:
-        exception = TaskExit() if is_exit else RemoteError(text)
+        exception = RemoteError(text)
+        exception._kinds = frozenset(kinds)
     note = f"Raised by {_place(what, task)}, {where}."
     exception.__cause__ = RemoteTraceback(f'\n"""\n{remote_traceback}"""\n{note}')
     _add_note(exception, note)

@@ -81,11 +81,12 @@ class MPIPool(_ezmpi.MPIPool):
         over its ranks. Default: what they use already.
     retries : int, optional
         How often at most a task is run again that has failed with an exception of
-        `retry_on`: of a map, of `submit`, `apply` and `apply_async`. Another worker
-        runs it, where one is free. Then the last exception counts.
+        `retry_on`, or with `WorkerDied` or `TaskTimeout`: of a map, of `submit`, `apply`
+        and `apply_async`. Another worker runs it, where one is free. Then the last
+        exception counts. Without `retry_on`, what a task raises is final.
     retry_on : type or tuple of types, optional
-        After what exceptions of a task; `WorkerDied` and `TaskTimeout` need no mention.
-        Default: none. A
+        After what exceptions of a task; also one that cannot be pickled, and is raised as
+        a `RemoteError`. `WorkerDied` and `TaskTimeout` need no mention. Default: none. A
         task's `SystemExit` is meant by `SystemExit` and `TaskExit`, not by `Exception`.
     isolate : bool, optional
         Whether each worker runs tasks in a process that it forks. One that dies, by a
@@ -202,6 +203,8 @@ class MPIPool(_ezmpi.MPIPool):
         on_signal: Optional[Callable[[int], object]] = None,
     ) -> None:
         _refuse_spawned()
+        if self._is_masters():  # before anything of its own is ended for a failure
+            raise RuntimeError("a pool is initialised once")
         _forks.check(fallback, processes)
         stall = _watcher()
         _pools[id(self)] = self
@@ -222,10 +225,8 @@ class MPIPool(_ezmpi.MPIPool):
         if task_timeout is not None:
             self._timeout = _forks.nanoseconds(task_timeout, local is not None)
         self._is_local = self._is_to_fork(fallback, comm)
-        if self._is_local:
-            transport, handle = _forks.begin(processes, use_dill, local, forget)
-            test_mode = False
-        else:
+        transport = handle = None
+        if not self._is_local:
             transport, handle = _mpi.start(), _mpi.handle(comm)
         if on_signal is not None:
             from . import _signals
@@ -235,6 +236,9 @@ class MPIPool(_ezmpi.MPIPool):
                 initargs = initializer, initargs
                 initializer = _signals.begin
         try:
+            if self._is_local:
+                transport, handle = self._fork(processes, use_dill, local)
+                test_mode = False
             super().__init__(
                 transport,
                 handle,
@@ -246,19 +250,31 @@ class MPIPool(_ezmpi.MPIPool):
                 local,
                 self._timeout,
             )
+            if self._hook is not None:
+                self._begin_hook(self._hook)
+            _watch_exit()
+            if stall is not None:
+                stall.watch()
+            if _is_ending:
+                self._end()
         except BaseException as error:
-            if self._is_local:
-                _ezmpi.part(transport, handle)
+            handle = None  # the exception holds what is here: workers end now
+            if self._is_local and self._is_masters():
+                self._part(0)
             if not isinstance(error, SystemExit):  # a worker's end: it ignores on
                 self._remove_hook()
             raise
-        if self._hook is not None:
-            self._begin_hook(self._hook)
-        _watch_exit()
-        if stall is not None:
-            stall.watch()
-        if _is_ending:
-            self._end()
+
+    def _fork(
+        self, processes: Optional[int], use_dill: bool, local: Any
+    ) -> Tuple[Any, Any]:
+        fork = functools.partial(_forks.begin, processes, use_dill, local, forget)
+        if self._hook is None:
+            return fork(lambda: None)
+        from . import _signals
+
+        pair: Tuple[Any, Any] = _signals.forking(fork)
+        return pair
 
     @staticmethod
     def _is_to_fork(fallback: Optional[str], comm: Any) -> bool:
@@ -1141,7 +1157,8 @@ class MPIPool(_ezmpi.MPIPool):
         Shared
             A handle. Its ``value`` is the object, on the master and on the workers;
             it can be used in callables and tasks, and travels as a few bytes. The
-            workers let go of the object when the handle goes.
+            workers let go of the object when the handle goes. Workers that were forked
+            are of one pool: those of another one do not hold it.
 
         Raises
         ------
@@ -1174,13 +1191,13 @@ class MPIPool(_ezmpi.MPIPool):
         Returns
         -------
         list of WorkerStatus
-            One for each worker, in the order of their ranks, whatever pool it works
-            for. It is a named tuple of ``rank``; ``host`` (None: not known yet);
-            ``state``, "idle" or "busy"; ``callable``, the name of what it calls (None:
-            it is idle, or the job was given up); ``first_task``, the number of the
-            first task that it has not answered for (of a single call None), and
-            ``tasks``, how many it got together; ``seconds`` since it got these, or
-            answered last (None: it never had any).
+            One for each worker, in the order of their ranks, whatever pool it works for;
+            none where the workers were forked and have ended with their pool. It is a
+            named tuple of ``rank``; ``host`` (None: not known yet); ``state``, "idle" or
+            "busy"; ``callable``, the name of what it calls (None: it is idle, or the job
+            was given up); ``first_task``, the number of the first task that it has not
+            answered for (of a single call None), and ``tasks``, how many it got together;
+            ``seconds`` since it got these, or answered last (None: it never had any).
 
         Raises
         ------
@@ -1188,7 +1205,7 @@ class MPIPool(_ezmpi.MPIPool):
             If called on a worker, in a forked child, or by what pickles an object for
             the pool.
         TransportError
-            If MPI reports an error.
+            If MPI reports an error, or a worker that was forked has died.
 
         Notes
         -----
@@ -1513,19 +1530,21 @@ class Pool(MPIPool):
     Parameters
     ----------
     processes : int, optional
-        Not used, with a warning if it is another number: the workers are the processes
-        that mpiexec started, but for rank 0.
+        Not used under mpiexec, with a warning if it is another number: the workers are
+        the processes that it started, but for rank 0.
     initializer : callable, optional
         Called once on each worker, before its first task of this pool.
     initargs : tuple, optional
         The arguments of `initializer`.
     maxtasksperchild, context : optional
         Not used, with a warning.
+    fallback : "local", optional
+        As of `MPIPool`: `processes` workers are forked where no launcher started any.
 
     Raises
     ------
     ValueError
-        If `processes` is below 1, or there is only one MPI process.
+        If `processes` is below 1, or there is only one MPI process, and no `fallback`.
     Exception
         As `MPIPool`.
 
@@ -1544,6 +1563,8 @@ class Pool(MPIPool):
         initargs: Iterable[Any] = (),
         maxtasksperchild: Optional[int] = None,
         context: Any = None,
+        *,
+        fallback: Optional[str] = None,
     ) -> None:
         if processes is not None and processes < 1:
             raise ValueError("Number of processes must be at least 1")
@@ -1551,7 +1572,12 @@ class Pool(MPIPool):
             not isinstance(maxtasksperchild, int) or maxtasksperchild <= 0
         ):
             raise ValueError("maxtasksperchild must be a positive int or None")
-        super().__init__(initializer=initializer, initargs=initargs)
+        super().__init__(
+            initializer=initializer,
+            initargs=initargs,
+            fallback=fallback,
+            processes=None if fallback is None else processes,
+        )
         if processes is not None and processes != self.size:
             _warn(f"processes={processes}: mpiexec started {self.size} workers")
         if maxtasksperchild is not None:
@@ -1744,7 +1770,7 @@ def _at_exit() -> None:
                 module.join()
         checkpoint = sys.modules.get("ezmpi._checkpoint")
         if checkpoint is not None:
-            of_pools += checkpoint.close_all()
+            checkpoint.end()
     if any(isinstance(error, KeyboardInterrupt) for error in [of_script, *of_pools]):
         _mpi.set_ending(_INTERRUPTED_SECONDS, _mpi.INTERRUPTED)
     elif _code_at_once is not None:

@@ -4,12 +4,17 @@
 running `Job`, for tests that send signals.  Where a job does not end in time, the
 test fails with each rank's standard error and Python stack.
 
+With EZMPI_TEST_HOSTS=2 the ranks alternate between two hosts (two_hosts.py), the even
+ones beside the launcher; then any test says what it sees there.
+
 Every process of a job carries the job's token in its environment, and is found by it
 in /proc: launchers put their proxies and ranks into sessions of their own.
 """
 
 import functools
 import os
+import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +25,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+import two_hosts
 
 HERE = Path(__file__).resolve().parent
 PROGRAMS = HERE / "programs"
@@ -29,6 +35,9 @@ RANK = HERE / "rank.sh"
 # sanitizer takes several times as long.
 PATIENCE = float(os.environ.get("EZMPI_TEST_PATIENCE", "1"))
 TOKEN = "EZMPI_TEST_JOB"
+HOSTS = os.environ.get("EZMPI_TEST_HOSTS", "1") == "2"
+# What Open MPI 5.0.11 sometimes says where there are two, and nothing comes of it.
+NOISE = re.compile(r"^.*(plm:ssh: Warning: setpgid|\[warn\] Epoll ).*\n", re.MULTILINE)
 
 
 class Result:
@@ -113,10 +122,10 @@ class Job:
         return self._read("stdout")
 
     def launcher_stderr(self):
-        return self._read("stderr")
+        return NOISE.sub("", self._read("stderr"))
 
     def rank_stderr(self, rank):
-        return self._read("rank-%d.stderr" % rank)
+        return NOISE.sub("", self._read("rank-%d.stderr" % rank))
 
     def pid(self, rank):
         """The process id of a rank, or None where it has not begun."""
@@ -139,6 +148,17 @@ class Job:
             if time.monotonic() > deadline:
                 self._fail("the job did not print %r in %g s" % (text, timeout))
             time.sleep(0.005)
+
+    def is_running(self):
+        """Whether its launcher is."""
+        return self._launcher.poll() is None
+
+    def wait(self, seconds):
+        """The launcher's exit code; None if it runs on after so many seconds."""
+        try:
+            return self._launcher.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
 
     def running(self):
         """Process ids of all that belongs to the job and has not ended."""
@@ -269,14 +289,15 @@ def launcher_command(launcher, ranks, options=()):
 
 
 def launcher_environment(launcher, changes=None):
-    """The environment for a job; a change to None takes a variable away."""
+    """The environment for a job; a change to None takes a variable away. `launcher` may
+    be None."""
     env = dict(os.environ)
     for name in list(env):  # pytest itself may run under a launcher
         if name.startswith(("PMI_", "PMIX_", "OMPI_COMM_", "MPI_LOCAL")):
             del env[name]
     env["PYTHONFAULTHANDLER"] = "1"
     env.pop("PYTHONUNBUFFERED", None)  # it would tear the lines of ranks apart
-    if mpi_of(launcher) == "openmpi" and os.geteuid() == 0:
+    if launcher and mpi_of(launcher) == "openmpi" and os.geteuid() == 0:
         env["OMPI_ALLOW_RUN_AS_ROOT"] = "1"
         env["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"
     for name, value in (changes or {}).items():
@@ -284,6 +305,45 @@ def launcher_environment(launcher, changes=None):
         if value is not None:
             env[name] = str(value)
     return env
+
+
+# --- hosts ---
+
+
+@functools.lru_cache(maxsize=None)
+def hosts():
+    """The two hosts, made once."""
+    import atexit
+
+    reason = two_hosts.why_not()
+    if reason:
+        pytest.skip(reason)
+    made = two_hosts.TwoHosts()
+    made.__enter__()
+    atexit.register(made.close)
+    return made
+
+
+def across_hosts(own, launcher, ranks, options, env):
+    """`launcher_command` with ranks on both of two hosts. Open MPI's launcher leaves out
+    there the variables that are not its own."""
+    command = launcher_command(launcher, ranks, options)
+    if mpi_of(launcher) == "openmpi":
+        each = ",".join("%s:%d" % (name, ranks) for name in two_hosts.NAMES)
+        command += ["--host", each, "--map-by", "node"]
+        command += ["--prtemca", "plm_ssh_agent", own.ssh]
+        for name in sorted(env):
+            if name.startswith(("EZMPI_", "PYTHON")):
+                command += ["-x", name]
+    else:
+        command += ["-hosts", ",".join(two_hosts.NAMES)]
+        command += ["-launcher", "ssh", "-launcher-exec", own.ssh]
+    return command
+
+
+def node(rank):
+    """The name of the host on which a rank runs."""
+    return two_hosts.NAMES[rank % 2] if HOSTS else platform.node()
 
 
 # --- running ---
@@ -298,6 +358,9 @@ def start(
     launcher=None,
     python=(),
     stdin=os.devnull,
+    directory=None,
+    interpreter=sys.executable,
+    across=None,
 ):
     """Start ``mpiexec -n ranks python program args``.
 
@@ -315,15 +378,36 @@ def start(
         Options of Python.
     stdin : str or Path
         A file, which the launcher gives to rank 0.
+    directory : Path
+        Of an earlier job, which this one goes on with.
+    interpreter : str
+        Another Python than this one.
+    across : two_hosts.TwoHosts
+        Hosts of the test's own, whose cables it pulls.
     """
     launcher = launcher or mpiexec()
-    directory = Path(tempfile.mkdtemp(prefix="job-", dir=str(_runs())))
-    command = launcher_command(launcher, ranks, options)
-    command += [str(RANK), str(directory), sys.executable, *python]
+    directory = directory or _new_directory()
+    env = launcher_environment(launcher, env)
+    if across or HOSTS:
+        across = across or hosts()
+        env["EZMPI_TEST_PROC"] = across.proc
+        command = across_hosts(across, launcher, ranks, options, env)
+    else:
+        command = launcher_command(launcher, ranks, options)
+    command += [str(RANK), str(directory), interpreter, *python]
     command += [] if program is None else [str(PROGRAMS / program)]
     command += map(str, args)
-    env = launcher_environment(launcher, env)
+    if across:
+        command = across[0].command(command, directory)
     return Job(command, ranks, env, directory, str(stdin))
+
+
+def start_alone(program, *args, env=None, directory=None):
+    """Start ``python program args``, without a launcher: what it needs is forked."""
+    directory = directory or _new_directory()
+    command = [str(RANK), str(directory), sys.executable, str(PROGRAMS / program)]
+    command += map(str, args)
+    return Job(command, 1, launcher_environment(None, env), directory)
 
 
 def launch(program, ranks, *args, timeout=60, **options):
@@ -340,6 +424,10 @@ def check(program, ranks, *args, timeout=60, **options):
     assert result.stderr == "", result
     assert result.left == [], result
     return result
+
+
+def _new_directory():
+    return Path(tempfile.mkdtemp(prefix="job-", dir=str(_runs())))
 
 
 @functools.lru_cache(maxsize=None)

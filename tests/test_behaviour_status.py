@@ -7,7 +7,7 @@ import pytest
 from launch import check, launch, start
 
 SAID = re.compile(
-    r"ezmpi: rank (\d+) on \S+ has run (task (\d+)|a call) of task for \d+ s, "
+    r"ezmpi: rank (\d+) on \S+ has run (task (\d+)|a call) of task for [\d.]+ s, "
     r"since \d\d:\d\d:\d\d"
 )
 

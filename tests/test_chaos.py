@@ -18,14 +18,16 @@ PROGRAM = "chaos.py"
 ENDING = 60  # seconds for the call that goes on, in which 30 MB may travel
 
 
+@pytest.mark.parametrize("how", [[], ["isolated"]], ids="_".join)
 @pytest.mark.parametrize("ranks", [2, 8])
-def test_ranks(ranks):
-    check(PROGRAM, ranks, str(SEED), str(SECONDS), timeout=SECONDS + ENDING)
+def test_ranks(ranks, how):
+    check(PROGRAM, ranks, str(SEED), str(SECONDS), *how, timeout=SECONDS + ENDING)
 
 
-def test_forked():
+@pytest.mark.parametrize("how", [["local"], ["local", "isolated"]], ids="_".join)
+def test_forked(how):
     done = subprocess.run(
-        [sys.executable, str(PROGRAMS / PROGRAM), str(SEED), str(SECONDS), "local"],
+        [sys.executable, str(PROGRAMS / PROGRAM), str(SEED), str(SECONDS), *how],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -6,14 +6,23 @@ To the file each `end_run` is the end of a run.
 import functools
 import importlib
 import os
+import random
 import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 
 import pytest
 
-from ezmpi import CheckpointError, MultiPool, SerialPool, _checkpoint, _checkpoint_file
+from ezmpi import (
+    CheckpointError,
+    MultiPool,
+    SerialPool,
+    _checkpoint,
+    _checkpoint_file,
+    _fingerprint,
+)
 from ezmpi._fingerprint import TaskDigest, parts_of
 
 end_run = _checkpoint.close_all
@@ -37,7 +46,7 @@ def mapped(file, function, tasks, **options):
     call = _checkpoint.Call(
         file, options.pop("checkpoint_key", None), function, False, tasks
     )
-    call.worker._function = counting
+    call.worker.function = counting
 
     def run(function, tasks, arrived):
         for sent, answer in enumerate(SerialPool().imap(function, tasks)):
@@ -199,9 +208,22 @@ def test_the_same_under_every_hash_seed(tmp_path):
         class Own(set):
             pass
         OWN = Own("abc")
+        class Held:
+            def __init__(self, name):
+                super().__init__()  # the class is in a cell of its own method
+                self.name = name
+        HELD = {Held(name) for name in "abcd"}
+        for one in HELD:
+            one.others = {one.name: 1, "all": HELD}
+        A = []
+        B = [A, 1]
+        C = [A, B, next(iter(HELD - {1})).others["all"]]
+        A += [B, C]
+        def g(x):
+            return A if x else B
         def f(x, among=frozenset({"i", "j"})):
             if x in {"one", "two", "three"}:
-                return NAMES, TABLE, BY_SET, Color.RED, OWN
+                return NAMES, TABLE, BY_SET, Color.RED, OWN, HELD, C, g(A) or B
             return lambda y: y in {"four", "five", ("six", frozenset({"seven", "eight"}))}
         for function in (f, Point(), Point().norm, functools.partial(f, {"s", "t"})):
             function = function if callable(function) else function.norm
@@ -233,9 +255,47 @@ def test_data_of_all_kinds():
     digests = [_checkpoint.digest_of(value) for value in values]
     for i, digest in enumerate(digests):
         assert digests.count(digest) == 1, values[i]
+
+
+class Held:
+    """Of a set, which holds it in an order that no two runs share."""
+
+    def __init__(self, name):
+        self.name, self.others = name, set()
+
+
+def ring(names):
+    held = [Held(name) for name in names]
+    for one, other in zip(held, [*held[1:], held[0]]):
+        one.others |= {other, held[0]}
+    return held
+
+
+def test_data_that_holds_itself():
+    digest = _checkpoint.digest_of
     loop = [1]
     loop.append(loop)
-    assert _checkpoint.digest_of(loop) == _checkpoint.digest_of(loop)
+    other = [2]
+    other.append(other)
+    twice = [1, [1]]
+    twice[1].append(twice)
+    assert digest(loop) == digest(loop) != digest(other)
+    assert len({digest(held) for held in (loop, other, [1, []], [1], [loop])}) == 5
+    one, two, long = ring("abcdef"), ring("abcdef"), ring("abcdex")
+    assert list(map(digest, one)) == list(map(digest, two))
+    assert len(set(map(digest, one))) == 6
+    assert all(digest(a) != digest(b) for a, b in zip(one, long))  # also the far ones
+    # whatever is come to first
+    numbers = digests_of(one), digests_of(two[::-1])[::-1]
+    assert numbers[0] == numbers[1] == list(map(digest, one))
+    assert digest([ring("abc"), ring("abc")]) == digest([ring("abc")] * 2)
+    large = ring(map(str, range(40)))
+    assert digest(large) == digest(ring(map(str, range(40))))
+
+
+def digests_of(objects):
+    """All by one digester, which remembers what it has seen."""
+    return list(map(_fingerprint._Digester().digest, objects))
 
 
 def test_arrays():
@@ -398,13 +458,48 @@ def test_another_database(file):
         mapped(file, abs, [1])
 
 
-def test_a_later_format(file):
+@pytest.mark.parametrize("version", [1, 3])
+def test_another_format(file, version):
     mapped(file, abs, [1])
     connection = sqlite3.connect(str(file))
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute(f"PRAGMA user_version = {version}")
     connection.close()
-    with pytest.raises(CheckpointError, match="its format is 2, this one's 1"):
+    held = file.read_bytes()
+    with pytest.raises(CheckpointError, match=f"its format is {version}, this one's 2"):
         mapped(file, abs, [1])
+    assert file.read_bytes() == held
+
+
+def test_rows(file, monkeypatch):
+    """Whatever order results come in, and however many are written together."""
+    monkeypatch.setattr(_checkpoint_file, "_SECONDS", 60)
+    monkeypatch.setattr(_checkpoint_file, "_ROW_BYTES", 300)
+    monkeypatch.setattr(_checkpoint_file, "_BLOCK", 3)
+    numbers = list(range(200))
+    random.Random(1).shuffle(numbers)
+    wanted = {n: (b"k" * (1 + n % 48), bytes([n]) * (n % 50)) for n in numbers}
+    opened = _checkpoint_file.File(str(file))
+    for begin in range(0, 180, 60):
+        for n in numbers[begin : begin + 60]:
+            opened.put(0, n, *wanted[n])
+            opened.put(1, n, b"", b"of another map")
+        opened.flush()
+    opened.close()
+    missing = numbers[180:]
+    opened = _checkpoint_file.File(str(file))
+    there = {n: wanted[n] for n in sorted(set(numbers) - set(missing))}
+    assert list(opened.keys(0)) == [(n, key) for n, (key, _) in there.items()]
+    for n, (_, result) in there.items():
+        assert opened.row_with(0, n).get(n) == result
+    opened.close()
+
+
+def test_many_results_share_a_row(file):
+    mapped(file, abs, range(10000))
+    connection = sqlite3.connect(str(file))
+    ((rows,),) = connection.execute("SELECT count(*) FROM results")
+    connection.close()
+    assert rows <= 100, rows
 
 
 def test_a_directory(tmp_path):
@@ -617,6 +712,105 @@ def test_a_script_without_mpi(tmp_path):
         )
         assert (done.returncode, done.stdout) == (1, wanted), done
         assert done.stderr.strip().splitlines()[-1] == "KeyError: 'deliberate'", done
+
+
+UNWRITTEN = """
+import resource, signal, sys
+import ezmpi._checkpoint_file
+from ezmpi import SerialPool
+
+ezmpi._checkpoint_file._SECONDS = 60  # all is written at the end
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+with SerialPool() as pool:
+    print(pool.map(abs, [-1], checkpoint="run.sqlite"), flush=True)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+"""
+
+
+@pytest.mark.parametrize("ending", ["", "sys.exit(3)", "sys.stderr = None"])
+def test_what_cannot_be_written_at_the_end(tmp_path, ending):
+    (tmp_path / "script.py").write_text(UNWRITTEN + ending)
+    done = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=str(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (120, "[1]\n"), done
+    if "None" in ending:
+        return
+    (said,) = done.stderr.splitlines()
+    assert said.startswith("ezmpi: cannot write to ") and "run.sqlite: " in said, done
+    assert said.endswith("when that is mended, run the script again"), done
+
+
+@pytest.mark.parametrize("cls", [SerialPool, MultiPool])
+@pytest.mark.parametrize("on_error", ["raise", "return"])
+def test_keys_of_failed_tasks_go(cls, on_error, file):
+    with cls(processes=2) as pool:
+        results = pool.imap(failing_at(3), range(6), on_error=on_error, checkpoint=file)
+        got = []
+        for _ in range(6):
+            try:
+                got.append(next(results))
+            except KeyError as error:
+                got.append(error)
+        assert [str(one) for one in got] == list("012345")
+        assert next(results, None) is None and results._call._keys == {}
+
+
+def in_thread(function, *args):
+    thread = threading.Thread(target=function, args=args, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_no_lock_is_held_while_tasks_are_drawn(file):
+    """Of a map that may go on with one before the first task is looked at."""
+    pool = SerialPool()
+    with pytest.raises(KeyError):
+        pool.map(failing_at(1), [0, 1], checkpoint=file)
+    is_asked, may_go_on, got = threading.Event(), threading.Event(), []
+
+    def tasks():
+        is_asked.set()
+        assert may_go_on.wait(60)
+        yield from [0, 1]
+
+    def map_again():
+        try:
+            pool.map(failing_at(1), tasks(), checkpoint=file)
+        except KeyError as error:
+            got.append(error)
+
+    again = in_thread(map_again)
+    assert is_asked.wait(60)
+    other = in_thread(lambda: got.append(pool.map(abs, [-1], checkpoint=file)))
+    other.join(60)
+    assert got == [[1]]
+    may_go_on.set()
+    again.join(60)
+    assert len(got) == 2 and isinstance(got[1], KeyError)
+    assert pool.map(len, ["a"], checkpoint=file) == [1]  # the next one's place is free
+    end_run()
+    connection = sqlite3.connect(str(file))
+    assert connection.execute("SELECT count(*) FROM maps").fetchone() == (4,)
+    connection.close()
+
+
+def test_an_iterator_that_goes_takes_no_lock(file):
+    """The garbage collector may run that anywhere, whatever locks are held there."""
+    held = [SerialPool().imap(abs, range(3), checkpoint=file)]
+    assert next(held[0]) == 0
+    opened = held[0]._call._file
+    with _checkpoint._lock, opened._database_lock, opened._lock:
+        goes = in_thread(held.clear)
+        goes.join(60)
+        assert not goes.is_alive()
+    again = SerialPool().imap(abs, range(3), checkpoint=file)
+    assert list(again) == [0, 1, 2] and again._call._place == 0  # it was left
 
 
 def test_an_iterator_that_gave_all_has_ended(file):

@@ -1,14 +1,16 @@
 """Everything at once, at random: methods, tasks that fail, large ones, Ctrl-C, pools.
 
-The arguments: a seed, how many seconds, and "local" for workers that are forked. What
-each call gave is compared with a serial run. A failing seed fails again in most runs: the
-same calls are made in the same order, but what comes in between depends on time.
+The arguments: a seed, how many seconds, and "local" for workers that are forked,
+"isolated" for tasks that die, hang and are killed. What each call gave is compared with
+a serial run. A failing seed fails again in most runs: the same calls are made in the same
+order, but what comes in between depends on time.
 """
 
 import itertools
 import os
 import pathlib
 import random
+import resource
 import signal
 import sys
 import tempfile
@@ -16,9 +18,10 @@ import threading
 import time
 
 import ezmpi
-from ezmpi import MPIPool, TaskExit
+from ezmpi import MPIPool, TaskExit, TaskTimeout, WorkerDied
 
-SMALL, LARGE, HUGE = 100, 1 << 17, 30 << 20  # bytes
+LARGE, HUGE = 1 << 17, 100 << 20  # bytes
+TIMEOUT = 8  # seconds; no other task takes so long, however busy the machine is
 
 
 class Odd(Exception):
@@ -49,18 +52,51 @@ def work(task):
     elif kind == "unpicklable":
         return (i for i in range(value))
     elif kind == "flaky":
-        return attempt(*value)
+        return attempt(fail, *value)
+    elif kind == "fragile":
+        return attempt(die, *value)
+    elif kind == "die":
+        die()
+    elif kind == "leave":
+        os._exit(value % 4)
+    elif kind == "hang":
+        time.sleep(600)
+    elif kind == "grow":
+        grow()
     return kind, value
 
 
-def attempt(place, failures):
+def fail():
+    raise Odd("not yet")
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def grow():
+    """Until there is no more memory."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
+    most = used * resource.getpagesize() + (300 << 20)
+    resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
+    try:
+        blocks = []
+        while True:
+            blocks.append(bytes(10 << 20))
+    finally:
+        blocks = None
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def attempt(fail, place, failures):
     """Fails so many times, on whatever workers."""
     for number in range(failures):
         try:
             os.close(os.open(f"{place}-{number}", os.O_CREAT | os.O_EXCL))
         except FileExistsError:
             continue
-        raise Odd("not yet")
+        fail()
     return "after %d" % failures
 
 
@@ -74,17 +110,21 @@ FAILS = {
     "interrupt": KeyboardInterrupt,
     "two": ezmpi.RemoteError,
     "unpicklable": TypeError,
+    "grow": MemoryError,
 }
-SERIAL = {"nap", "number", "bytes"}
+DEADLY = {"die": WorkerDied, "leave": WorkerDied}
 
 
 def expected(task, retries=0):
     """The result, or the type of the exception, of a task."""
     kind, value = task
-    if kind in FAILS:
-        return FAILS[kind]
-    if kind == "flaky":
-        return "after %d" % value[1] if value[1] <= retries else Odd
+    if kind == "hang":
+        return TaskTimeout
+    if kind in FAILS or kind in DEADLY:
+        return FAILS.get(kind) or DEADLY[kind]
+    if kind in ("flaky", "fragile"):
+        failure = Odd if kind == "flaky" else WorkerDied
+        return "after %d" % value[1] if value[1] <= retries else failure
     return None if kind == "nap" else work(task)
 
 
@@ -95,10 +135,13 @@ def same(got, wanted):
 
 
 class Chaos:
-    def __init__(self, seed, seconds, is_local, directory):
+    def __init__(self, seed, seconds, how, directory):
         self.random = random.Random(seed)
         self.deadline = time.monotonic() + seconds
-        self.is_local = is_local
+        self.how = how
+        self.is_local = "local" in how
+        self.is_isolated = "isolated" in how
+        self.kinds = sorted({**FAILS, **DEADLY} if self.is_isolated else FAILS)
         self.places = (str(pathlib.Path(directory, str(i))) for i in itertools.count())
         self.pool = None
         self.counts = {}
@@ -108,8 +151,7 @@ class Chaos:
     def task(self, failing):
         draw = self.random.random()
         if failing and draw < 0.1:
-            kind = self.random.choice(sorted(FAILS))
-            return kind, self.random.randrange(1, 100)
+            return self.random.choice(self.kinds), self.random.randrange(1, 100)
         if draw < 0.15:
             return "nap", self.random.choice([0.0, 0.001, 0.01])
         if draw < 0.2:
@@ -123,9 +165,11 @@ class Chaos:
     def tasks(self, failing, flaky=0):
         count = self.random.choice([0, 1, 2, 5, 20, 100, 1000])
         tasks = [self.task(failing) for _ in range(count)]
+        kinds = ["flaky", "fragile"] if self.is_isolated else ["flaky"]
         for i in range(len(tasks)):
             if flaky and self.random.random() < 0.1:
-                tasks[i] = "flaky", (next(self.places), self.random.randint(1, flaky))
+                times = self.random.randint(1, flaky)
+                tasks[i] = self.random.choice(kinds), (next(self.places), times)
         return tasks
 
     def iterable(self, tasks):
@@ -146,7 +190,7 @@ class Chaos:
             assert failed is not None and type(error) is failed, (failed, repr(error))
             return
         assert failed is None, (failed, got)
-        assert len(got) == len(wanted) and all(map(same, got, wanted))
+        self.check(got, wanted)
 
     def map(self):
         tasks = self.tasks(self.random.random() < 0.5)
@@ -175,8 +219,12 @@ class Chaos:
         got = self.pool.map(
             work, self.iterable(tasks), on_error="return", chunksize=self.chunksize()
         )
-        wanted = [expected(task) for task in tasks]
-        assert len(got) == len(wanted) and all(map(same, got, wanted))
+        self.check(got, [expected(task) for task in tasks])
+
+    def check(self, got, wanted):
+        assert len(got) == len(wanted)
+        for i in range(len(got)):
+            assert same(got[i], wanted[i]), (i, repr(got[i])[:500], repr(wanted[i])[:500])
 
     def retried(self):
         retries = self.random.randint(0, 3)
@@ -224,7 +272,7 @@ class Chaos:
         wrong = []
 
         def use(seed):
-            chaos = Chaos(seed, 0, False, ".")
+            chaos = Chaos(seed, 0, self.how, ".")
             chaos.pool = self.pool
             try:
                 chaos.map()
@@ -268,13 +316,28 @@ class Chaos:
             self.pool.close()
             if how == "join":
                 self.pool.join()
-        options = {"fallback": "local", "processes": 3} if self.is_local else {}
-        self.pool = MPIPool(**options)
+        self.pool = new_pool(self.how)
+
+    def hung(self):
+        tasks = self.tasks(False)[:20] + [("hang", 0)]
+        self.random.shuffle(tasks)
+        self.compare(lambda: self.pool.map(work, tasks), tasks)
+
+    def killed(self):
+        """Processes that are killed from outside cost an attempt, and no result."""
+        children = self.pool.run_everywhere(os.getpid)
+        tasks = self.tasks(False)
+        result = self.pool.map_async(work, tasks, retries=20)
+        for child in self.random.sample(children, self.random.randint(1, len(children))):
+            try:
+                os.kill(child, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            time.sleep(self.random.random() * 0.01)
+        self.compare(lambda: result.get(60), tasks)
 
     def died(self):
         """A worker that is killed ends its pool, and nothing else."""
-        if not self.is_local:
-            return
         try:
             self.pool.map(kill_one, self.tasks(False) + [0], chunksize=self.chunksize())
         except ezmpi.TransportError as error:
@@ -282,14 +345,18 @@ class Chaos:
         else:
             raise AssertionError("nobody died")
         self.pool.terminate()
-        self.pool = MPIPool(fallback="local", processes=3)
+        self.pool = new_pool(self.how)
 
     def run(self):
         ways = [self.map] * 4
         ways += [self.starmap, self.lambdas, self.map_without_results, self.retried]
         ways += [self.errors_in_place, self.imap, self.imap_unordered, self.background]
         ways += [self.from_threads, self.everywhere, self.interrupted]
-        ways += [self.another_pool, self.died]
+        ways += [self.another_pool]
+        if self.is_isolated:
+            ways += [self.hung, self.killed, self.killed]
+        elif self.is_local:
+            ways += [self.died]
         self.another_pool()
         while time.monotonic() < self.deadline:
             way = self.random.choice(ways)
@@ -300,6 +367,13 @@ class Chaos:
                 print(way.__name__, "after", self.counts, file=sys.stderr)
                 raise
         self.pool.close()
+
+
+def new_pool(how):
+    options = {"fallback": "local", "processes": 3} if "local" in how else {}
+    if "isolated" in how:
+        options.update(isolate=True, task_timeout=TIMEOUT)
+    return MPIPool(**options)
 
 
 def shared_value(shared):
@@ -318,11 +392,11 @@ def kill_one(task):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    seed, seconds, *local = sys.argv[1:]
-    if not local:
-        MPIPool()
+    seed, seconds, *how = sys.argv[1:]
+    if "local" not in how:
+        new_pool(how)  # where workers stay
     with tempfile.TemporaryDirectory() as directory:
-        chaos = Chaos(int(seed), float(seconds), bool(local), directory)
+        chaos = Chaos(int(seed), float(seconds), how, directory)
         chaos.run()
     print("calls:", sum(chaos.counts.values()))
     print("ok")

@@ -164,6 +164,7 @@ with MPIPool() as pool:
         error = raised(next, results)
         assert isinstance(error, KeyError) and "task 5, rank" in told(error), told(error)
         assert list(results) == [-x for x in numbers[6:]]
+        assert results._call._keys == {}  # nor that of the one that failed
         open(log + ".failed", "w").close()
     else:
         results = pool.imap(fail_once, iter(numbers), checkpoint=file)

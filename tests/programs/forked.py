@@ -269,6 +269,146 @@ def reaped_by_others():
         thread.join()
 
 
+def constructors():
+    """The exceptions are kept, and with them all that their frames hold."""
+    kept = []
+
+    def fails(kind, **options):
+        kept.append(raised(make, **options))
+        assert type(kept[-1]) is kind, told(kept[-1])
+        assert not children()
+
+    case("what is wrong, is")
+    fails(TypeError, on_signal=3)
+    fails(TypeError, initializer=3)
+    fails(TypeError, initializer=square, initargs=(sys._getframe(),))
+    before = signal.getsignal(signal.SIGTERM)
+    options = {"on_signal": print}
+    thread = threading.Thread(target=fails, args=(ValueError,), kwargs=options)
+    thread.start()
+    thread.join()
+    assert len(kept) == 4
+
+    case("Ctrl-C when the workers are there, and when the pool is")
+
+    def and_interrupt(function):
+        def run(*args):
+            try:
+                return function(*args)
+            finally:
+                signal.raise_signal(signal.SIGINT)
+
+        return run
+
+    for module, name in (
+        (ezmpi._ezmpi, "fork_workers"),
+        (ezmpi._forks, "begin"),
+        (ezmpi.pool, "_watch_exit"),
+    ):
+        function = getattr(module, name)
+        setattr(module, name, and_interrupt(function))
+        fails(KeyboardInterrupt)
+        fails(KeyboardInterrupt, **options)
+        setattr(module, name, function)
+    assert signal.getsignal(signal.SIGTERM) is before
+    with make() as pool:
+        check_works(pool)
+
+
+def signals():
+    case("workers that have not run a task yet get the hook's signals")
+    for number in (signal.SIGUSR1, signal.SIGTERM):
+        with make(on_signal=lambda number: True) as pool:
+            for pid in child_pids():
+                os.kill(int(pid), number)
+            check_works(pool)
+            assert pool.map(programs_die, [number]) == [-number]
+
+
+def programs_die(number):
+    code = f"import os; os.kill(os.getpid(), {number:d})"
+    return subprocess.run([sys.executable, "-c", code]).returncode
+
+
+def drops():
+    case("whoever drops a pool that is busy lets other threads run")
+    counted, is_over = [0], threading.Event()
+
+    def count():
+        while not is_over.is_set():
+            counted[0] += 1
+            time.sleep(0)
+
+    pool = make()
+    pool.submit(time.sleep, 600)
+    thread = threading.Thread(target=count)
+    thread.start()
+    pool.terminate()
+    pool = make()
+    pool.map_async(time.sleep, [600])
+    results = pool.imap(time.sleep, [600])
+    pool._abandon("not to be waited for", False)
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(600)  # it runs while this thread lets it, and not else
+    before = counted[0]
+    del results, pool
+    after = counted[0]
+    sys.setswitchinterval(usual)
+    is_over.set()
+    thread.join()
+    assert after > before
+    assert not children()
+
+
+def messages():
+    case("without a launcher: what to do")
+    error = raised(MPIPool)
+    assert 'MPIPool(fallback="local")' in str(error) and "mpiexec" in str(error), error
+    with ezmpi.Pool(3, fallback="local") as pool:
+        assert pool.size == 3 and pool.map(square, [3]) == [9]
+    assert type(raised(ezmpi.Pool, 0, fallback="local")) is ValueError
+
+    case("in a child that was forked")
+    pool = make()
+    pid = os.fork()
+    if pid == 0:
+        error = raised(pool.map, abs, [1])
+        is_told = "its workers belong to the process that made the pool" in str(error)
+        os._exit(0 if type(error) is RuntimeError and is_told else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+
+    case("what another pool has shared")
+    with make() as other:
+        table = other.share({"a": 1})
+        assert other.map(lambda key: table.value[key], ["a"]) == [1]
+        error = raised(pool.map, lambda key: table.value[key], ["a"])
+        assert type(error) is LookupError and "another pool" in str(error), error
+        table = pool.share(table.value)
+        assert pool.map(lambda key: table.value[key], ["a"]) == [1]
+
+    case("a closed one")
+    assert [each.state for each in pool.workers_status()] == ["idle"] * 2
+    pool.close()
+    pool.join()
+    error = raised(pool.map, abs, [1])
+    assert type(error) is ezmpi.PoolClosedError, error
+    assert "with workers of its own" in str(error), error
+    assert pool.workers_status() == []
+
+    case("what the workers do, of whom one has died")
+    pool = make()
+    os.kill(pool.map(pid_of, [0])[0], signal.SIGKILL)
+    error, deadline = None, time.monotonic() + 30
+    while error is None and time.monotonic() < deadline:
+        try:
+            assert len(pool.workers_status()) == 2
+        except ezmpi.TransportError as raised_error:
+            error = raised_error
+    assert "was ended by signal 9" in str(error), error
+    pool.terminate()
+    assert pool.workers_status() == []
+
+
 def tasks_and_pools():
     case("a task cannot make one, nor use the one that runs it")
     with make() as pool:

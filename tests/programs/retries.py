@@ -7,7 +7,7 @@ from itertools import count
 
 from cases import case, check_works, launchers_rank, raised, told
 
-from ezmpi import MPIPool, TaskExit
+from ezmpi import MPIPool, RemoteError, TaskExit
 
 FOLDER = tempfile.mkdtemp()  # the master's; each task carries it
 
@@ -150,6 +150,11 @@ def check_each(results, flaky):
         note_of(result, flaky.attempts()[x])
 
 
+class NotSent(LookupError):
+    def __reduce__(self):
+        raise OSError("not this")
+
+
 def check_listed(pool):
     case("only what is listed is run again")
     for kind, listed, is_retried in (
@@ -158,6 +163,10 @@ def check_listed(pool):
         (OSError, (KeyError, OSError), True),
         (ConnectionResetError, OSError, True),
         (OSError, Exception, True),
+        (NotSent, NotSent, True),
+        (NotSent, LookupError, True),
+        (NotSent, RemoteError, True),
+        (NotSent, OSError, False),
         (SystemExit, Exception, False),
         (SystemExit, RuntimeError, False),
         (SystemExit, SystemExit, True),
@@ -172,7 +181,8 @@ def check_listed(pool):
             assert pool.map(flaky, [0, 1, 2], **options) == [0, 1, 2], (kind, listed)
             continue
         error = raised(pool.map, flaky, [0, 1, 2], **options)
-        assert type(error) is (TaskExit if kind is SystemExit else kind), repr(error)
+        comes_as = {SystemExit: TaskExit, NotSent: RemoteError}.get(kind, kind)
+        assert type(error) is comes_as, repr(error)
         assert len(flaky.attempts()[1]) == 1 and "attempts" not in told(error), told(
             error
         )

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 
-from cases import case, check_works, raised, told
+from cases import case, check_works, host_of, raised, told
 
 from ezmpi import MPIPool, WorkerStatus
 
@@ -30,6 +30,10 @@ def task(names):
     touch(names[0])
     wait_for(names[1])
     return names[0]
+
+
+def call_with_both(name, gate):
+    return task((name, gate))
 
 
 def failing(names):
@@ -55,6 +59,7 @@ class Asks:
 def check_fields(statuses, **wanted):
     for status in statuses:
         assert isinstance(status, WorkerStatus), status
+        assert status.host == host_of(status.rank), status
         for name, value in wanted.items():
             assert getattr(status, name) == value, (name, value, status)
 
@@ -67,7 +72,7 @@ def check_busy(begin, prefix, **wanted):
     for name in names:
         wait_for(name)
     before = pool.workers_status()
-    check_fields(before, host=host, state="busy", tasks=1, **wanted)
+    check_fields(before, state="busy", tasks=1, **wanted)
     time.sleep(0.1)
     after = pool.workers_status()
     for early, late in zip(before, after):
@@ -79,13 +84,12 @@ def check_busy(begin, prefix, **wanted):
     return before
 
 
-host = os.uname().nodename
 with MPIPool() as pool:
     case("before anything was begun")
     deadline = time.monotonic() + 30
     while any(status.host is None for status in pool.workers_status()):
         assert time.monotonic() < deadline, pool.workers_status()
-    check_fields(pool.workers_status(), host=host, state="idle", seconds=None)
+    check_fields(pool.workers_status(), state="idle", seconds=None)
     check_fields(pool.workers_status(), callable=None, first_task=None, tasks=0)
     ranks = [status.rank for status in pool.workers_status()]
     assert ranks == sorted(pool.workers), ranks
@@ -93,7 +97,7 @@ with MPIPool() as pool:
     case("while another thread is in map")
     found = check_busy(lambda tasks: pool.map(task, tasks), "a", callable="task")
     assert sorted(status.first_task for status in found) == list(range(pool.size))
-    assert "has run task 0 of task for 0 s" in "\n".join(map(str, found)), found
+    assert "has run task 0 of task for 0." in "\n".join(map(str, found)), found
 
     case("while the driver's thread drives")
     found = check_busy(
@@ -134,6 +138,14 @@ with MPIPool() as pool:
         (lambda names: task(names), "<lambda>"),
     ):
         check_busy(functools.partial(pool.map, function), name, callable=name)
+
+    case("with a checkpoint: what workers call in its place is not named")
+    for method, name in ((pool.map, "kept"), (pool.starmap, "kept-star")):
+        kept = functools.partial(method, checkpoint="status.sqlite")
+        function = Model().method if method == pool.map else call_with_both
+        check_busy(
+            functools.partial(kept, function), name, callable=function.__qualname__
+        )
 
     case("by what pickles an object for the pool")
     error = raised(pool.map, str, [Asks()])

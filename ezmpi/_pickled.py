@@ -6,30 +6,28 @@ import _pickle as pickle  # pickle.py adds nothing but the time to import it
 
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
-    from typing import Any, Callable, Tuple
+    from typing import Any, Callable
 
 _PROTOCOL = 5
 
 
-class Numbered:
-    """Called with a number and a task, returns the number and the pickled result.
+class Pickled:
+    """Called with a task, returns the pickled result.
 
     Parameters
     ----------
     function : callable
-        The user's.
+        The user's. People are told its name (csrc/callable.c).
     star : bool
         Whether it is called with what a task holds.
     """
 
     def __init__(self, function: Callable[..., Any], star: bool) -> None:
-        self._function = function
+        self.function = function
         self._star = star
 
-    def __call__(self, numbered: Tuple[int, Any]) -> Tuple[int, bytes]:
-        number, task = numbered
-        result = self._function(*task) if self._star else self._function(task)
-        return number, _dumps(result)
+    def __call__(self, task: Any) -> bytes:
+        return _dumps(self.function(*task) if self._star else self.function(task))
 
 
 def _dumps(result: object) -> bytes:
