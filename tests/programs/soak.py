@@ -23,6 +23,8 @@ import signal
 import sys
 import time
 
+import dill  # noqa: F401  each new child would, at its first closure
+
 from ezmpi import MPIPool
 
 POINTS, WARM_UP = 10, 5
