@@ -35,7 +35,8 @@ struct callables {
 };
 
 /* What people are told of a function, or of another callable: its qualified
-   name or its type's.  Runs none of the user's code.  A new reference. */
+   name or its type's; where results are kept in a file, those of the user's.
+   Runs none of the user's code.  A new reference. */
 PyObject *callable_name(PyObject *function);
 
 struct callable *callable_keep(struct callable *callable);

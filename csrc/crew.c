@@ -165,8 +165,8 @@ end(struct crew *crew)
 void
 crew_release(struct crew *crew)
 {
-    if (crew != NULL && --crew->shares == 0 && crew->transport->part != NULL
-        && crew->rank == 0 && !crew_is_forked(crew))
+    if (crew != NULL && --crew->shares == 0 && crew_has_own_workers(crew)
+        && !crew_is_forked(crew))
         end(crew);
 }
 
@@ -257,6 +257,12 @@ crew_is_forked(const struct crew *crew)
 }
 
 int
+crew_has_own_workers(const struct crew *crew)
+{
+    return crew->transport->part != NULL && crew->rank == 0;
+}
+
+int
 crew_is_gone(const struct crew *crew)
 {
     return crew_is_forked(crew) || crew->transport->closed(crew->mailbox);
@@ -290,7 +296,10 @@ int
 crew_check_here(struct crew *crew)
 {
     const char *why = NULL;
-    if (crew_is_forked(crew))
+    if (crew_is_forked(crew) && crew_has_own_workers(crew))
+        why = "a pool was used in a forked child: its workers belong to the "
+              "process that made the pool; the child can make one of its own";
+    else if (crew_is_forked(crew))
         why = "a pool was used in a forked child: MPI belongs to the process "
               "that made the pool";
     else if (helm_is_mine(&crew->helm))

@@ -139,6 +139,8 @@ PyObject *crew_death_of(const struct crew *crew, uint64_t task, int worker);
 
 /* Is this a forked child of the process whose crew it is? */
 int crew_is_forked(const struct crew *crew);
+/* Are the workers forked processes of this one's? */
+int crew_has_own_workers(const struct crew *crew);
 /* Or has MPI ended?  Then the workers cannot be told anything. */
 int crew_is_gone(const struct crew *crew);
 

@@ -193,12 +193,6 @@ lease_close(struct lease *lease)
     return lease_join(lease, -1, 0) < 0 ? -1 : 0;
 }
 
-static int
-has_own_workers(const struct crew *crew)
-{
-    return crew->transport->part != NULL && crew->rank == 0;
-}
-
 int
 lease_drop(struct lease *lease)
 {
@@ -206,7 +200,7 @@ lease_drop(struct lease *lease)
     mark_closed(lease);
     if (crew_is_gone(crew))
         return 0;
-    crew->is_dropped = has_own_workers(crew);
+    crew->is_dropped = crew_has_own_workers(crew);
     if (!crew_try_helm(crew))
         return 0;
     int status = crew->is_dropped ? 0 : forget(lease);
@@ -218,7 +212,7 @@ void
 lease_part(struct lease *lease, double seconds)
 {
     struct crew *crew = lease->crew;
-    if (!has_own_workers(crew) || crew_is_gone(crew))
+    if (!crew_has_own_workers(crew) || crew_is_gone(crew))
         return;
     crew_take_helm(crew);
     Py_BEGIN_ALLOW_THREADS

@@ -324,14 +324,22 @@ pool_dealloc(PyObject *self)
 /* ---- methods ---------------------------------------------------------- */
 
 static int
+refuse_closed(const struct crew *crew)
+{
+    const char *of_new = crew_has_own_workers(crew)
+                             ? "with workers of its own"
+                             : "it uses the same workers";
+    return errors_raise("PoolClosedError",
+                        "the pool is closed; make a new one to go on (%s)",
+                        of_new);
+}
+
+static int
 check_usable(const struct pool *pool)
 {
     struct crew *crew = pool->lease.crew;
     if (pool->lease.closed)
-        return errors_raise("PoolClosedError",
-                            "the pool is closed; make a "
-                            "new MPIPool to go on (it uses the same "
-                            "workers)");
+        return refuse_closed(crew);
     if (crew_check_here(crew) < 0 || master_check_workers(crew) < 0)
         return -1;
     return initializer_check(pool->initializer);

@@ -7,6 +7,7 @@
 #include "status.h"
 
 #include "dispatch.h"
+#include "errors.h"
 #include "master.h"
 
 struct status {
@@ -33,15 +34,28 @@ look_at(const struct crew *crew, int worker)
     return status;
 }
 
-static void
+/* -1: exception set: the mailbox is of no use any more. */
+static int
+listen(struct crew *crew)
+{
+    struct transport_error error = {0};
+    master_listen(crew);
+    return crew->transport->flush(crew->mailbox, 0, &error) == TRANSPORT_FAILED
+               ? errors_raise_transport(&error)
+               : 0;
+}
+
+static int
 look(struct crew *crew, struct status *statuses)
 {
+    int status = 0;
     crew_take_helm(crew);
     if (!crew_is_gone(crew) && !crew_is_of_another_thread(crew))
-        master_listen(crew);
+        status = listen(crew);
     for (int worker = 0; worker < crew->workers; worker++)
         statuses[worker] = look_at(crew, worker);
     crew_leave_helm(crew);
+    return status;
 }
 
 static PyObject *
@@ -95,6 +109,8 @@ status_list(struct crew *crew)
 {
     if (!may_look(crew))
         return NULL;
+    if (crew_has_own_workers(crew) && crew_is_gone(crew))
+        return PyList_New(0); /* they have ended with the pool */
     size_t workers = (size_t)crew->workers;
     struct status *statuses = PyMem_RawCalloc(workers, sizeof *statuses);
     PyObject *list = PyList_New(0);
@@ -103,9 +119,8 @@ status_list(struct crew *crew)
         Py_XDECREF(list);
         return PyErr_NoMemory();
     }
-    look(crew, statuses);
+    int status = look(crew, statuses);
     int64_t now = crew_clock();
-    int status = 0;
     for (int worker = 0; worker < crew->workers; worker++) {
         if (status == 0 && !statuses[worker].member.is_lost)
             status = append(list, &statuses[worker], worker + 1, now);

@@ -46,7 +46,6 @@ _SIZE = 16  # bytes of a digest
 _SLICE = 10000  # items that are written at once
 _KNOWN = 1000  # functions and classes of tasks that are remembered
 _SHORT = 48  # bytes of a pickle, which is no longer than its digest is worth
-_LARGE = 1 << 20  # bytes of a pickle
 _ROUNDS = 4  # in which objects of a cycle are told apart
 
 _NUMBERS = frozenset({int, float, complex, bool, type(None)})
@@ -104,16 +103,15 @@ class TaskDigest:
     """
 
     def __init__(self) -> None:
-        self._known: Dict[int, Tuple[object, bytes]] = {}  # by id, which it keeps
         self._file = io.BytesIO()
-        self._pickler = _TaskPickler(self._file, self)
+        self._pickler = _TaskPickler(self._file)
 
     def __call__(self, task: Any) -> bytes:
         if type(task) in _ATOMS:
             data = marshal.dumps(task, 2)
-            return (
-                data if len(data) <= _SHORT else blake2b(data, digest_size=_SIZE).digest()
-            )
+            if len(data) <= _SHORT:
+                return data
+            return blake2b(data, digest_size=_SIZE).digest()
         buffers = self._pickler.buffers
         try:
             data = self._pickled(task)
@@ -131,16 +129,29 @@ class TaskDigest:
 
     def _pickled(self, task: object) -> bytes:
         pickler, file = self._pickler, self._file
-        file.seek(0)
-        file.truncate()
-        pickler.clear_memo()
-        pickler.dump(task)
-        data = file.getvalue()
-        if len(data) > _LARGE:  # it is not kept up to the next task
-            file.truncate(0)
-        return data
+        try:
+            pickler.dump(task)
+            return file.getvalue()
+        finally:  # nothing of it is kept
+            pickler.clear_memo()
+            file.seek(0)
+            file.truncate()
 
-    def referred(self, obj: object) -> bytes:
+
+class _TaskPickler(pickle.Pickler):
+    def __init__(self, file: io.BytesIO) -> None:
+        self.buffers: List[pickle.PickleBuffer] = []
+        super().__init__(file, _PROTOCOL, buffer_callback=self.buffers.append)
+        self._known: Dict[int, Tuple[object, bytes]] = {}  # by id, which it keeps
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, _BY_NAME):
+            digest = self._referred(obj)
+            if digest:
+                return bytes, (digest,)
+        return NotImplemented
+
+    def _referred(self, obj: object) -> bytes:
         """What a task refers to by its name: it may be another one the next time.
 
         No bytes: it counts by that name.
@@ -153,20 +164,6 @@ class TaskDigest:
             made = digest_of(sorted(parts_of(obj).items())) if followed else b""
             known = self._known[id(obj)] = obj, made
         return known[1]
-
-
-class _TaskPickler(pickle.Pickler):
-    def __init__(self, file: io.BytesIO, tasks: TaskDigest) -> None:
-        self.buffers: List[pickle.PickleBuffer] = []
-        super().__init__(file, _PROTOCOL, buffer_callback=self.buffers.append)
-        self._referred = tasks.referred
-
-    def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, _BY_NAME):
-            digest = self._referred(obj)
-            if digest:
-                return bytes, (digest,)
-        return NotImplemented
 
 
 # ---- whose it is -----------------------------------------------------------------

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import weakref
 
+from . import _forks
+
 TYPE_CHECKING = False  # typing is not imported: see __init__.py
 if TYPE_CHECKING:
     from typing import Any, Dict, Tuple
@@ -55,7 +57,8 @@ class Shared:
         Raises
         ------
         LookupError
-            On a worker, if the master has let go of its handle.
+            On a worker, if the master has let go of its handle; where workers were
+            forked, also on those of another pool.
         Exception
             On a worker, what unpickling the object raised there.
 
@@ -84,12 +87,20 @@ class _Copy(Shared):
         try:
             value, failed = _held[self._key]
         except KeyError:
-            raise LookupError(
-                "what was shared is not here any more: the master let go of its handle"
-            ) from None
+            raise LookupError(_why_not()) from None
         if failed:
             raise value.with_traceback(None)  # each use would add to it
         return value
+
+
+def _why_not() -> str:
+    if _forks.siblings:
+        return (
+            "what was shared is not here: the master let go of its handle, or shared it "
+            "with another pool only, which has workers of its own: share it with this "
+            "pool, too"
+        )
+    return "what was shared is not here any more: the master let go of its handle"
 
 
 def share(pool: MPIPool, token: str, value: Any) -> Shared:

@@ -203,6 +203,8 @@ class MPIPool(_ezmpi.MPIPool):
         on_signal: Optional[Callable[[int], object]] = None,
     ) -> None:
         _refuse_spawned()
+        if self._is_masters():  # before anything of its own is ended for a failure
+            raise RuntimeError("a pool is initialised once")
         _forks.check(fallback, processes)
         stall = _watcher()
         _pools[id(self)] = self
@@ -1155,7 +1157,8 @@ class MPIPool(_ezmpi.MPIPool):
         Shared
             A handle. Its ``value`` is the object, on the master and on the workers;
             it can be used in callables and tasks, and travels as a few bytes. The
-            workers let go of the object when the handle goes.
+            workers let go of the object when the handle goes. Workers that were forked
+            are of one pool: those of another one do not hold it.
 
         Raises
         ------
@@ -1188,13 +1191,13 @@ class MPIPool(_ezmpi.MPIPool):
         Returns
         -------
         list of WorkerStatus
-            One for each worker, in the order of their ranks, whatever pool it works
-            for. It is a named tuple of ``rank``; ``host`` (None: not known yet);
-            ``state``, "idle" or "busy"; ``callable``, the name of what it calls (None:
-            it is idle, or the job was given up); ``first_task``, the number of the
-            first task that it has not answered for (of a single call None), and
-            ``tasks``, how many it got together; ``seconds`` since it got these, or
-            answered last (None: it never had any).
+            One for each worker, in the order of their ranks, whatever pool it works for;
+            none where the workers were forked and have ended with their pool. It is a
+            named tuple of ``rank``; ``host`` (None: not known yet); ``state``, "idle" or
+            "busy"; ``callable``, the name of what it calls (None: it is idle, or the job
+            was given up); ``first_task``, the number of the first task that it has not
+            answered for (of a single call None), and ``tasks``, how many it got together;
+            ``seconds`` since it got these, or answered last (None: it never had any).
 
         Raises
         ------
@@ -1202,7 +1205,7 @@ class MPIPool(_ezmpi.MPIPool):
             If called on a worker, in a forked child, or by what pickles an object for
             the pool.
         TransportError
-            If MPI reports an error.
+            If MPI reports an error, or a worker that was forked has died.
 
         Notes
         -----
@@ -1527,19 +1530,21 @@ class Pool(MPIPool):
     Parameters
     ----------
     processes : int, optional
-        Not used, with a warning if it is another number: the workers are the processes
-        that mpiexec started, but for rank 0.
+        Not used under mpiexec, with a warning if it is another number: the workers are
+        the processes that it started, but for rank 0.
     initializer : callable, optional
         Called once on each worker, before its first task of this pool.
     initargs : tuple, optional
         The arguments of `initializer`.
     maxtasksperchild, context : optional
         Not used, with a warning.
+    fallback : "local", optional
+        As of `MPIPool`: `processes` workers are forked where no launcher started any.
 
     Raises
     ------
     ValueError
-        If `processes` is below 1, or there is only one MPI process.
+        If `processes` is below 1, or there is only one MPI process, and no `fallback`.
     Exception
         As `MPIPool`.
 
@@ -1558,6 +1563,8 @@ class Pool(MPIPool):
         initargs: Iterable[Any] = (),
         maxtasksperchild: Optional[int] = None,
         context: Any = None,
+        *,
+        fallback: Optional[str] = None,
     ) -> None:
         if processes is not None and processes < 1:
             raise ValueError("Number of processes must be at least 1")
@@ -1565,7 +1572,12 @@ class Pool(MPIPool):
             not isinstance(maxtasksperchild, int) or maxtasksperchild <= 0
         ):
             raise ValueError("maxtasksperchild must be a positive int or None")
-        super().__init__(initializer=initializer, initargs=initargs)
+        super().__init__(
+            initializer=initializer,
+            initargs=initargs,
+            fallback=fallback,
+            processes=None if fallback is None else processes,
+        )
         if processes is not None and processes != self.size:
             _warn(f"processes={processes}: mpiexec started {self.size} workers")
         if maxtasksperchild is not None:

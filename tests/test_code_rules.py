@@ -91,7 +91,7 @@ ARROWS = {
     "iterator": "crew errors job master progress",
     "pool": "call codec compat crew driver errors guard hello initializer iterator job"
     " lease master status ticket worker",
-    "status": "crew dispatch master",
+    "status": "crew dispatch errors master",
     "lease": "crew dispatch master",
     "module": "compat driver errors guard pool transport",
 }

@@ -165,8 +165,8 @@ def refuse_one_process(handle: int) -> NoReturn:
     if launcher is None or launcher.ranks == 1:
         command = choice.run(loaded.library.path, 4)
         raise ValueError(
-            f"{message}. Need at least two: start the script with mpiexec, for example: "
-            + command
+            f"{message}. Need at least two: start the script with mpiexec, or let "
+            f'MPIPool(fallback="local") fork the workers. For example: {command}'
         )
     raise_once(choice.alone(launcher, loaded.library, loaded.family))
 

@@ -335,8 +335,9 @@ def drops():
     counted, is_over = [0], threading.Event()
 
     def count():
-        while not is_over.wait(0.001):
+        while not is_over.is_set():
             counted[0] += 1
+            time.sleep(0)
 
     pool = make()
     pool.submit(time.sleep, 600)
@@ -347,13 +348,65 @@ def drops():
     pool.map_async(time.sleep, [600])
     results = pool.imap(time.sleep, [600])
     pool._abandon("not to be waited for", False)
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(600)  # it runs while this thread lets it, and not else
     before = counted[0]
     del results, pool
     after = counted[0]
+    sys.setswitchinterval(usual)
     is_over.set()
     thread.join()
-    assert after - before > 5, after - before
+    assert after > before
     assert not children()
+
+
+def messages():
+    case("without a launcher: what to do")
+    error = raised(MPIPool)
+    assert 'MPIPool(fallback="local")' in str(error) and "mpiexec" in str(error), error
+    with ezmpi.Pool(3, fallback="local") as pool:
+        assert pool.size == 3 and pool.map(square, [3]) == [9]
+    assert type(raised(ezmpi.Pool, 0, fallback="local")) is ValueError
+
+    case("in a child that was forked")
+    pool = make()
+    pid = os.fork()
+    if pid == 0:
+        error = raised(pool.map, abs, [1])
+        is_told = "its workers belong to the process that made the pool" in str(error)
+        os._exit(0 if type(error) is RuntimeError and is_told else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+
+    case("what another pool has shared")
+    with make() as other:
+        table = other.share({"a": 1})
+        assert other.map(lambda key: table.value[key], ["a"]) == [1]
+        error = raised(pool.map, lambda key: table.value[key], ["a"])
+        assert type(error) is LookupError and "another pool" in str(error), error
+        table = pool.share(table.value)
+        assert pool.map(lambda key: table.value[key], ["a"]) == [1]
+
+    case("a closed one")
+    assert [each.state for each in pool.workers_status()] == ["idle"] * 2
+    pool.close()
+    pool.join()
+    error = raised(pool.map, abs, [1])
+    assert type(error) is ezmpi.PoolClosedError, error
+    assert "with workers of its own" in str(error), error
+    assert pool.workers_status() == []
+
+    case("what the workers do, of whom one has died")
+    pool = make()
+    os.kill(pool.map(pid_of, [0])[0], signal.SIGKILL)
+    error, deadline = None, time.monotonic() + 30
+    while error is None and time.monotonic() < deadline:
+        try:
+            assert len(pool.workers_status()) == 2
+        except ezmpi.TransportError as raised_error:
+            error = raised_error
+    assert "was ended by signal 9" in str(error), error
+    pool.terminate()
+    assert pool.workers_status() == []
 
 
 def tasks_and_pools():
