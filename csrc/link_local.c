@@ -81,11 +81,8 @@ link_send(struct wire *wire, const void *base, size_t size, int rank, int tag,
 static int
 stand_by(struct family *family)
 {
-    struct peer *lost = family->lost;
-
-    if (lost != NULL
-        && !wire_holds(&family->wire, family_rank_of(family, lost))) {
-        return fail_ended(family, lost);
+    if (family->lost != NULL) {
+        return fail_ended(family, family->lost);
     }
     family_look(family);
     return TRANSPORT_NOTHING;
@@ -168,11 +165,14 @@ link_look(struct wire *wire, int source, int tag, struct wire_arrival *arrival)
     return status;
 }
 
+/* In the middle of a message through a lane, too, its sender may die. */
 void
 link_progress(struct wire *wire)
 {
-    if (push_all(family_of(wire)) == 0) {
-        stand_by(family_of(wire));
+    struct family *family = family_of(wire);
+
+    if (push_all(family) == 0 && !has_left_some(family)) {
+        stand_by(family);
     }
 }
 

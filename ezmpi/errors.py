@@ -207,7 +207,7 @@ class TaskTimeout(TimeoutError):
     Examples
     --------
     >>> try:
-    ...     results = pool.map(abs, [-1], task_timeout=60)
+    ...     results = pool.map(abs, [-1])
     ... except TaskTimeout as error:
     ...     print(error.task, error.rank, error.host)
     """

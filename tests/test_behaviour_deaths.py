@@ -1,6 +1,6 @@
 """Ranks that die: the job goes on where that can be, and ends in time where not.
 
-The table in docs/when-things-go-wrong.md has a row for each of these.
+What test_fault_table.py sees of one death each, on three ranks, is not looked at here.
 """
 
 import pytest
@@ -64,7 +64,7 @@ def test_deaths_amid_messages(ulfm, seed, memory):
     check_survives(ulfm, 4, "amid", seed, env={"EZMPI_SHARED_MEMORY": memory})
 
 
-@pytest.mark.parametrize("ranks", [2, 3, 4])
+@pytest.mark.parametrize("ranks", [2, 4])
 @pytest.mark.parametrize("when", ["idle", "answers", "busy"])
 @pytest.mark.parametrize("survives", [False, True])
 def test_the_death_of_the_master_ends_the_job(mpi, survives, when, ranks):
@@ -81,7 +81,7 @@ def test_the_death_of_the_master_ends_the_job(mpi, survives, when, ranks):
         assert said != [], result
 
 
-@pytest.mark.parametrize("ranks", [2, 4, 8])
+@pytest.mark.parametrize("ranks", [2, 8])
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGSEGV", "SIGTERM", "_exit"])
 def test_without_ulfm_the_job_ends(mpi, how, ranks):
     """The launcher sees to it; nobody waits for the answer."""
