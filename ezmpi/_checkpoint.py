@@ -267,12 +267,13 @@ class Call:
         deliver : callable, optional
             Called with the numbers and results of the others.
         """
+        key_of, keys = self._key_of, self._keys
         for number, task in enumerate(self._tasks):
-            key = self._key_of(task)
+            key = key_of(task)
             if number == 0:
                 self._first = key
             if number != self._next_stored:
-                self._keys[self._sent] = key
+                keys[self._sent] = key
                 self._sent += 1
                 yield task
             elif key != self._next_key:
