@@ -39,11 +39,18 @@ def check(fallback: Optional[str], processes: Optional[int]) -> None:
         raise ValueError(f"processes must be at least 1, not {processes}")
 
 
-def isolation(isolate: Optional[bool]) -> Any:
+def isolation(isolate: Optional[bool], use_dill: bool) -> Any:
     """The transport to the children that workers fork for tasks; None: they do not."""
     if isolate is None:
         isolate = os.environ.get("EZMPI_ISOLATE", "0") not in ("", "0")
-    return _mpi.start_local() if isolate else None
+    if not isolate:
+        return None
+    if use_dill:
+        try:
+            import dill  # noqa: F401  once, and not in each child
+        except ImportError:
+            pass
+    return _mpi.start_local()
 
 
 def nanoseconds(task_timeout: Any, is_isolated: bool) -> int:

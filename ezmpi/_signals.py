@@ -66,7 +66,12 @@ def _watch_forks() -> None:
 
 
 def _restore_all() -> None:
-    """A child of a task's, or of the master's, dies of its signals as it would."""
+    """A child of a task's, or of the master's, dies of its signals as it would.
+
+    That of a worker's that isolates tasks is about to `begin`.
+    """
+    global _on_worker
+    _on_worker = None
     for handler in reversed(_installed[:]):
         handler.restore()
 

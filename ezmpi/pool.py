@@ -221,7 +221,7 @@ class MPIPool(_ezmpi.MPIPool):
 
             self._retries = _failures.check(retries, retry_on)
             plan = _failures.make_plan(*self._retries)
-        local = _forks.isolation(isolate)
+        local = _forks.isolation(isolate, use_dill)
         if task_timeout is not None:
             self._timeout = _forks.nanoseconds(task_timeout, local is not None)
         self._is_local = self._is_to_fork(fallback, comm)

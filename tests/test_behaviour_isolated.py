@@ -5,13 +5,18 @@ from launch import check
 
 RANKS = pytest.mark.parametrize("ranks", [2, 4])
 CASES = ["deaths", "retries", "state", "timeout", "large", "many"]
-CASES += ["in_vain", "unpickled", "calls", "signals"]
+CASES += ["in_vain", "unpickled", "calls", "signals", "blamed", "pinned", "journal"]
 
 
 @RANKS
 @pytest.mark.parametrize("case", CASES)
 def test_isolated(ranks, case, tmp_path):
     check("isolated.py", ranks, case, str(tmp_path))
+
+
+def test_random_numbers(tmp_path):
+    pytest.importorskip("numpy", reason="needs numpy")
+    check("isolated.py", 3, "random_numbers", str(tmp_path))
 
 
 def test_not_on_every_rank(tmp_path):

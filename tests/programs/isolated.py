@@ -313,6 +313,111 @@ def forked():
             TaskTimeout,
         ]
         check_works(pool)
+    options = {"fallback": "local", "processes": 2, "isolate": True}
+    with MPIPool(on_signal=lambda number: True, **options) as pool:
+        assert pool.map(die_of, [signal.SIGUSR1]) == ["lived"]
+
+
+class Slowly:
+    """Takes longer to be unpickled than a task may."""
+
+    def __reduce__(self):
+        return slowly, ()
+
+
+def slowly():
+    time.sleep(1.5)
+    return "slow"
+
+
+def nap(x):
+    time.sleep(0.1)
+    return x
+
+
+def blamed():
+    with MPIPool(isolate=True) as pool:
+        for block in (bytes(24 << 20), [bytes(70000)] * 21):
+
+            def give(x, block=block):
+                note(x)
+                if x == 9:
+                    os._exit(3)
+                return block
+
+            case("more results than the guard has room for: blamed is what died")
+            forget()
+            got = pool.map(give, range(12), chunksize=12, on_error="return")
+            assert [i for i, result in enumerate(got) if result != block] == [9]
+            assert type(got[9]) is WorkerDied and runs(5) == runs(11) == 1
+    with MPIPool(isolate=True, task_timeout=1) as pool:
+        case("what comes between tasks is not theirs")
+        maps = [pool.map_async(nap, range(12), chunksize=4) for _ in range(2)]
+        slow = pool.share(Slowly())
+        for each in maps:
+            assert each.get(60) == list(range(12))
+        assert pool.run_everywhere(value_of, slow) == ["slow"] * pool.size
+
+
+def pinned():
+    with MPIPool(isolate=True) as pool:
+        case("calls that are each worker's own come to it, whatever dies before")
+        wanted = pool.run_everywhere(launchers_rank)
+        for _ in range(5):
+            deaths = pool.map_async(os._exit, [1] * 2 * pool.size, on_error="return")
+            assert pool.run_everywhere(launchers_rank) == wanted
+            deaths.get(60)
+
+
+def journal():
+    global large_one
+    with MPIPool(isolate=True) as pool:
+        case("a child that dies of what it hears first does not end the job")
+        shares = [pool.share(bytes(1000)) for _ in range(300)]
+        with MPIPool(isolate=True, initializer=os._exit, initargs=(5,)) as deadly:
+            assert type(raised(deadly.map, abs, [1])) is WorkerDied
+            case("and is nothing to another pool")
+            assert pool.map(abs, range(9)) == list(range(9))
+        assert pool.run_everywhere(value_of, shares[7]) == [bytes(1000)] * pool.size
+
+        case("what is bound again and again is kept once")
+        for i in range(20):
+            large_one = bytes([i]) * (10 << 20)
+            assert pool.map(part_of_large, [0]) == [i]
+        memory = pool.run_everywhere(guards_memory)
+        assert max(memory) < 150 << 20, memory
+
+
+def part_of_large(x):
+    return large_one[x]
+
+
+def guards_memory():
+    pages = pathlib.Path(f"/proc/{os.getppid()}/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def draw(x):
+    import numpy
+
+    return numpy.random.random()
+
+
+def random_numbers():
+    import numpy  # noqa: F401  before the workers fork
+
+    with MPIPool(isolate=True) as pool:
+        case("the process after one that died draws other numbers")
+        drawn = []
+        for _ in range(3):
+            drawn += pool.run_everywhere(draw, 0)
+            pool.map(os._exit, [1] * 3 * pool.size, chunksize=1, on_error="return")
+        assert len(set(drawn)) >= 2 * pool.size + 1, drawn
+
+
+def die_of(number):
+    os.kill(os.getpid(), number)
+    return "lived"
 
 
 def by_environment():
