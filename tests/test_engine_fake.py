@@ -105,6 +105,8 @@ def test_allocations_fail(fake, short_of_memory, who):
         timeout=PATIENCE * 60 + float(seconds),
         check=False,
     )
+    if "this Python has no symbols" in done.stdout:
+        pytest.skip(done.stdout.splitlines()[-1])
     # Pools of jobs that ended without them may be said of later.
     assert done.returncode == 0 and "\nok\n" in done.stdout, done.stdout[-9000:]
 

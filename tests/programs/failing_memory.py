@@ -24,6 +24,7 @@ from ctypes import c_long, c_size_t
 from ezmpi import _driver, _ezmpi
 from ezmpi.errors import TransportError
 
+NO_SYMBOLS = "this Python has no symbols, by which its own faults are known"
 DRIVER = -1  # in place of a rank
 FRAMES = 40  # all callers
 SEVERAL = 4  # allocations that fail together
@@ -147,15 +148,14 @@ def functions_of_python():
     if sysconfig.get_config_var("Py_ENABLE_SHARED"):
         binary = os.path.join(*sysconfig.get_config_vars("LIBDIR", "INSTSONAME"))
     command = ["nm", "-S", "--defined-only", binary]
-    try:
-        lines = subprocess.check_output(command, text=True).splitlines()
-    except (OSError, subprocess.CalledProcessError):
-        return
+    lines = subprocess.check_output(command, text=True).splitlines()
     found = {}
     for line in lines:
         place, size, *_, name = [*line.split(), None, None][:4]
         if name is not None:
             found[name.partition(".")[0], name] = int(place, 16), int(size, 16)
+    if not any(name in SPARED for name, _ in found):
+        sys.exit(NO_SYMBOLS)
     here = ctypes.cast(ctypes.pythonapi.PyObject_GetIter, ctypes.c_void_p).value
     moved = here - found["PyObject_GetIter", "PyObject_GetIter"][0]
     for (name, _), (place, size) in found.items():
