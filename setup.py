@@ -46,7 +46,8 @@ def switch(name):
 
 
 def sources(names):
-    return [f"csrc/{name}.c" for name in names.split()]
+    found = [f"csrc/{name}.c" for name in names.split()]
+    return found + ["tests/c/coverage.c"] * switch("EZMPI_COVERAGE")
 
 
 def compile_flags():

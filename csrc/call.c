@@ -181,6 +181,50 @@ take_value(struct calls *calls, struct chunk *chunk)
     return urgent ? -1 : waits;
 }
 
+static void
+fail_ticket(struct calls *calls, struct ticket *ticket, PyObject *exception)
+{
+    if (ticket->chunk->is_cancelled)
+        call_is_over(calls, ticket);
+    else
+        settle(calls, ticket, exception, 1);
+}
+
+/* To the worker that it is for; where that cannot be it fails. */
+static void
+send_pinned(struct calls *calls, struct chunk *chunk, int worker)
+{
+    struct transport_error error = {0};
+    chunk->is_pinned = 1;
+    chunk->worker = worker;
+    if (calls->crew->members[worker].is_lost) {
+        take_death(calls, chunk);
+        return;
+    }
+    if (dispatch_send(calls->crew->dispatch, chunk, worker, &error)
+        == TRANSPORT_OK)
+        return;
+    errors_raise_transport(&error);
+    PyObject *exception = PyErr_GetRaisedException();
+    fail_ticket(calls, chunk->ticket, exception);
+    Py_DECREF(exception);
+    chunk_free(chunk);
+}
+
+/* Its worker did not begin it. */
+static void
+came_back(struct calls *calls, struct chunk *chunk)
+{
+    if (!chunk->is_pinned) {
+        wait_again(chunk);
+        return;
+    }
+    chunk->is_given = 0;
+    parcel_free(chunk->answer);
+    chunk->answer = NULL;
+    send_pinned(calls, chunk, chunk->worker);
+}
+
 static int
 take(struct line *line, struct chunk *chunk)
 {
@@ -191,7 +235,7 @@ take(struct line *line, struct chunk *chunk)
     if (ticket != NULL && chunk->is_given_up)
         return take_death(calls, chunk);
     if (ticket != NULL && chunk->reply.flags & FLAG_BACK) {
-        wait_again(chunk);
+        came_back(calls, chunk);
         return 0;
     }
     if (ticket != NULL && chunk->is_cancelled)
@@ -230,15 +274,6 @@ find_out(const struct calls *calls)
     for (int i = 0; ticket == NULL && i < calls->crew->workers; i++)
         ticket = find_ticket(calls, seats_oldest(dispatch->seats, i));
     return ticket;
-}
-
-static void
-fail_ticket(struct calls *calls, struct ticket *ticket, PyObject *exception)
-{
-    if (ticket->chunk->is_cancelled)
-        call_is_over(calls, ticket);
-    else
-        settle(calls, ticket, exception, 1);
 }
 
 static void
@@ -440,27 +475,6 @@ issue_ticket(struct calls *calls, struct chunk *chunk, PyObject *receiver)
         dispatch_join(calls->crew->dispatch, &calls->line);
     }
     return (PyObject *)ticket;
-}
-
-/* To the worker that it is for; where that cannot be it fails. */
-static void
-send_pinned(struct calls *calls, struct chunk *chunk, int worker)
-{
-    struct transport_error error = {0};
-    chunk->is_pinned = 1;
-    chunk->worker = worker;
-    if (calls->crew->members[worker].is_lost) {
-        take_death(calls, chunk);
-        return;
-    }
-    if (dispatch_send(calls->crew->dispatch, chunk, worker, &error)
-        == TRANSPORT_OK)
-        return;
-    errors_raise_transport(&error);
-    PyObject *exception = PyErr_GetRaisedException();
-    fail_ticket(calls, chunk->ticket, exception);
-    Py_DECREF(exception);
-    chunk_free(chunk);
 }
 
 PyObject *

@@ -368,22 +368,24 @@ int
 crew_send_bindings(struct crew *crew, struct codec *codec,
                    const struct header *header)
 {
+    struct header numbered = *header;
     struct parcel *parcel = NULL;
-    int status = -1;
-    PyObject *bindings = codec_take_bindings(codec);
-    if (bindings == NULL || bindings == Py_None) {
-        status = bindings == NULL ? -1 : 0;
+    PyObject *pair = codec_take_bindings(codec), *bindings;
+    unsigned long long number;
+    int status = pair == Py_None ? 0 : -1;
+    if (pair == NULL || pair == Py_None
+        || !PyArg_ParseTuple(pair, "KO", &number, &bindings))
         goto done;
-    }
+    numbered.first = number;
     crew_rebound(crew);
     parcel = parcel_new();
     if (parcel != NULL && codec_dump(codec, parcel, bindings, 0) == 0)
-        status = crew_broadcast(crew, VERB_BIND, header, parcel);
+        status = crew_broadcast(crew, VERB_BIND, &numbered, parcel);
     if (status == 0)
         status = codec_bindings_sent(codec);
 done:
     parcel_free(parcel);
-    Py_XDECREF(bindings);
+    Py_XDECREF(pair);
     return status;
 }
 

@@ -235,8 +235,10 @@ driver_run(struct crew *crew)
     struct shift shift = {.crew = crew};
     struct helm_watch watch;
     crew->driver.thread = PyThread_get_thread_ident();
-    if (helm_watch_begin(&crew->helm, &watch, crew, 0) < 0)
+    if (helm_watch_begin(&crew->helm, &watch, crew, 0) < 0) {
+        crew->driver.started = 0;
         return;
+    }
     while (!crew->driver.stop && !crew->transport->closed(crew->mailbox)) {
         futures_call(crew->futures, 0);
         leave_gil(&shift);

@@ -5,6 +5,8 @@
 
 #include <stdatomic.h>
 
+#define RETRIES 8 /* where memory is short, to tell a future */
+
 struct told {
     struct told *next;
     PyObject *future, *value;
@@ -18,10 +20,11 @@ struct futures {
     /* names */
     PyObject *callbacks, *set_result, *set_exception;
     PyObject *condition, *acquire, *release, *state, *result, *exception;
+    PyObject *settle;
     PyObject *finished;             /* a value of the state */
 };
 
-#define NAMES 10
+#define NAMES 11
 
 static void
 list_names(struct futures *futures, PyObject **names[NAMES])
@@ -30,7 +33,7 @@ list_names(struct futures *futures, PyObject **names[NAMES])
         &futures->callbacks, &futures->set_result, &futures->set_exception,
         &futures->condition, &futures->acquire,    &futures->release,
         &futures->state,     &futures->result,     &futures->exception,
-        &futures->finished};
+        &futures->finished,  &futures->settle};
     memcpy(names, all, sizeof all);
 }
 
@@ -40,7 +43,7 @@ intern_names(struct futures *futures)
     static const char *const texts[NAMES] = {
         "_done_callbacks", "set_result", "set_exception", "_condition",
         "acquire",         "release",    "_state",        "_result",
-        "_exception",      "FINISHED"};
+        "_exception",      "FINISHED",   "_settle"};
     PyObject **names[NAMES];
     list_names(futures, names);
     for (size_t i = 0; i < NAMES; i++) {
@@ -100,22 +103,38 @@ call_setter(const struct futures *futures, PyObject *future, PyObject *value,
         value, NULL);
 }
 
+/* After a failure to tell one: is it to be tried again?  Memory may be had
+   again; a signal's exception, which is kept, may come before it is
+   settled. */
+static int
+is_to_retry(struct futures *futures, int gets_signals)
+{
+    if (PyErr_ExceptionMatches(PyExc_MemoryError)) {
+        PyErr_Clear();
+        return 1;
+    }
+    if (!gets_signals || PyErr_ExceptionMatches(PyExc_Exception))
+        return 0;
+    Py_XSETREF(futures->urgent, PyErr_GetRaisedException());
+    return 1;
+}
+
 /* What its callbacks raise it logs itself; one that was settled otherwise
-   before raises.  A signal's exception may come before it is settled: it is
-   told again, and the exception kept. */
+   before raises.  One that is not told to the end leaves who waits waiting. */
 static void
 tell(struct futures *futures, PyObject *future, PyObject *value,
      int is_failure, int gets_signals)
 {
+    int attempt = 0;
     PyObject *done = call_setter(futures, future, value, is_failure);
-    if (done == NULL && gets_signals
-        && !PyErr_ExceptionMatches(PyExc_Exception)) {
-        Py_XSETREF(futures->urgent, PyErr_GetRaisedException());
-        done = call_setter(futures, future, value, is_failure);
-        if (done == NULL)
-            PyErr_Clear();
+    while (done == NULL && attempt < RETRIES
+           && is_to_retry(futures, gets_signals)) {
+        done =
+            PyObject_CallMethodObjArgs(future, futures->settle, value,
+                                       is_failure ? Py_True : Py_False, NULL);
+        attempt++;
     }
-    else if (done == NULL)
+    if (done == NULL)
         PyErr_WriteUnraisable(future);
     Py_XDECREF(done);
 }

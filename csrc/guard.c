@@ -25,13 +25,18 @@
 #define CHILD 1                 /* its rank, towards the guard */
 #define BUSY_SECONDS 1e-3       /* between looks for the master's messages */
 #define IDLE_SECONDS 0.05       /* between looks whether the child lives */
-#define ENDING_SECONDS 5.0      /* that it gets to end */
-#define MOST_PARTS 1025
-#define MOST_IN_VAIN 3          /* children in a row that begin no task */
+#define ENDING_SECONDS 5.0      /* for the last answers to leave */
+#define LEAVING_SECONDS \
+    4.0     /* that the child gets to end; the master waits
+                                   for 5 */
+#define MOST_IN_VAIN 3          /* children in a row that get nothing done */
+#define FORK_TRIES 50           /* where the system has no room for it ... */
+#define FORK_PAUSE 0.1          /* ... for so long, each */
 
 /* A message that a new child is to get, too. */
 struct note {
     struct note *next;
+    int is_said;                    /* to the child that is there */
     int verb;
     struct header header;
     struct parcel *parcel;
@@ -40,6 +45,8 @@ struct note {
 /* A chunk that the child owes an answer for. */
 struct owed {
     struct owed *next;
+    uint64_t number;                /* of the child's chunks: see ledger.h */
+    int64_t since;                  /* when it was passed down */
     struct header header;
 };
 
@@ -48,13 +55,15 @@ struct guard {
     const struct transport *local;
     struct crew *child;         /* NULL: none */
     int32_t handle;             /* of its mailbox */
+    int forks;                  /* children so far */
     struct ledger *ledger;
     struct note *journal;
     struct owed *owed;
+    uint64_t chunks;            /* that this child was sent */
     int releases;               /* waits that the master ended */
     int ended;                  /* it said farewell */
     int is_late;                /* the child was killed for it */
-    int in_vain;                /* deaths since a task was begun last */
+    int in_vain;                /* deaths since something was done last */
     struct sigaction users;     /* what the child does at SIGINT */
 };
 
@@ -74,6 +83,8 @@ is_superseded(const struct note *note, const struct letter *letter)
 {
     const struct header *header = &letter->header;
     switch (letter->verb) {
+    case VERB_BIND:
+        return note->verb == VERB_BIND && note->header.first == header->first;
     case VERB_CALLABLE:
         return note->verb == VERB_CALLABLE
                && note->header.slot == header->slot;
@@ -123,6 +134,7 @@ write_journal(struct guard *guard, const struct letter *letter)
         return -1;
     }
     note->verb = letter->verb;
+    note->is_said = guard->child != NULL; /* soon: see pass_down */
     note->header = letter->header;
     if (letter->parcel != NULL)
         note->parcel = parcel_keep(letter->parcel);
@@ -144,8 +156,8 @@ be_child(struct guard *guard)
         guard->child->ledger = guard->ledger;
         guard->child->known_as = guard->crew->rank;
         PyObject *capsule = PyCapsule_New(guard->child, CHILD_CAPSULE, NULL);
-        done = PyObject_CallMethod(module, "run_child", "Oi", capsule,
-                                   (int)guard->handle);
+        done = PyObject_CallMethod(module, "run_child", "Oii", capsule,
+                                   (int)guard->handle, guard->forks);
     }
     PyErr_WriteUnraisable(done);
     _exit(1);
@@ -159,47 +171,115 @@ guard_run_child(PyObject *capsule)
     return crew == NULL ? -1 : worker_serve(crew, 0);
 }
 
+/* 1: it is there; 0: not now, for the system has no room. */
 static int
-fork_child(struct guard *guard)
+try_fork(struct guard *guard, struct transport_error *error)
 {
-    struct transport_error error = {0};
     int rank = 0;
     PyOS_BeforeFork();
-    int status = guard->local->fork(1, &guard->handle, &rank, &error);
+    int status = guard->local->fork(1, &guard->handle, &rank, error);
     if (rank == 0)
         PyOS_AfterFork_Parent();
     else
         PyOS_AfterFork_Child();
     if (rank > 0)
         be_child(guard);
-    if (status != TRANSPORT_OK)
-        return errors_raise_transport(&error);
+    return status == TRANSPORT_OK;
+}
+
+/* After a child that took all memory it may be short for a while. */
+static int
+fork_in_time(struct guard *guard)
+{
+    struct transport_error error = {0};
+    for (int tries = 1; !try_fork(guard, &error); tries++) {
+        if (tries == FORK_TRIES)
+            return errors_raise_transport(&error);
+        Py_BEGIN_ALLOW_THREADS
+        usleep((useconds_t)(1e6 * FORK_PAUSE));
+        Py_END_ALLOW_THREADS
+    }
+    return 0;
+}
+
+static int
+open_child(struct guard *guard)
+{
+    guard->forks++;
+    guard->chunks = 0;
+    ledger_clear(guard->ledger);
+    if (fork_in_time(guard) < 0)
+        return -1;
     guard->child = crew_open(guard->local, guard->handle);
     if (guard->child == NULL)
         return -1;
     crew_take_helm(guard->child);
-    for (struct note *note = guard->journal; note != NULL; note = note->next) {
-        if (crew_send(guard->child, CHILD, note->verb, &note->header,
-                      note->parcel)
-            < 0)
-            return -1;
-    }
     return 0;
+}
+
+/* ---- what it owes ------------------------------------------------------ */
+
+static int
+note_owed(struct guard *guard, const struct header *header)
+{
+    struct owed **end = &guard->owed;
+    struct owed *owed = PyMem_RawCalloc(1, sizeof *owed);
+    if (owed == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    owed->header = *header;
+    owed->number = ++guard->chunks;
+    owed->since = crew_clock();
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = owed;
+    return 0;
+}
+
+static void
+forget_owed(struct guard *guard, const struct header *reply)
+{
+    struct owed **link = &guard->owed;
+    while (*link != NULL
+           && ((*link)->header.job != reply->job
+               || (*link)->header.first != reply->first))
+        link = &(*link)->next;
+    if (*link != NULL) {
+        struct owed *owed = *link;
+        *link = owed->next;
+        PyMem_RawFree(owed);
+    }
+}
+
+static int
+heed_child(struct guard *guard, const struct letter *letter)
+{
+    if (letter->verb == VERB_HELLO)     /* the guard's own is enough */
+        return 0;
+    if (letter->verb == VERB_ANSWER) {
+        forget_owed(guard, &letter->header);
+        guard->in_vain = 0;
+    }
+    return crew_send(guard->crew, 0, letter->verb, &letter->header,
+                     letter->parcel);
 }
 
 /* ---- its death -------------------------------------------------------- */
 
 static int
-is_begun(const struct guard *guard, const struct header *header)
+is_begun(const struct guard *guard, const struct owed *owed)
 {
-    return ledger_is_of(guard->ledger, header->job, header->first);
+    return ledger_is_of(guard->ledger, owed->number);
 }
 
 /* The exception for the task that it ran, or was to run; a new reference. */
 static PyObject *
 new_death(const struct guard *guard, const struct transport_fate *fate,
-          const struct header *header, uint64_t task)
+          const struct owed *owed, uint64_t task)
 {
+    const struct header *header = &owed->header;
+    int has_run = is_begun(guard, owed) && ledger_since(guard->ledger) > 0;
     PyObject *module = PyImport_ImportModule("ezmpi.errors");
     if (module == NULL)
         return NULL;
@@ -211,9 +291,8 @@ new_death(const struct guard *guard, const struct transport_fate *fate,
                   is_call, guard->crew->rank, 1e-9 * (double)header->timeout)
             : PyObject_CallMethod(
                   module, "child_died", "KOiOiiL", (unsigned long long)task,
-                  is_call, guard->crew->rank,
-                  is_begun(guard, header) ? Py_True : Py_False, fate->signal,
-                  fate->code, (long long)fate->peak);
+                  is_call, guard->crew->rank, has_run ? Py_True : Py_False,
+                  fate->signal, fate->code, (long long)fate->peak);
     Py_DECREF(module);
     return death;
 }
@@ -241,11 +320,11 @@ append_death(struct guard *guard, struct parcel *results, PyObject *death,
 
 /* What the child had of the chunk's results. */
 static struct parcel *
-read_ledger(const struct guard *guard, const struct header *header)
+read_ledger(const struct guard *guard, const struct owed *owed)
 {
-    struct transport_part parts[MOST_PARTS];
-    size_t count = is_begun(guard, header)
-                       ? ledger_parts(guard->ledger, parts, MOST_PARTS)
+    struct transport_part parts[LEDGER_PARTS];
+    size_t count = is_begun(guard, owed)
+                       ? ledger_parts(guard->ledger, parts, LEDGER_PARTS)
                        : 0;
     struct parcel *results = parcel_new();
     if (results == NULL || count == 0)
@@ -262,75 +341,100 @@ read_ledger(const struct guard *guard, const struct header *header)
     return NULL;
 }
 
-/* Of the chunk that it ran, or that it is blamed on: what is done, the death
-   of the task that it ran, and what it had not begun goes back. */
+/* The task behind those that are done has failed; in on_error="return" it
+   stands among the results, and those behind it go back. */
 static int
-answer(struct guard *guard, const struct header *header,
-       const struct transport_fate *fate)
+add_death(struct guard *guard, const struct transport_fate *fate,
+          const struct owed *owed, struct header *reply,
+          struct parcel *results)
 {
-    uint64_t done = is_begun(guard, header) ? ledger_done(guard->ledger) : 0;
-    int is_each = (header->flags & FLAG_EACH) != 0;
-    struct header reply = {.job = header->job,
-                           .first = header->first,
-                           .callable = header->callable,
-                           .count = done + (uint64_t)is_each,
-                           .flags = is_each ? FLAG_BACK : FLAG_FAILED};
-    if (!is_each)
-        reply.flags |= header->flags & FLAG_NO_RESULTS;
-    struct parcel *results = read_ledger(guard, header);
+    int is_each = (owed->header.flags & FLAG_EACH) != 0;
     PyObject *death =
-        results ? new_death(guard, fate, header, header->first + done) : NULL;
-    int status = death ? append_death(guard, results, death, is_each) : -1;
-    if (status == 0)
-        status = crew_send(guard->crew, 0, VERB_ANSWER, &reply, results);
+        new_death(guard, fate, owed, reply->first + reply->count);
+    int status =
+        death != NULL ? append_death(guard, results, death, is_each) : -1;
     Py_XDECREF(death);
-    parcel_free(results);
+    reply->count += (uint64_t)is_each;
+    reply->flags ^= is_each ? 0 : FLAG_BACK | FLAG_FAILED;
     return status;
 }
 
+/* What is done of a chunk; what was not begun goes back.  Unless it is to
+   blame, no task has failed. */
 static int
-give_back(struct guard *guard, const struct header *header)
+answer(struct guard *guard, const struct owed *owed,
+       const struct transport_fate *fate, int is_blamed)
 {
+    const struct header *header = &owed->header;
     struct header reply = {.job = header->job,
                            .first = header->first,
                            .callable = header->callable,
                            .flags = FLAG_BACK};
-    return crew_send(guard->crew, 0, VERB_ANSWER, &reply, NULL);
+    struct parcel *results = read_ledger(guard, owed);
+    int status = results != NULL ? 0 : -1;
+    if (is_begun(guard, owed)) {
+        reply.count = ledger_done(guard->ledger);
+        reply.elapsed = (uint64_t)(crew_clock() - owed->since);
+    }
+    if (!(header->flags & FLAG_EACH))
+        reply.flags |= header->flags & FLAG_NO_RESULTS;
+    if (is_blamed && status == 0)
+        status = add_death(guard, fate, owed, &reply, results);
+    if (reply.count == header->count)
+        reply.flags &= ~(uint32_t)FLAG_BACK;
+    if (status == 0)
+        status = crew_send(guard->crew, 0, VERB_ANSWER, &reply, results);
+    parcel_free(results);
+    return status;
 }
 
-/* Is the death blamed on the child's first chunk?  On one that it had begun;
-   and if it begins none, as with an initializer that crashes, it is enough
-   after a while. */
+/* Does the child run a task for longer than that may take? */
 static int
-is_blamed(struct guard *guard)
+runs_late(const struct guard *guard)
 {
-    for (const struct owed *owed = guard->owed; owed; owed = owed->next) {
-        if (is_begun(guard, &owed->header)) {
-            guard->in_vain = 0;
-            return 0;
-        }
+    int64_t since = ledger_since(guard->ledger);
+    for (const struct owed *owed = guard->owed; owed && since > 0;
+         owed = owed->next) {
+        int64_t timeout = (int64_t)owed->header.timeout;
+        if (is_begun(guard, owed))
+            return timeout > 0 && crew_clock() - since > timeout;
     }
-    if (guard->owed == NULL || ++guard->in_vain < MOST_IN_VAIN)
-        return 0;
+    return 0;
+}
+
+/* The chunk that the death is blamed on: that whose task ran.  Where none did
+   it is nobody's fault; but not again and again, as with an initializer that
+   crashes: then the first one that waits.  NULL: none. */
+static const struct owed *
+find_blamed(struct guard *guard)
+{
+    int runs = ledger_since(guard->ledger) > 0;
+    const struct owed *owed = guard->owed;
+    if (guard->is_late && !runs_late(guard)) /* it was done just then */
+        return NULL;
+    while (owed != NULL && !(runs && is_begun(guard, owed)))
+        owed = owed->next;
+    if (owed != NULL || guard->owed == NULL) {
+        guard->in_vain = 0;
+        return owed;
+    }
+    if (++guard->in_vain < MOST_IN_VAIN)
+        return NULL;
     guard->in_vain = 0;
-    return 1;
+    return guard->owed;
 }
 
 static int
 answer_for_all(struct guard *guard, const struct transport_fate *fate)
 {
-    int status = 0, blamed = is_blamed(guard);
+    int status = 0;
+    const struct owed *blamed = find_blamed(guard);
     while (guard->owed != NULL && status == 0) {
         struct owed *owed = guard->owed;
         guard->owed = owed->next;
-        if (blamed || is_begun(guard, &owed->header))
-            status = answer(guard, &owed->header, fate);
-        else
-            status = give_back(guard, &owed->header);
-        blamed = 0;
+        status = answer(guard, owed, fate, owed == blamed);
         PyMem_RawFree(owed);
     }
-    ledger_end(guard->ledger);
     return status;
 }
 
@@ -351,71 +455,64 @@ bury_child(struct guard *guard)
     guard->child = NULL;
     int status = answer_for_all(guard, &fate);
     guard->is_late = 0;
+    for (struct note *note = guard->journal; note != NULL; note = note->next)
+        note->is_said = 0;
     return status;
-}
-
-/* Does the child run a task for longer than that may take? */
-static int
-is_late(const struct guard *guard)
-{
-    int64_t since = ledger_since(guard->ledger);
-    for (const struct owed *owed = guard->owed; owed && since > 0;
-         owed = owed->next) {
-        const struct header *header = &owed->header;
-        if (is_begun(guard, header))
-            return header->timeout > 0
-                   && crew_clock() - since > (int64_t)header->timeout;
-    }
-    return 0;
 }
 
 /* ---- passing on ------------------------------------------------------- */
 
 static int
-note_owed(struct guard *guard, const struct header *header)
+send_down(struct guard *guard, int verb, const struct header *header,
+          struct parcel *parcel)
 {
-    struct owed **end = &guard->owed;
-    struct owed *owed = PyMem_RawCalloc(1, sizeof *owed);
-    if (owed == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    owed->header = *header;
-    while (*end != NULL)
-        end = &(*end)->next;
-    *end = owed;
+    if (crew_send(guard->child, CHILD, verb, header, parcel) < 0)
+        return bury_child(guard);
     return 0;
 }
 
-static void
-forget_owed(struct guard *guard, const struct header *reply)
+/* Does the child need to hear it before tasks of that pool?  Another pool's
+   initializer is its own affair. */
+static int
+is_needed(const struct note *note, uint64_t pool)
 {
-    struct owed **link = &guard->owed;
-    while (*link != NULL
-           && ((*link)->header.job != reply->job
-               || (*link)->header.first != reply->first))
-        link = &(*link)->next;
-    if (*link != NULL) {
-        struct owed *owed = *link;
-        *link = owed->next;
-        PyMem_RawFree(owed);
-    }
+    return !note->is_said
+           && (note->verb != VERB_INITIALIZE || note->header.pool == pool);
 }
 
-/* Where there is no child, it will hear of it from the journal; or it need not
+/* What there is to be said; the child may die of it. */
+static int
+say_journal(struct guard *guard, uint64_t pool)
+{
+    int status = 0;
+    for (struct note *note = guard->journal;
+         note != NULL && guard->child != NULL && status == 0;
+         note = note->next) {
+        if (!is_needed(note, pool))
+            continue;
+        note->is_said = 1;
+        status = send_down(guard, note->verb, &note->header, note->parcel);
+    }
+    return status;
+}
+
+/* Where there is no child it hears of it from the journal; or it need not
    know. */
 static int
 pass_down(struct guard *guard, const struct letter *letter)
 {
-    if (guard->child == NULL && letter->verb != VERB_TASKS)
+    int is_tasks = letter->verb == VERB_TASKS;
+    if (guard->child == NULL && !is_tasks)
         return 0;
-    if (guard->child == NULL && fork_child(guard) < 0)
+    if (guard->child == NULL && open_child(guard) < 0)
         return -1;
-    if (crew_send(guard->child, CHILD, letter->verb, &letter->header,
-                  letter->parcel)
-        < 0)
-        return bury_child(guard);
-    return 0;
+    if (is_tasks
+        && (note_owed(guard, &letter->header) < 0
+            || say_journal(guard, letter->header.pool) < 0))
+        return -1;
+    if (guard->child == NULL) /* it has been answered for */
+        return 0;
+    return send_down(guard, letter->verb, &letter->header, letter->parcel);
 }
 
 static int
@@ -429,27 +526,12 @@ heed_master(struct guard *guard, const struct letter *letter)
         guard->releases++;
         return 0;
     case VERB_TASKS:
-        if (note_owed(guard, &letter->header) < 0)
-            return -1;
         break;
     default:
         if (write_journal(guard, letter) < 0)
             return -1;
     }
     return pass_down(guard, letter);
-}
-
-static int
-heed_child(struct guard *guard, const struct letter *letter)
-{
-    if (letter->verb == VERB_HELLO)     /* the guard's own is enough */
-        return 0;
-    if (letter->verb == VERB_ANSWER) {
-        forget_owed(guard, &letter->header);
-        guard->in_vain = 0;
-    }
-    return crew_send(guard->crew, 0, letter->verb, &letter->header,
-                     letter->parcel);
 }
 
 /* 1: a message came, and was passed on. */
@@ -482,7 +564,7 @@ static int
 step(struct guard *guard)
 {
     int is_busy = guard->owed != NULL;
-    if (is_busy && is_late(guard)) {
+    if (is_busy && runs_late(guard)) {
         guard->is_late = 1;
         return bury_child(guard);
     }
@@ -521,7 +603,7 @@ end(struct guard *guard)
     int status;
     Py_BEGIN_ALLOW_THREADS
     if (guard->child != NULL)
-        guard->local->part(guard->handle, ENDING_SECONDS);
+        guard->local->part(guard->handle, LEAVING_SECONDS);
     status = crew->transport->close(crew->mailbox, &error);
     Py_END_ALLOW_THREADS
     crew_release(guard->child);
@@ -533,7 +615,7 @@ static int
 serve(struct guard *guard, int one_wait)
 {
     if (hello_say(guard->crew) < 0
-        || (guard->child == NULL && fork_child(guard) < 0))
+        || (guard->child == NULL && open_child(guard) < 0))
         return -1;
     while (!guard->ended) {
         if (one_wait && guard->releases > 0 && guard->owed == NULL) {

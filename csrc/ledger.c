@@ -1,8 +1,8 @@
 /* ledger.c -- an anonymous mapping that forks share.
 
-   A child may die between any two writes, so what counts is written last: how
-   many tasks are done, and in one word with it how many bytes hold their
-   results.  Results are appended, and never change. */
+   A child may die between any two writes, so what counts is written last: one
+   word says which of two entries is valid, while the other is written.
+   Results are appended, and never change. */
 
 #include "ledger.h"
 
@@ -12,20 +12,18 @@
 
 #define STREAM_BYTES ((size_t)4 << 20)
 #define BUFFER_BYTES ((size_t)60 << 20) /* touched only where it is used */
-#define MOST_BUFFERS 1024
 
 struct entry {
+    uint64_t chunk;
     uint64_t done;
+    int64_t since;                  /* 0: no task runs */
     size_t stream, buffers;
 };
 
 struct ledger {
-    _Atomic uint64_t job, first;
-    _Atomic int64_t since;          /* 0: no task runs */
-    /* two entries, of which one is valid while the other is written */
     struct entry entries[2];
     _Atomic int valid;
-    size_t sizes[MOST_BUFFERS];
+    size_t sizes[LEDGER_PARTS];
     size_t used;                    /* bytes of buffers */
     unsigned char stream[STREAM_BYTES];
     unsigned char buffers[BUFFER_BYTES];
@@ -54,17 +52,32 @@ valid(const struct ledger *ledger)
     return &ledger->entries[atomic_load(&ledger->valid)];
 }
 
-void
-ledger_begin(struct ledger *ledger, uint64_t job, uint64_t first)
+/* It counts from here on. */
+static void
+enter(struct ledger *ledger, const struct entry *entry)
 {
     int other = !atomic_load(&ledger->valid);
 
-    atomic_store(&ledger->since, 0);
-    ledger->entries[other] = (struct entry){0, 0, 0};
-    ledger->used = 0;
+    ledger->entries[other] = *entry;
     atomic_store(&ledger->valid, other);
-    atomic_store(&ledger->first, first);
-    atomic_store(&ledger->job, job);
+}
+
+void
+ledger_begin(struct ledger *ledger, uint64_t chunk)
+{
+    struct entry entry = {.chunk = chunk};
+
+    enter(ledger, &entry);
+    ledger->used = 0;
+}
+
+void
+ledger_run(struct ledger *ledger, int64_t now)
+{
+    struct entry entry = *valid(ledger);
+
+    entry.since = now;
+    enter(ledger, &entry);
 }
 
 /* From the parts on that are not there yet. */
@@ -74,11 +87,13 @@ append(struct ledger *ledger, struct entry *entry,
 {
     size_t more = parts[0].size - entry->stream;
 
-    if (count - 1 > MOST_BUFFERS || parts[0].size > STREAM_BYTES) {
+    if (count > LEDGER_PARTS || parts[0].size > STREAM_BYTES) {
         return 0;
     }
-    memcpy(ledger->stream + entry->stream,
-           (const char *)parts[0].base + entry->stream, more);
+    if (more > 0) {
+        memcpy(ledger->stream + entry->stream,
+               (const char *)parts[0].base + entry->stream, more);
+    }
     entry->stream = parts[0].size;
     for (; entry->buffers < count - 1; entry->buffers++) {
         const struct transport_part *part = &parts[1 + entry->buffers];
@@ -93,35 +108,31 @@ append(struct ledger *ledger, struct entry *entry,
 }
 
 int
-ledger_note(struct ledger *ledger, uint64_t done, int64_t now,
+ledger_note(struct ledger *ledger, uint64_t done,
             const struct transport_part *parts, size_t count)
 {
-    int other = !atomic_load(&ledger->valid), fits = 1;
-    struct entry *entry = &ledger->entries[other];
+    struct entry entry = *valid(ledger), before = entry;
+    int fits = append(ledger, &entry, parts, count);
 
-    *entry = *valid(ledger);
-    if (count > 0) {
-        fits = append(ledger, entry, parts, count);
+    entry.done = done;
+    if (!fits) {
+        entry = before;
     }
-    if (fits) {
-        entry->done = done;
-        atomic_store(&ledger->valid, other);
-    }
-    atomic_store(&ledger->since, now);
+    entry.since = 0;
+    enter(ledger, &entry);
     return fits;
 }
 
 void
-ledger_end(struct ledger *ledger)
+ledger_clear(struct ledger *ledger)
 {
-    atomic_store(&ledger->since, 0);
-    atomic_store(&ledger->job, 0);
+    ledger_begin(ledger, 0);
 }
 
 int
-ledger_is_of(const struct ledger *ledger, uint64_t job, uint64_t first)
+ledger_is_of(const struct ledger *ledger, uint64_t chunk)
 {
-    return ledger->job == job && ledger->first == first;
+    return valid(ledger)->chunk == chunk;
 }
 
 uint64_t
@@ -133,7 +144,7 @@ ledger_done(const struct ledger *ledger)
 int64_t
 ledger_since(const struct ledger *ledger)
 {
-    return ledger->since;
+    return valid(ledger)->since;
 }
 
 size_t

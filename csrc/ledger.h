@@ -1,8 +1,9 @@
 /* ledger.h -- how far a chunk has come, in memory that outlives who runs it.
 
    A worker's child writes it, task by task; the guard, which shares the
-   memory, reads it when the child has died.  Plain C: the bytes are those of a
-   parcel, whatever they mean. */
+   memory, reads it when the child has died.  A chunk is known by the number of
+   its message, from 1, as child and guard both count them.  Plain C: the bytes
+   are those of a parcel, whatever they mean. */
 
 #ifndef EZMPI_LEDGER_H
 #define EZMPI_LEDGER_H
@@ -12,6 +13,8 @@
 
 #include "transport.h"
 
+#define LEDGER_PARTS 1025       /* that there is room for, at most */
+
 struct ledger;
 
 /* Forks share it.  NULL: out of memory. */
@@ -20,22 +23,24 @@ void ledger_free(struct ledger *ledger);
 
 /* ---- the child -------------------------------------------------------- */
 
-void ledger_begin(struct ledger *ledger, uint64_t job, uint64_t first);
-/* So many tasks are done, the next one begins, and these are the results so
-   far: stream first, then buffers.  0: they do not fit, and the results of
-   those that did are what is kept. */
-int ledger_note(struct ledger *ledger, uint64_t done, int64_t now,
+void ledger_begin(struct ledger *ledger, uint64_t chunk);
+/* The next task runs, since now. */
+void ledger_run(struct ledger *ledger, int64_t now);
+/* None runs any more: so many are done, and these are the results so far,
+   stream first, then buffers.  0: they do not fit, and the results of those
+   that did are what is kept. */
+int ledger_note(struct ledger *ledger, uint64_t done,
                 const struct transport_part *parts, size_t count);
-/* All has been answered for. */
-void ledger_end(struct ledger *ledger);
 
 /* ---- the guard -------------------------------------------------------- */
 
+/* For a new child, which has begun nothing. */
+void ledger_clear(struct ledger *ledger);
 /* Is it about this chunk? */
-int ledger_is_of(const struct ledger *ledger, uint64_t job, uint64_t first);
+int ledger_is_of(const struct ledger *ledger, uint64_t chunk);
 /* Tasks that are done. */
 uint64_t ledger_done(const struct ledger *ledger);
-/* When the task that runs began. */
+/* When the task that runs began; 0: none does. */
 int64_t ledger_since(const struct ledger *ledger);
 /* The results of those that are done; returns how many parts. */
 size_t ledger_parts(const struct ledger *ledger, struct transport_part *parts,

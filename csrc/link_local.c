@@ -88,6 +88,14 @@ stand_by(struct family *family)
     return TRANSPORT_NOTHING;
 }
 
+/* What a child wrote before it died comes first; but no piece does. */
+static int
+has_left_some(struct family *family)
+{
+    return family->lost != NULL
+           && wire_holds(&family->wire, family_rank_of(family, family->lost));
+}
+
 /* A worker has left once it had nothing to say any more. */
 static int
 look_at(struct family *family, struct peer *peer, struct stream *stream,
@@ -150,13 +158,22 @@ link_look(struct wire *wire, int source, int tag, struct wire_arrival *arrival)
             look_at(family, peer,
                     tag == PIECE_TAG ? &peer->pieces : &peer->mail, arrival);
     }
-    return status == TRANSPORT_NOTHING ? stand_by(family) : status;
+    if (status == TRANSPORT_NOTHING
+        && (tag == PIECE_TAG || !has_left_some(family))) {
+        return stand_by(family);
+    }
+    return status;
 }
 
+/* In the middle of a message through a lane, too, its sender may die. */
 void
 link_progress(struct wire *wire)
 {
-    push_all(family_of(wire));
+    struct family *family = family_of(wire);
+
+    if (push_all(family) == 0 && !has_left_some(family)) {
+        stand_by(family);
+    }
 }
 
 int

@@ -21,7 +21,6 @@
 
 #define QUICK_SECONDS 50e-6     /* a wait not worth two system calls */
 #define RELEASE_SECONDS 0.5     /* for answers to leave before a wait ends */
-#define LEDGER_PARTS 64         /* of results that a guard is told of */
 #define ITEMS 8                 /* arguments of a call without a tuple */
 #define POLL_NANOSECONDS 200000 /* between looks at the mailbox in a chunk */
 #define LATE_SECONDS 1.0        /* from the master's Ctrl-C to the same */
@@ -54,6 +53,7 @@ struct initialized {
 
 struct chunk {
     struct header header;
+    uint64_t number;            /* in a guard's child: see ledger.h */
     struct parcel *parcel;
     int64_t took;               /* nanoseconds, to come here */
     struct outcome callable;    /* neither: asked for */
@@ -70,6 +70,7 @@ struct worker {
     struct slot slots[CALLABLE_SLOTS];
     struct initialized *initialized;
     struct chunk *first, **last;
+    uint64_t chunks;            /* so many came, so far */
     uint64_t unbound_job;       /* job whose names could not be bound ... */
     PyObject *unbound;          /* ... and why */
     struct codec *codecs[2]; /* without and with dill; made when needed */
@@ -457,6 +458,7 @@ queue(struct crew *crew, struct worker *worker, struct letter *letter)
     chunk->end = chunk->header.job == worker->failed_job ? worker->failed_end
                                                          : UINT64_MAX;
     chunk->doing = "task";
+    chunk->number = ++worker->chunks;
     chunk->parcel = letter->parcel;
     chunk->took = letter->took;
     letter->parcel = NULL;
@@ -632,7 +634,7 @@ look_around(struct crew *crew, struct worker *worker, struct chunk *chunk)
         return 0;
     worker->looked = coarse;
     int64_t now = crew_clock();
-    chunk->is_back = chunk->header.flags & FLAG_BACK && is_late(chunk, now);
+    chunk->is_back |= chunk->header.flags & FLAG_BACK && is_late(chunk, now);
     return poll(crew, worker, now);
 }
 
@@ -764,20 +766,37 @@ is_each(const struct chunk *chunk, const struct reader *reader, uint64_t done)
 
 /* For the guard.  What does not fit there is to be answered for soon. */
 static void
-write_ledger(struct crew *crew, struct chunk *chunk, struct parcel *results,
-             uint64_t done)
+note_done(struct crew *crew, struct worker *worker, struct chunk *chunk,
+          const struct parcel *results, uint64_t done)
 {
     struct transport_part parts[LEDGER_PARTS];
     if (crew->ledger == NULL)
         return;
+    end_if_forked(worker);
     size_t count = parcel_part_count(results);
-    if (done == 0)
-        ledger_begin(crew->ledger, chunk->header.job, chunk->header.first);
     if (count <= LEDGER_PARTS)
         parcel_parts(results, parts);
-    if (count > LEDGER_PARTS
-        || !ledger_note(crew->ledger, done, crew_clock(), parts, count))
-        chunk->is_back = 1;
+    chunk->is_back |= !ledger_note(crew->ledger, done, parts, count);
+}
+
+/* The next task.  -1: as run_tasks. */
+static int
+run_task(struct crew *crew, struct worker *worker, struct chunk *chunk,
+         struct reader *reader, struct parcel *results, uint64_t *done,
+         int *fatal)
+{
+    uint64_t number = *done + 1, count = chunk->header.count;
+    struct codec *codec = codec_for(worker, chunk->header.flags);
+    if (codec == NULL)
+        return -1;
+    if (crew->ledger != NULL)
+        ledger_run(crew->ledger, crew_clock());
+    int status = call(codec, chunk, reader, results, number == count);
+    if (status < 0 && is_each(chunk, reader, number))
+        *fatal = status = add_failure(crew, worker, chunk, results, 1);
+    *done += status == 0;
+    note_done(crew, worker, chunk, results, *done);
+    return status;
 }
 
 /* Runs the chunk's tasks.  -1: one raised, and the exception is set.
@@ -788,17 +807,14 @@ run_tasks(struct crew *crew, struct worker *worker, struct chunk *chunk,
 {
     const struct header *header = &chunk->header;
     struct reader reader = {.parcel = chunk->parcel};
-    struct codec *codec = codec_for(worker, header->flags);
-    int status = codec == NULL ? -1 : 0;
+    int status = 0;
     *done = 0;
+    if (crew->ledger != NULL)
+        ledger_begin(crew->ledger, chunk->number);
     while (status == 0 && *done < header->count && !chunk->is_back
            && !worker->ended && header->first + *done < chunk->end) {
-        write_ledger(crew, chunk, results, *done);
-        status =
-            call(codec, chunk, &reader, results, *done + 1 == header->count);
-        if (status < 0 && is_each(chunk, &reader, *done + 1))
-            *fatal = status = add_failure(crew, worker, chunk, results, 1);
-        if (status < 0 || ++*done == header->count)
+        status = run_task(crew, worker, chunk, &reader, results, done, fatal);
+        if (status < 0 || *done == header->count)
             break;
         status = look_around(crew, worker, chunk);
         *fatal = status < 0;
@@ -907,8 +923,6 @@ work(struct crew *crew, struct worker *worker)
         worker->last = &worker->first;
     chunk_free(chunk);
     status = crew_send(crew, 0, VERB_ANSWER, &answer, results);
-    if (crew->ledger != NULL)
-        ledger_end(crew->ledger);
 done:
     parcel_free(results);
     return status;

@@ -76,11 +76,10 @@ _opened: Dict[str, _Opened] = {}
 _lock = threading.RLock()
 
 
-def _open(path: Any) -> _Opened:
+def _open(path: str) -> _Opened:
     """The file, which stays open, and locked, until the process ends."""
     from ._checkpoint_file import File
 
-    path = os.path.realpath(os.fsdecode(path))
     opened = _opened.get(path)
     if opened is not None and not opened.file.is_there():  # deleted, to begin anew
         del _opened[path]
@@ -195,6 +194,7 @@ class Call:
         self._sent = 0
         self._first: Optional[bytes] = None  # key of task 0
         self._parts = _parts(function, star, key)
+        path = os.path.realpath(os.fsdecode(path))  # type: ignore[arg-type]  # checked
         with _lock:
             self._opened = _open(path)
             self._file = self._opened.file
@@ -267,12 +267,13 @@ class Call:
         deliver : callable, optional
             Called with the numbers and results of the others.
         """
+        key_of, keys = self._key_of, self._keys
         for number, task in enumerate(self._tasks):
-            key = self._key_of(task)
+            key = key_of(task)
             if number == 0:
                 self._first = key
             if number != self._next_stored:
-                self._keys[self._sent] = key
+                keys[self._sent] = key
                 self._sent += 1
                 yield task
             elif key != self._next_key:

@@ -12,7 +12,9 @@ Must not know what a task or a callable is.
 
 from __future__ import annotations
 
+import itertools
 import json
+import operator
 import os
 import sqlite3
 import struct
@@ -35,6 +37,8 @@ _BYTES_AT_MOST = 1 << 28  # of results: who brings more has to wait
 _PIECE = 1 << 29  # bytes; SQLite takes no more than 10**9 in one place
 _ROW_BYTES = 1 << 20  # of results: a row that has as many gets no more; it is read whole
 _BLOCK = 100  # rows whose keys are read at once
+
+_place_of, _number_of, _key_of, _data_of = map(operator.itemgetter, range(4))
 
 _APPLICATION = 0x657A6D70  # "ezmp"
 _VERSION = 2
@@ -283,7 +287,7 @@ class File:
                 if failure is None:
                     del self._maps[: len(maps)]
                     del self._results[: len(results)]
-                    self._bytes -= sum(len(result) for *_, result in results)
+                    self._bytes -= _size_of(results)
                 self._changed.notify_all()
         if failure is not None and not isinstance(failure, Exception):
             raise failure
@@ -389,29 +393,44 @@ def _unpacked(sizes: bytes) -> Sequence[int]:
     return struct.unpack(f"<{len(sizes) // 8}Q", sizes)
 
 
+def _size_of(results: List[_Result]) -> int:
+    """Bytes of theirs, without their keys."""
+    return sum(map(len, map(_data_of, results)))
+
+
 def _rows(results: List[_Result]) -> Iterator[_Row]:
     """What is to be written of results, whose order is free."""
-    in_order = sorted(results)
-    begin = end = size = 0
-    wanted = None  # the place and number that would go on with the row
-    for place, task, _, result in in_order:
-        if (place, task) != wanted or size + len(result) > _ROW_BYTES:
-            yield from _row(in_order[begin:end])
-            begin, size = end, 0
-        wanted = place, task + 1
-        size += len(result)
-        end += 1
-    yield from _row(in_order[begin:end])
+    in_order = sorted(results, key=_number_of)
+    places = set(map(_place_of, results))
+    for place in places:
+        of_place = in_order
+        if len(places) > 1:
+            of_place = [each for each in in_order if each[0] == place]
+        # Numbers that follow each other differ alike from their indices.
+        differences = map(operator.sub, map(_number_of, of_place), itertools.count())
+        begin = 0
+        for _, run in itertools.groupby(differences):
+            end = begin + len(list(run))
+            yield from _in_rows(of_place[begin:end])
+            begin = end
+
+
+def _in_rows(results: List[_Result]) -> Iterator[_Row]:
+    """Those of consecutive tasks, in rows that are not too large."""
+    if len(results) > 1 and _size_of(results) > _ROW_BYTES:
+        middle = len(results) // 2
+        yield from _in_rows(results[:middle])
+        yield from _in_rows(results[middle:])
+    else:
+        yield from _row(results)
 
 
 def _row(results: List[_Result]) -> Iterator[_Row]:
     """One, or those of the pieces of one result."""
-    if not results:
-        return
     (place, first, key, result), count = results[0], len(results)
     if count > 1 or len(result) <= _PIECE:
-        _, _, keys, data = zip(*results)
-        key_sizes, sizes = bytes(map(len, keys)), _packed(tuple(map(len, data)))
+        keys, data = list(map(_key_of, results)), list(map(_data_of, results))
+        key_sizes, sizes = bytes(map(len, keys)), _packed(list(map(len, data)))
         joined = b"".join(data) if count > 1 else result
         yield place, first, 0, count, b"".join(keys), key_sizes, sizes, joined
         return

@@ -116,10 +116,14 @@ def _work(transport: Any, handle: int, use_dill: bool, local: Any) -> None:
         pass
 
 
-def run_child(crew: Any, handle: int) -> NoReturn:
-    """What the child of a guard does; called by csrc/guard.c."""
+def run_child(crew: Any, handle: int, number: int) -> NoReturn:
+    """What the child of a guard does, which had others before; csrc/guard.c calls it."""
     from .pool import forget
 
+    if number > 1 and "numpy.random" in sys.modules:
+        # Or it would draw what the one before has drawn. Python's own generator gets a
+        # new state at each fork.
+        sys.modules["numpy.random"].seed()
     _be(_mpi.start_local(), handle, forget, functools.partial(_ezmpi.serve_guard, crew))
 
 

@@ -186,6 +186,27 @@ class PoolFuture(concurrent.futures.Future):  # type: ignore[type-arg]
         """
         return super().exception(self._drive(timeout))
 
+    def _settle(self, value: Any, is_failure: bool) -> None:
+        """Set it again, after an attempt that a signal or lack of memory cut off."""
+        if not self.done():
+            set_it: Any = self.set_exception if is_failure else self.set_result
+            set_it(value)
+            return
+        with self._condition:
+            self._condition.notify_all()
+        self._invoke_callbacks()
+
+    def _invoke_callbacks(self) -> None:
+        """Each once, also if an attempt was cut off."""
+        while self._done_callbacks:
+            callback = self._done_callbacks.pop(0)
+            try:
+                callback(self)
+            except Exception:
+                concurrent.futures._base.LOGGER.exception(
+                    "exception calling callback for %r", self
+                )
+
     def _drive(self, timeout: Optional[float]) -> Optional[float]:
         """Wait as one who drives; returns the seconds that are left."""
         if self.done() or self._ticket is None:
@@ -213,14 +234,16 @@ class CallbackFuture(PoolFuture):
         self.add_done_callback(_nothing)
 
     def set_result(self, result: Any) -> None:
+        callback, self._callback = self._callback, None  # once, if it is set again
         try:
-            _call_back(self._callback, result)
+            _call_back(callback, result)
         finally:  # whatever it raises
             super().set_result(result)
 
     def set_exception(self, exception: Optional[BaseException]) -> None:
+        callback, self._error_callback = self._error_callback, None
         try:
-            _call_back(self._error_callback, exception)
+            _call_back(callback, exception)
         finally:
             super().set_exception(exception)
 

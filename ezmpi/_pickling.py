@@ -61,8 +61,10 @@ class Encoder:
         if self._record is not None:
             self._met.append(obj)
 
-    def take_bindings(self) -> Optional[bytes]:
+    def take_bindings(self) -> Optional[Tuple[int, bytes]]:
         """What to bind on the workers before what was pickled is loaded there.
+
+        And a number, the same for the same names: a guard (csrc/guard.c) keeps the last.
 
         Raises
         ------
@@ -91,7 +93,7 @@ class Encoder:
         """A job begins; what an earlier one met and never sent is not needed."""
         self._met.clear()
 
-    def _bindings(self, record: MainRecord, names: List[str]) -> bytes:
+    def _bindings(self, record: MainRecord, names: List[str]) -> Tuple[int, bytes]:
         """Extends names by what their values in turn are found to need."""
         bound = namespace()
         done = 0
@@ -102,7 +104,8 @@ class Encoder:
             # all at once: what is one object under two names stays one
             pickled = self._pickle(values)
             names.extend(n for n in record.missing(self._met) if n not in names)
-        return pickle.dumps((names, pickled), _PROTOCOL)
+        number = hash(frozenset(names)) & 0xFFFF_FFFF_FFFF_FFFF
+        return number, pickle.dumps((names, pickled), _PROTOCOL)
 
     def _pickle(self, values: Dict[str, object]) -> bytes:
         try:

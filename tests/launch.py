@@ -4,12 +4,17 @@
 running `Job`, for tests that send signals.  Where a job does not end in time, the
 test fails with each rank's standard error and Python stack.
 
+With EZMPI_TEST_HOSTS=2 the ranks alternate between two hosts (two_hosts.py), the even
+ones beside the launcher; then any test says what it sees there.
+
 Every process of a job carries the job's token in its environment, and is found by it
 in /proc: launchers put their proxies and ranks into sessions of their own.
 """
 
 import functools
 import os
+import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +25,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+import two_hosts
 
 HERE = Path(__file__).resolve().parent
 PROGRAMS = HERE / "programs"
@@ -29,6 +35,9 @@ RANK = HERE / "rank.sh"
 # sanitizer takes several times as long.
 PATIENCE = float(os.environ.get("EZMPI_TEST_PATIENCE", "1"))
 TOKEN = "EZMPI_TEST_JOB"
+HOSTS = os.environ.get("EZMPI_TEST_HOSTS", "1") == "2"
+# What Open MPI 5.0.11 sometimes says where there are two, and nothing comes of it.
+NOISE = re.compile(r"^.*(plm:ssh: Warning: setpgid|\[warn\] Epoll ).*\n", re.MULTILINE)
 
 
 class Result:
@@ -113,10 +122,10 @@ class Job:
         return self._read("stdout")
 
     def launcher_stderr(self):
-        return self._read("stderr")
+        return NOISE.sub("", self._read("stderr"))
 
     def rank_stderr(self, rank):
-        return self._read("rank-%d.stderr" % rank)
+        return NOISE.sub("", self._read("rank-%d.stderr" % rank))
 
     def pid(self, rank):
         """The process id of a rank, or None where it has not begun."""
@@ -298,6 +307,45 @@ def launcher_environment(launcher, changes=None):
     return env
 
 
+# --- hosts ---
+
+
+@functools.lru_cache(maxsize=None)
+def hosts():
+    """The two hosts, made once."""
+    import atexit
+
+    reason = two_hosts.why_not()
+    if reason:
+        pytest.skip(reason)
+    made = two_hosts.TwoHosts()
+    made.__enter__()
+    atexit.register(made.close)
+    return made
+
+
+def across_hosts(own, launcher, ranks, options, env):
+    """`launcher_command` with ranks on both of two hosts. Open MPI's launcher leaves out
+    there the variables that are not its own."""
+    command = launcher_command(launcher, ranks, options)
+    if mpi_of(launcher) == "openmpi":
+        each = ",".join("%s:%d" % (name, ranks) for name in two_hosts.NAMES)
+        command += ["--host", each, "--map-by", "node"]
+        command += ["--prtemca", "plm_ssh_agent", own.ssh]
+        for name in sorted(env):
+            if name.startswith(("EZMPI_", "PYTHON")):
+                command += ["-x", name]
+    else:
+        command += ["-hosts", ",".join(two_hosts.NAMES)]
+        command += ["-launcher", "ssh", "-launcher-exec", own.ssh]
+    return command
+
+
+def node(rank):
+    """The name of the host on which a rank runs."""
+    return two_hosts.NAMES[rank % 2] if HOSTS else platform.node()
+
+
 # --- running ---
 
 
@@ -312,6 +360,7 @@ def start(
     stdin=os.devnull,
     directory=None,
     interpreter=sys.executable,
+    across=None,
 ):
     """Start ``mpiexec -n ranks python program args``.
 
@@ -333,14 +382,23 @@ def start(
         Of an earlier job, which this one goes on with.
     interpreter : str
         Another Python than this one.
+    across : two_hosts.TwoHosts
+        Hosts of the test's own, whose cables it pulls.
     """
     launcher = launcher or mpiexec()
     directory = directory or _new_directory()
-    command = launcher_command(launcher, ranks, options)
+    env = launcher_environment(launcher, env)
+    if across or HOSTS:
+        across = across or hosts()
+        env["EZMPI_TEST_PROC"] = across.proc
+        command = across_hosts(across, launcher, ranks, options, env)
+    else:
+        command = launcher_command(launcher, ranks, options)
     command += [str(RANK), str(directory), interpreter, *python]
     command += [] if program is None else [str(PROGRAMS / program)]
     command += map(str, args)
-    env = launcher_environment(launcher, env)
+    if across:
+        command = across[0].command(command, directory)
     return Job(command, ranks, env, directory, str(stdin))
 
 

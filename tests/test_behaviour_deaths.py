@@ -4,7 +4,7 @@ What test_fault_table.py sees of one death each, on three ranks, is not looked a
 """
 
 import pytest
-from launch import check, launch
+from launch import HOSTS, check, launch
 
 ULFM = ("--with-ft", "ulfm")  # Open MPI's alone
 SECONDS = 15  # for the end of a job that cannot go on
@@ -91,6 +91,15 @@ def test_without_ulfm_the_job_ends(mpi, how, ranks):
     assert result.returncode != 0 and result.seconds < SECONDS, result
     assert "mapping" in result.stdout and "finished" not in result.stdout, result
     assert result.left == [], result
+
+
+def test_an_end_with_a_code_is_not_survived(ulfm):
+    """Of its own host Open MPI does not hear it; but the job does not wait for ever. Of
+    another it does, and ends the job itself."""
+    result = launch("killed.py", 3, "_exit1", options=ulfm)
+    assert result.returncode != 0 and result.seconds < 2 * SECONDS, result
+    said = "rank 1 on node2 died" if HOSTS else "MPI hears nothing"
+    assert said in result.errors[0] and result.left == [], result
 
 
 @pytest.mark.parametrize("how", ["plain", "exception", "exit3"])

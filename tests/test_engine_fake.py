@@ -4,13 +4,17 @@ tests/programs/engine_over_fake.py is what runs; each scenario in a process of
 its own, so that a crash or a hang is one failed test.
 """
 
+import os
+import platform
 import re
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from c_program import HERE, compile_c, run_c, run_command
+from launch import PATIENCE
 
 PROGRAMS = Path(__file__).parent / "programs"
 PROGRAM = PROGRAMS / "engine_over_fake.py"
@@ -19,10 +23,30 @@ SCENARIOS = re.findall(r"@scenario\(.*\)\ndef (\w+)", PROGRAM.read_text())
 SHARED = ("-shared", "-fPIC", "-fvisibility=default")
 
 
+WHO = {"master": 0, "worker": 1, "driver": -1}
+# Seconds for each of them, in which a part of all allocations fails: each in its turn
+# takes some minutes.
+MEMORY_SECONDS = os.environ.get("EZMPI_TEST_MEMORY", "12")
+
+
 @pytest.fixture(scope="module")
 def fake(tmp_path_factory):
     library = tmp_path_factory.mktemp("fake") / "fake.so"
     return compile_c([HERE / "fake_transport.c"], library, *SHARED)
+
+
+@pytest.fixture(scope="module")
+def short_of_memory(tmp_path_factory):
+    """The environment in which allocations may be made to fail."""
+    before = os.environ.get("LD_PRELOAD", "")
+    if "asan" in before:
+        pytest.skip("a sanitizer's own allocator")
+    if platform.libc_ver()[0] != "glibc" or sys.version_info[:2] != (3, 11):
+        pytest.skip("seen with glibc and CPython 3.11, whose own faults are known")
+    library = tmp_path_factory.mktemp("memory") / "failing_malloc.so"
+    compile_c([HERE / "failing_malloc.c"], library, *SHARED)
+    preload = f"{library}:{before}".rstrip(":")
+    return dict(os.environ, PYTHONMALLOC="malloc", LD_PRELOAD=preload)
 
 
 def run(*arguments):
@@ -65,6 +89,24 @@ def calls_that_fail(scenario, rank):
     if scenario == "multicast" and rank == 0:
         calls.append("multicast")
     return calls
+
+
+@pytest.mark.parametrize("who", WHO)
+def test_allocations_fail(fake, short_of_memory, who):
+    """A right result, or an exception that says so; never a crash, or a hang."""
+    seconds = MEMORY_SECONDS
+    command = [sys.executable, PROGRAM, fake, "all", WHO[who], "memory", seconds]
+    done = subprocess.run(
+        [str(each) for each in command],
+        env=short_of_memory,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=PATIENCE * 60 + float(seconds),
+        check=False,
+    )
+    # Pools of jobs that ended without them may be said of later.
+    assert done.returncode == 0 and "\nok\n" in done.stdout, done.stdout[-9000:]
 
 
 def test_transport_of_another_version_is_refused(tmp_path):

@@ -1,10 +1,9 @@
 """Ranks of one job that run different versions: one clear error, and the job ends."""
 
-import platform
 import sys
 
 import pytest
-from launch import check, launch
+from launch import check, launch, node
 
 import ezmpi
 
@@ -31,7 +30,7 @@ def test_one_runs_another(what, ranks, rank):
     last = said[0].strip().splitlines()[-1]
     assert "start all ranks of the job with the same Python and ezmpi" in last, result
     if rank != 0:
-        host = platform.node()
+        host = node(rank)
         assert f"TransportError: rank {rank} on {host} {EXPECTED[what]}" in last, result
 
 

@@ -49,6 +49,8 @@ static struct {
     int eager;
     int calls;
     int fail_at; /* 0: never */
+    int allocations; /* of the mailboxes */
+    int short_at; /* memory, then; 0: never */
     int aborted; /* the code */
     jmp_buf abort;
 } world;
@@ -64,6 +66,39 @@ check(int good, const char *text, int line)
                error.call ? error.call : "none", error.text);
         exit(1);
     }
+}
+
+/* ---- memory, which the linker has all ask for here ---------------------- */
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+
+static int
+is_short(void)
+{
+    return world.short_at > 0 && ++world.allocations == world.short_at;
+}
+
+void *
+__wrap_malloc(size_t size)
+{
+    return is_short() ? NULL : __real_malloc(size);
+}
+
+void *
+__wrap_calloc(size_t count, size_t size)
+{
+    return is_short() ? NULL : __real_calloc(count, size);
+}
+
+void *
+__wrap_realloc(void *old, size_t size)
+{
+    return is_short() ? NULL : __real_realloc(old, size);
 }
 
 /* ---- the wire in memory ------------------------------------------------ */
@@ -96,14 +131,14 @@ locked_send(struct wire *wire, const void *base, size_t size, int rank,
     if (fails(wire)) {
         return TRANSPORT_FAILED;
     }
-    mail = calloc(1, sizeof(*mail));
+    mail = __real_calloc(1, sizeof(*mail));
     mail->made = world.mails;
     world.mails = mail;
     mail->letter = (struct letter){NULL, wire->rank, tag, size};
     world.large[wire->rank] += size > 4096 ? size : 0;
     mail->base = base;
     if (world.eager) {
-        mail->copy = malloc(size);
+        mail->copy = __real_malloc(size);
         mail->base = memcpy(mail->copy, base, size);
     }
     letters_add(&world.wires[rank].first, &mail->letter);
@@ -946,6 +981,44 @@ test_faults(int eager)
     CHECK(told > 10 && aborted > told);
 }
 
+/* The k-th allocation fails: the same. */
+static void
+test_short_memory(int eager)
+{
+    int told = 0, ended = 0;
+
+    for (int k = 1; !ended; k++) {
+        const char *line;
+        make_world(4, eager);
+        world.short_at = k;
+        told += exchange(4) == TRANSPORT_FAILED;
+        line = line_of_end(world.boxes[3]);
+        ended = world.allocations < k;
+        CHECK(ended
+              || strcmp(line, "ezmpi: malloc: out of memory; aborting the "
+                              "job\n")
+                     == 0);
+    }
+    CHECK(told > 3);
+}
+
+static void
+test_short_of_mailboxes(void)
+{
+    struct transport_farewell farewell = {FAREWELL, "bye", 3};
+    struct mailbox *mailbox = NULL;
+
+    make_world(2, 0);
+    for (int k = 1; k == 1 || mailbox == NULL; k++) {
+        world.allocations = 0;
+        world.short_at = k;
+        mailbox = mailbox_new(&world.wires[0].wire, 0, &farewell, NULL);
+        CHECK((mailbox == NULL) == (world.allocations >= k));
+    }
+    world.short_at = 0;
+    kept[kept_count++] = mailbox;
+}
+
 int
 main(void)
 {
@@ -953,10 +1026,12 @@ main(void)
         test_messages(eager);
         test_end(eager);
         test_faults(eager);
+        test_short_memory(eager);
         for (int ranks = 2; ranks <= RANKS; ranks++) {
             test_multicast(eager, ranks);
         }
     }
+    test_short_of_mailboxes();
     test_words();
     test_wrong_multicast();
     test_malformed_notes();

@@ -29,6 +29,20 @@ def launchers_rank():
     return next(int(os.environ[name]) for name in names if name in os.environ)
 
 
+def host_of(rank):
+    """The name of the host on which a rank runs."""
+    with open("rank-%d.host" % rank) as file:
+        return file.read().strip()
+
+
+def process_id():
+    """This process's number for those of other hosts, too, on the one machine that two
+    hosts of a test are: where one counts its processes for itself it sees there the
+    machine's /proc as well."""
+    with open(os.environ.get("EZMPI_TEST_PROC", "/proc") + "/self/stat") as file:
+        return int(file.read().split()[0])
+
+
 def square(x):
     return x * x
 

@@ -2,15 +2,19 @@
 
     engine_over_fake.py LIBRARY SCENARIO
     engine_over_fake.py LIBRARY SCENARIO RANK
+    engine_over_fake.py LIBRARY SCENARIO RANK memory [SECONDS]
 
 The master runs in the main thread, each worker in another. With a rank, the
 scenario is repeated: the first call of a kind that this rank makes fails, then
 the second ..., until the scenario runs through without a failure; and again
 with all later calls failing, too. Whatever fails, the scenario sees a right
-result or a TransportError, the job ends, and nothing is left behind.
+result or a TransportError, the job ends, and nothing is left behind. With
+`memory` it is no call that fails, but an allocation: see failing_memory.py;
+the scenario may be "all".
 """
 
 import collections
+import contextlib
 import ctypes
 import faulthandler
 import functools
@@ -25,11 +29,14 @@ import tracemalloc
 import warnings
 from ctypes import c_char_p, c_int, c_int32, c_long, c_size_t, c_uint32, c_void_p
 
+import failing_memory
+
 from ezmpi import _driver, _ezmpi, _shared, errors
 from ezmpi._future import CallbackFuture, PoolFuture
 from ezmpi.errors import (
     BrokenPoolError,
     PoolClosedError,
+    RemoteError,
     TaskExit,
     TransportError,
     WorkerDied,
@@ -37,7 +44,8 @@ from ezmpi.errors import (
 
 LARGE = 300000  # bytes; more than travels with the header
 LEAK = 100000  # less than one large argument, more than what a crew takes
-PATIENCE = 30  # seconds that a run may take
+# Seconds that a run may take
+PATIENCE = 30 * float(os.environ.get("EZMPI_TEST_PATIENCE", "1"))
 CALLABLE = 3  # the verb, in protocol.h
 GATE = 1  # seconds that a task waits for another
 START_CALLS = ("check", "start")  # before any job
@@ -77,6 +85,23 @@ class Wrong(BaseException):
     """What must not happen, whatever call fails."""
 
 
+class Memory:
+    """There is enough of it; class Short of failing_memory.py is for the opposite."""
+
+    failures = (TransportError,)  # what a job may meet
+
+    def short(self, rank):
+        """While this rank's thread is in here."""
+        return contextlib.nullcontext()
+
+    def failed(self):
+        return False
+
+    def excuses(self, job, function, got):
+        """Whether the result may be another than is expected."""
+        return False
+
+
 # ---- a job ------------------------------------------------------------------
 
 
@@ -85,14 +110,15 @@ class Job:
 
     numbers = itertools.count()
 
-    def __init__(self, fake, transport, scenario):
+    def __init__(self, fake, transport, scenario, memory):
         first = fake.ranks * next(self.numbers)
         self.fake = fake
         self.transport = transport
         self.scenario = scenario
         self.handles = range(first, first + fake.ranks)
         self.workers = fake.ranks - 1
-        self.failures = []  # TransportErrors that reached the scenario
+        self.memory = memory
+        self.failures = []  # TransportErrors that reached the scenario, or MemoryErrors
         self.exits = 0  # workers that ended as they should
 
     def pool(self, rank=0, **options):
@@ -102,30 +128,32 @@ class Job:
     def serve(self, rank):
         """A worker's process."""
         try:
-            pool = self.pool(rank)
-            for _ in range(self.scenario.waits):
-                pool.wait()
+            with self.memory.short(rank):
+                pool = self.pool(rank)
+                for _ in range(self.scenario.waits):
+                    pool.wait()
             raise SystemExit
         except SystemExit:
             self.exits += 1
-        except TransportError:
+        except self.memory.failures:
             self.fake.die(self.handles[rank])
 
     def lead(self):
         """The master's process."""
+        pool = None
         try:
-            pool = self.pool()
-        except TransportError as error:
-            self.failures.append(str(error))
-            self.fake.die(self.handles[0])
-            return
-        try:
-            self.scenario.function(self, pool)
+            with self.memory.short(0):
+                pool = self.attempt(self.pool)
+                if pool is self:
+                    self.fake.die(self.handles[0])
+                    return
+                self.scenario.function(self, pool)
+                self.attempt(pool.close)
         except BaseException:
+            gate.set()
             self.fake.die(self.handles[0])
             end_driver(pool)
             raise
-        self.attempt(pool.close)
         end_driver(pool)
         self.fake.finalize(self.handles[0])
 
@@ -140,6 +168,7 @@ class Job:
             for thread in threads:
                 thread.join()
         ends = self.fake.over(self.handles[0]) or self.scenario.survives
+        ends = ends or self.memory.failed()
         if self.exits < self.workers and not ends:
             raise Wrong("a worker ended, but not the job")
 
@@ -149,13 +178,15 @@ class Job:
     def attempt(self, function, *args, **kwargs):
         try:
             return function(*args, **kwargs)
-        except TransportError as error:
+        except self.memory.failures as error:
             self.failures.append(str(error))
             return self
 
     def gives(self, expected, function, *args, **kwargs):
         got = self.attempt(function, *args, **kwargs)
         if got is not self and got != expected:
+            if self.memory.excuses(self, function, got):
+                return
             raise Wrong(f"{got!r:.200}, not {expected!r:.200}")
 
     def raises(self, kinds, function, *args, **kwargs):
@@ -163,7 +194,7 @@ class Job:
             got = self.attempt(function, *args, **kwargs)
         except kinds:
             return
-        if got is not self:
+        if got is not self and not self.memory.excuses(self, next, got):
             raise Wrong(f"{got!r:.200}, not {kinds}")
 
     # What goes on in the background, as ezmpi/pool.py begins it.
@@ -221,7 +252,8 @@ class FailedIterator:
 
 def end_driver(pool):
     """As at exit."""
-    pool._end()
+    if pool is not None:
+        pool._end()
     _driver.join()
     if any(thread.is_alive() for thread, _ in _driver._threads):
         raise Wrong("the driver's thread does not end")
@@ -294,7 +326,24 @@ class Adder:
         self.__dict__ = state
 
 
-gate = threading.Event()  # what a scenario does meanwhile may take its time
+class Gate:
+    """An event that needs no memory, nor a lock that would be held when there is none."""
+
+    is_open = False
+
+    def wait(self, seconds):
+        end = time.monotonic() + seconds
+        while not self.is_open and time.monotonic() < end:
+            time.sleep(0.001)
+
+    def set(self):
+        self.is_open = True
+
+    def clear(self):
+        self.is_open = False
+
+
+gate = Gate()  # what a scenario does meanwhile may take its time
 
 
 def late_zero(number):
@@ -360,9 +409,6 @@ def plain(job, pool):
     job.gives([], pool.map, double, [])
     job.gives([0, 2], pool.map, double, (i for i in range(2)))
     job.gives(None, pool.map, double, range(5), return_results=False)
-
-
-gate = threading.Event()  # what a scenario does meanwhile may take its time
 
 
 def pass_gate(value):
@@ -492,7 +538,11 @@ def returned(job, pool):
 
 
 def texts(function, *args, **kwargs):
-    return [repr(value) for value in function(*args, **kwargs)]
+    values = function(*args, **kwargs)
+    for value in values:
+        if isinstance(value, (MemoryError, RemoteError)):
+            raise value  # where memory is short, and so all of the exception's text
+    return [repr(value) for value in values]
 
 
 @scenario()
@@ -731,6 +781,8 @@ def arrivals(job, pool):
 
     def arrived(result, index):
         came.append(result)
+        if isinstance(result, (MemoryError, RemoteError)):
+            raise result  # see `texts`
         assert result == index if index < FIRST_BAD else isinstance(result, ValueError)
 
     results = job.iterate(pool, fail_from_three, range(5), window=0, arrived=arrived)
@@ -753,8 +805,8 @@ def arrivals(job, pool):
         raise LookupError(result)
 
     job.raises(LookupError, list, job.iterate(pool, double, range(3), arrived=refuse))
-    results = job.iterate(pool, pass_gate, [1])
     gate.clear()
+    results = job.iterate(pool, pass_gate, [1])
     job.gives(None, results._take, 0)
     gate.set()
     job.gives((True, 1), results._take, PATIENCE)
@@ -892,6 +944,51 @@ def statuses(job, pool):
         raise Wrong(told)
 
 
+@scenario()
+def misused(job, pool):
+    """What ezmpi/pool.py never does: each time an exception, and the pool works on."""
+    kinds = (AttributeError, RuntimeError, TypeError, ValueError)
+    made = functools.partial(_ezmpi.MPIPool, job.transport, job.handles[0])
+    for function in (
+        _ezmpi.load_transport,
+        _ezmpi.fork_workers,
+        _ezmpi.part,
+        _ezmpi.set_ending,
+        functools.partial(_ezmpi.start_transport, None),
+        functools.partial(_ezmpi.describe_transport, None),
+        functools.partial(_ezmpi.drive, None),
+        functools.partial(_ezmpi.stop_driving, None),
+        functools.partial(_ezmpi.fork_workers, None, 1, double),
+        functools.partial(_ezmpi.part, None, 1),
+        functools.partial(_ezmpi.set_ending, None, 1.0, 1),
+        functools.partial(_ezmpi.MPIPool, None, 0),
+        functools.partial(made, initializer=1),
+        functools.partial(made, retries=1),
+        pool.__init__,
+        pool.map,
+        pool._begin,
+        pool._iterate,
+        pool._call,
+        pool._abandon,
+        functools.partial(pool.map, 1, [1]),
+        functools.partial(pool.map, double, [1], _failures=1),
+        functools.partial(pool.map, double, [1], _failures=(False, 1)),
+        functools.partial(pool._begin, 1, [1], None, False, None, None),
+        functools.partial(pool._call, 1, (), {}, None, None),
+        functools.partial(pool._call, double, (1,), {}, PoolFuture(), 77),
+    ):
+        job.raises(kinds, function)
+    unmade = _ezmpi.MPIPool.__new__(_ezmpi.MPIPool)
+    for name in dir(_ezmpi.MPIPool):
+        if name[:2] != "__" and name not in ("_end", "close"):  # which end what is none
+            job.raises(kinds, lambda: getattr(unmade, name)())  # noqa: B023
+    job.gives([2], pool.map, double, [1])
+
+
+# Where workers bind names of __main__, which here is the master's, and so may be half
+# way with that in the next run.
+OWN_MAIN = {"late_names"}
+
 # Where no job is left before all its answers have come. Otherwise the last
 # ones may still be on their way when the master ends.
 ANSWERED = {"plain", "large", "callables", "initializer", "pools", "waits"}
@@ -901,13 +998,14 @@ ANSWERED = {"plain", "large", "callables", "initializer", "pools", "waits"}
 
 
 class Runner:
-    def __init__(self, library, name):
+    def __init__(self, library, scenario):
         self.fake = Fake.behind_table(library)
         for call in START_CALLS:
             self.fake.plan(0, call.encode(), 1, 0)
             self.start_fails(library, call)
         self.start(library)
-        self.scenario = SCENARIOS[name]
+        self.scenario = scenario
+        self.memory = Memory()
 
     def start(self, library):
         self.transport = _ezmpi.load_transport(library, None)
@@ -930,7 +1028,7 @@ class Runner:
         self.fake.plan(rank, call, number, lasting)
         self.fake.share(self.scenario.words)
         self.fake.survive(self.scenario.survives)
-        job = Job(self.fake, self.transport, self.scenario)
+        job = Job(self.fake, self.transport, self.scenario, self.memory)
         job.run()
         _shared._held.clear()  # which the workers share, since they are threads
         if self.fake.violations():
@@ -969,8 +1067,16 @@ class Runner:
                 raise Wrong(f"{left} bytes were left behind")
 
 
-def main(library, name, rank=None):
-    runner = Runner(library, name)
+def main(library, name, rank=None, memory=None, seconds="inf"):
+    if memory is not None:
+        runner = Runner(library, None)
+        names = set(SCENARIOS) - OWN_MAIN if name == "all" else {name}
+        scenarios = [SCENARIOS[each] for each in sorted(names)]
+        short = failing_memory.Short(library, int(rank))
+        failing_memory.run(runner, short, scenarios, float(seconds))
+        print("ok")
+        return
+    runner = Runner(library, SCENARIOS[name])
     tracemalloc.start()
     usual = runner.run_without_failure()
     if rank is not None:

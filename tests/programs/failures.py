@@ -108,7 +108,7 @@ def failing(pair):
     index, name = pair
     if index == 5:
         with open("failed-on", "w") as file:
-            file.write(str(launchers_rank()))
+            file.write("%d on %s" % (launchers_rank(), socket.gethostname()))
         MAKERS[name]()
     return index
 
@@ -121,14 +121,12 @@ def check_account(error, index, name):
     assert "in failing" in cause, cause
     assert name in cause, cause
     assert "task %d" % index in text, text
-    assert socket.gethostname() in text, text
     with open("failed-on") as file:
-        rank = "rank %d on" % int(file.read())
+        rank = "rank " + file.read()
     assert rank in text, text
     if sys.version_info >= (3, 11):
         (note,) = error.__notes__
         assert "task %d" % index in note and rank in note, note
-        assert socket.gethostname() in note
 
 
 def told_safely(error):

@@ -5,7 +5,7 @@ import statistics
 import sys
 import time
 
-from cases import case, square
+from cases import case, process_id, square
 
 from ezmpi import MPIPool
 
@@ -17,7 +17,7 @@ ANSWER = 0.003 * float(sys.argv[1])
 
 def pid(x):
     time.sleep(0.01)
-    return os.getpid()
+    return process_id()
 
 
 def used(pid):
@@ -45,9 +45,9 @@ with MPIPool() as pool:
     assert statistics.median(answered) < ANSWER, answered
 
     case("a master that waits for one long task, and workers without one")
-    before = {process: used(process) for process in [os.getpid(), *workers]}
+    before = {process: used(process) for process in [process_id(), *workers]}
     pool.map(time.sleep, [LONG])
     for process in before:
         share = (used(process) - before[process]) / LONG
-        assert share < SHARE, (process == os.getpid(), share)
+        assert share < SHARE, (process == process_id(), share)
 print("ok")

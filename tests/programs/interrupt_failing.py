@@ -6,14 +6,14 @@ import signal
 import threading
 import time
 
-from cases import case, check_works, raised
+from cases import case, check_works, process_id, raised
 
 from ezmpi import MPIPool
 
 
 def where(x):
     time.sleep(0.02)
-    return os.getpid()
+    return process_id()
 
 
 def fail(x):

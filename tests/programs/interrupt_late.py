@@ -5,14 +5,14 @@ import signal
 import threading
 import time
 
-from cases import case, check_works, raised
+from cases import case, check_works, process_id, raised
 
 from ezmpi import MPIPool
 
 
 def where(x):
     time.sleep(0.02)
-    return os.getpid()
+    return process_id()
 
 
 def nap(seconds):
@@ -41,7 +41,7 @@ def fail_to_get(function):
 
 
 with MPIPool() as pool:
-    pids = [os.getpid(), *set(pool.map(where, range(10 * pool.size)))]
+    pids = [process_id(), *set(pool.map(where, range(10 * pool.size)))]
     assert len(pids) == 1 + pool.size
     for late in (0.0005, 0.01, 0.1):
         for number, interrupted in enumerate(fail_to_get(pool.map)):

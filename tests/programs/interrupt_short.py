@@ -5,14 +5,14 @@ import signal
 import threading
 import time
 
-from cases import case, check_works, raised, square
+from cases import case, check_works, process_id, raised, square
 
 from ezmpi import MPIPool
 
 
 def where(x):
     time.sleep(0.02)
-    return os.getpid()
+    return process_id()
 
 
 def interrupt_all(pids, after):
@@ -29,7 +29,7 @@ def endless(*interruption):
 
 
 with MPIPool() as pool:
-    pids = [os.getpid(), *set(pool.map(where, range(10 * pool.size)))]
+    pids = [process_id(), *set(pool.map(where, range(10 * pool.size)))]
     assert len(pids) == 1 + pool.size
     for number in range(100):
         case("Ctrl-C number %d" % number)

@@ -5,20 +5,20 @@ import signal
 import threading
 import time
 
-from cases import case, check_works, raised, told
+from cases import case, check_works, process_id, raised, told
 
 from ezmpi import MPIPool
 
 
 def where(x):
     time.sleep(0.02)
-    return os.getpid()
+    return process_id()
 
 
 def nap(seconds):
     if seconds > 1:
         with open("napping", "w") as file:
-            file.write(str(os.getpid()))
+            file.write(str(process_id()))
     time.sleep(seconds)
 
 
@@ -33,7 +33,7 @@ def is_interrupted(x):
     try:
         signal_comes(signal.SIGINT)
     except KeyboardInterrupt:
-        return os.getpid()
+        return process_id()
 
 
 def is_handled(x):
@@ -54,7 +54,7 @@ def set_handler(x):
     """One that stays: it is in force again in the next task, and not in between."""
     signal.signal(signal.SIGINT, lambda *args: came.append(args))
     time.sleep(0.02)
-    return os.getpid()
+    return process_id()
 
 
 def came_by_handler(x):
@@ -63,7 +63,7 @@ def came_by_handler(x):
     signal_comes(signal.SIGINT, 0.02)
     after = len(came)
     del came[:]
-    return os.getpid(), before, after - before
+    return process_id(), before, after - before
 
 
 def interrupt_the_napping():

@@ -135,6 +135,8 @@ class User:
             self.take_results()
         except (PoolClosedError, CancelledError, StopIteration):
             pass
+        except KeyboardInterrupt:
+            pass  # it came while the main thread took this one's results in
         except BaseException as error:
             if not any(text in str(error) for text in TERMINATED):
                 self.error = error

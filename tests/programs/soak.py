@@ -11,7 +11,8 @@ a worker has, or with --deaths the child of one in which its tasks run.
 
 The rule: the first half is a warm-up.  In the second no process may have more
 descriptors, children or threads than it had at the most in the first, nor over 2 MB more
-memory: which is 0.04 bytes a task of 1e8, 40 bytes a map of 1e5, 400 a death of 1e4.
+memory: which is 0.04 bytes a task of 1e8, 40 bytes a map of 1e5, 400 a death of 1e4.  (A
+worker runs little Python beside its child's, and its garbage waits for long.)
 Else it says what grew, and ends with code 1.  Linux only.
 """
 
@@ -22,6 +23,8 @@ import os
 import signal
 import sys
 import time
+
+import dill  # noqa: F401  each new child would, at its first closure
 
 from ezmpi import MPIPool
 

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 
-from cases import case, check_works, raised, told
+from cases import case, check_works, host_of, raised, told
 
 from ezmpi import MPIPool, WorkerStatus
 
@@ -59,6 +59,7 @@ class Asks:
 def check_fields(statuses, **wanted):
     for status in statuses:
         assert isinstance(status, WorkerStatus), status
+        assert status.host == host_of(status.rank), status
         for name, value in wanted.items():
             assert getattr(status, name) == value, (name, value, status)
 
@@ -71,7 +72,7 @@ def check_busy(begin, prefix, **wanted):
     for name in names:
         wait_for(name)
     before = pool.workers_status()
-    check_fields(before, host=host, state="busy", tasks=1, **wanted)
+    check_fields(before, state="busy", tasks=1, **wanted)
     time.sleep(0.1)
     after = pool.workers_status()
     for early, late in zip(before, after):
@@ -83,13 +84,12 @@ def check_busy(begin, prefix, **wanted):
     return before
 
 
-host = os.uname().nodename
 with MPIPool() as pool:
     case("before anything was begun")
     deadline = time.monotonic() + 30
     while any(status.host is None for status in pool.workers_status()):
         assert time.monotonic() < deadline, pool.workers_status()
-    check_fields(pool.workers_status(), host=host, state="idle", seconds=None)
+    check_fields(pool.workers_status(), state="idle", seconds=None)
     check_fields(pool.workers_status(), callable=None, first_task=None, tasks=0)
     ranks = [status.rank for status in pool.workers_status()]
     assert ranks == sorted(pool.workers), ranks

@@ -14,7 +14,7 @@ import time
 if "mpi4py" in sys.argv:
     from mpi4py import MPI  # noqa: F401
 
-from cases import case, launchers_rank
+from cases import case, launchers_rank, process_id
 
 from ezmpi import MPIPool
 
@@ -32,7 +32,7 @@ def used(x):
 
 
 def pid(x):
-    return os.getpid()
+    return process_id()
 
 
 def take_came(x):
