@@ -626,7 +626,8 @@ def count_results(file, is_open=False):
     mode = "ro&immutable=1" if is_open else "rw"
     connection = sqlite3.connect("file:%s?mode=%s" % (file, mode), uri=True)
     try:
-        return connection.execute("SELECT count(*) FROM results").fetchone()[0]
+        query = "SELECT total(count) FROM results WHERE piece = 0"
+        return int(connection.execute(query).fetchone()[0])
     except sqlite3.Error:
         return 0
     finally:
