@@ -27,6 +27,7 @@
 
 #include "patience.h"
 #include "reach.h"
+#include "unmap.h"
 #include "watch.h"
 
 #define LEAVING_SECONDS 1.0 /* that a process gets to end by itself */
@@ -190,10 +191,8 @@ family_close(struct family *family)
     for (int i = 0; family->wire.rank == 0 && i < family_peers(family); i++) {
         end_process(&family->peers[i]);
     }
-    if (family->pacts != NULL) {
-        munmap(family->pacts, size);
-        family->pacts = NULL;
-    }
+    unmap(family->pacts, size);
+    family->pacts = NULL;
 }
 
 /* ---- forking ----------------------------------------------------------- */

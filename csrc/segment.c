@@ -23,6 +23,8 @@
 #include <sys/syscall.h>
 #endif
 
+#include "unmap.h"
+
 /* 64 bits: counters that several processes see must not need a lock of one. */
 #if defined(SYS_memfd_create) && defined(__LP64__)
 #define HAS_SEGMENTS 1
@@ -212,14 +214,6 @@ segment_close(struct segment *segment)
     if (segment->descriptor >= 0) {
         close(segment->descriptor);
         segment->descriptor = -1;
-    }
-}
-
-static void
-unmap(void *memory, size_t size)
-{
-    if (memory != NULL) {
-        munmap(memory, size);
     }
 }
 

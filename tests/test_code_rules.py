@@ -34,7 +34,8 @@ ARROWS = {
     "pipe": "",
     "sleeper": "",
     "alarm": "sleeper",
-    "segment": "pipe sleeper",
+    "unmap": "",
+    "segment": "pipe sleeper unmap",
     "link": "wire",
     "lane": "pipe segment wire",
     "lanes": "alarm lane link wire",
@@ -48,7 +49,7 @@ ARROWS = {
     # the plug-in to forked processes: neither
     "reach": "",
     "stream": "reach transport",
-    "family": "patience reach stream watch wire",
+    "family": "patience reach stream unmap watch wire",
     "link_local": "family link",
     "transport_local": "family mailbox transport wire",
     # the engine: Python, no MPI
