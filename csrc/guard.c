@@ -18,6 +18,7 @@
 #include "errors.h"
 #include "hello.h"
 #include "ledger.h"
+#include "orphans.h"
 #include "sigint.h"
 #include "worker.h"
 
@@ -56,6 +57,7 @@ struct guard {
     struct crew *child;         /* NULL: none */
     int32_t handle;             /* of its mailbox */
     int forks;                  /* children so far */
+    struct orphans *orphans;    /* of those */
     struct ledger *ledger;
     struct note *journal;
     struct owed *owed;
@@ -453,6 +455,7 @@ bury_child(struct guard *guard)
     guard->local->part(guard->handle, 0);
     crew_release(guard->child);
     guard->child = NULL;
+    orphans_end(guard->orphans);
     int status = answer_for_all(guard, &fate);
     guard->is_late = 0;
     for (struct note *note = guard->journal; note != NULL; note = note->next)
@@ -582,11 +585,10 @@ struct guard *
 guard_new(struct crew *crew, const struct transport *local)
 {
     struct guard *guard = PyMem_RawCalloc(1, sizeof *guard);
-    if (guard != NULL && (guard->ledger = ledger_new()) == NULL) {
+    if (guard == NULL || (guard->ledger = ledger_new()) == NULL
+        || (guard->orphans = orphans_new()) == NULL) {
+        ledger_free(guard != NULL ? guard->ledger : NULL);
         PyMem_RawFree(guard);
-        guard = NULL;
-    }
-    if (guard == NULL) {
         PyErr_NoMemory();
         return NULL;
     }

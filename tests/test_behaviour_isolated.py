@@ -6,6 +6,7 @@ from launch import check
 RANKS = pytest.mark.parametrize("ranks", [2, 4])
 CASES = ["deaths", "retries", "state", "timeout", "large", "many"]
 CASES += ["in_vain", "unpickled", "calls", "signals", "blamed", "pinned", "journal"]
+CASES += ["orphans"]
 
 
 @RANKS

@@ -76,7 +76,8 @@ ARROWS = {
     "crew": "callable codec errors future helm protocol transport",
     "hello": "crew errors",
     "worker": "claim crew errors forked hello ledger sigint",
-    "guard": "crew errors hello ledger sigint worker",
+    "guard": "crew errors hello ledger orphans sigint worker",
+    "orphans": "",
     "ledger": "transport",  # for struct transport_part, a byte range
     "results": "compat",
     "initializer": "codec",

@@ -1,0 +1,112 @@
+/* orphans.c -- a subreaper (prctl), which looks for its children in /proc. */
+
+#include "orphans.h"
+
+#include <dirent.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
+
+#define MOST 256                /* children that are looked at at once */
+#define ROUNDS 64               /* whose children have children ... */
+
+struct orphans {
+    size_t count;
+    pid_t before[MOST];
+};
+
+/* A thread's children, as far as there is room. */
+static size_t
+read_thread(const char *thread, pid_t *pids, size_t room)
+{
+    char path[300];
+    long pid;
+    size_t count = 0;
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/self/task/%s/children", thread);
+    file = fopen(path, "r");
+    if (file == NULL) {
+        return 0;
+    }
+    while (count < room && fscanf(file, "%ld", &pid) == 1) {
+        pids[count++] = (pid_t)pid;
+    }
+    fclose(file);
+    return count;
+}
+
+static size_t
+read_children(pid_t *pids)
+{
+    DIR *threads = opendir("/proc/self/task");
+    struct dirent *entry;
+    size_t count = 0;
+
+    while (threads != NULL && (entry = readdir(threads)) != NULL) {
+        if (entry->d_name[0] != '.') {
+            count += read_thread(entry->d_name, pids + count, MOST - count);
+        }
+    }
+    if (threads != NULL) {
+        closedir(threads);
+    }
+    return count;
+}
+
+struct orphans *
+orphans_new(void)
+{
+    struct orphans *orphans = calloc(1, sizeof(*orphans));
+
+    if (orphans != NULL) {
+#ifdef __linux__
+        prctl(PR_SET_CHILD_SUBREAPER, 1);
+#endif
+        orphans->count = read_children(orphans->before);
+    }
+    return orphans;
+}
+
+void
+orphans_free(struct orphans *orphans)
+{
+    free(orphans);
+}
+
+static int
+was_before(const struct orphans *orphans, pid_t pid)
+{
+    for (size_t i = 0; i < orphans->count; i++) {
+        if (orphans->before[i] == pid) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* When one has ended its own children are ours. */
+void
+orphans_end(const struct orphans *orphans)
+{
+    pid_t pids[MOST];
+    int left = 1;
+
+    for (int round = 0; left && round < ROUNDS; round++) {
+        size_t count = read_children(pids);
+        left = 0;
+        for (size_t i = 0; i < count; i++) {
+            if (!was_before(orphans, pids[i])) {
+                left = 1;
+                kill(pids[i], SIGKILL);
+                waitpid(pids[i], NULL, 0);
+            }
+        }
+    }
+}

@@ -1,0 +1,20 @@
+/* orphans.h -- processes that a child has started and, dying, left.
+
+   On Linux they become this process's own, and can be ended; elsewhere they
+   live on.  A task that hangs in a program that it started is ended with it.
+   Plain C. */
+
+#ifndef EZMPI_ORPHANS_H
+#define EZMPI_ORPHANS_H
+
+struct orphans;
+
+/* Those that are left from here on will be ours.  Children that this process
+   has by now are its own affair.  NULL: out of memory. */
+struct orphans *orphans_new(void);
+void orphans_free(struct orphans *orphans);
+
+/* Ends all children but those that were there before, and theirs. */
+void orphans_end(const struct orphans *orphans);
+
+#endif
