@@ -271,6 +271,7 @@ def reaped_by_others():
 
 def constructors():
     """The exceptions are kept, and with them all that their frames hold."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also in the background
     kept = []
 
     def fails(kind, **options):
