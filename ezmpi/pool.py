@@ -95,8 +95,8 @@ class MPIPool(_ezmpi.MPIPool):
         rank, to the first pool on a communicator. Default: whether the environment has
         ``EZMPI_ISOLATE=1``.
     task_timeout : float, optional
-        Seconds that a task of this pool may run: one that takes longer is killed, and
-        raises `TaskTimeout`. Needs `isolate`. Default: any.
+        Seconds that a task of this pool may run, from where it begins: one that takes
+        longer is killed, and raises `TaskTimeout`. Needs `isolate`. Default: any.
     fallback : "local", optional
         Where no launcher started several processes, as in a notebook or with plain
         ``python script.py``, and no `comm` is given, workers are forked here, and end
