@@ -121,6 +121,7 @@ wait_again(struct chunk *chunk)
 {
     chunk->is_given = 0;
     chunk->is_given_up = 0;
+    chunk->reply = (struct header){0};
     parcel_free(chunk->answer);
     chunk->answer = NULL;
     line_wait(chunk->line, chunk);
@@ -211,6 +212,12 @@ send_pinned(struct calls *calls, struct chunk *chunk, int worker)
     chunk_free(chunk);
 }
 
+static int
+has_come_back(const struct chunk *chunk)
+{
+    return chunk->reply.flags & FLAG_BACK && chunk->reply.count == 0;
+}
+
 /* Its worker did not begin it. */
 static void
 came_back(struct calls *calls, struct chunk *chunk)
@@ -220,6 +227,7 @@ came_back(struct calls *calls, struct chunk *chunk)
         return;
     }
     chunk->is_given = 0;
+    chunk->reply = (struct header){0};
     parcel_free(chunk->answer);
     chunk->answer = NULL;
     send_pinned(calls, chunk, chunk->worker);
@@ -234,12 +242,12 @@ take(struct line *line, struct chunk *chunk)
     line->untaken--;
     if (ticket != NULL && chunk->is_given_up)
         return take_death(calls, chunk);
-    if (ticket != NULL && chunk->reply.flags & FLAG_BACK) {
+    if (ticket != NULL && chunk->is_cancelled)
+        call_is_over(calls, ticket);
+    else if (ticket != NULL && has_come_back(chunk)) {
         came_back(calls, chunk);
         return 0;
     }
-    if (ticket != NULL && chunk->is_cancelled)
-        call_is_over(calls, ticket);
     else if (ticket != NULL)
         status = take_value(calls, chunk);
     if (status > 0)

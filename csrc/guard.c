@@ -31,6 +31,7 @@
     4.0     /* that the child gets to end; the master waits
                                    for 5 */
 #define MOST_IN_VAIN 3          /* children in a row that get nothing done */
+#define REAP_SECONDS 1.0        /* between looks for programs that ended */
 #define FORK_TRIES 50           /* where the system has no room for it ... */
 #define FORK_PAUSE 0.1          /* ... for so long, each */
 
@@ -57,6 +58,7 @@ struct guard {
     struct crew *child;         /* NULL: none */
     int32_t handle;             /* of its mailbox */
     int forks;                  /* children so far */
+    int64_t reaped;             /* when orphans were looked for last */
     struct orphans *orphans;    /* of those */
     struct ledger *ledger;
     struct note *journal;
@@ -150,18 +152,20 @@ write_journal(struct guard *guard, const struct letter *letter)
 static void
 be_child(struct guard *guard)
 {
-    guard->child = crew_open(guard->local, guard->handle);
-    PyObject *module = PyImport_ImportModule("ezmpi._forks");
-    PyObject *done = NULL;
+    struct crew *crew = crew_open(guard->local, guard->handle);
+    PyObject *module = NULL, *capsule = NULL;
     sigint_heed(&guard->users);
-    if (guard->child != NULL && module != NULL) {
-        guard->child->ledger = guard->ledger;
-        guard->child->known_as = guard->crew->rank;
-        PyObject *capsule = PyCapsule_New(guard->child, CHILD_CAPSULE, NULL);
-        done = PyObject_CallMethod(module, "run_child", "Oii", capsule,
-                                   (int)guard->handle, guard->forks);
+    if (crew != NULL) {
+        crew->ledger = guard->ledger;
+        crew->known_as = guard->crew->rank;
+        capsule = PyCapsule_New(crew, CHILD_CAPSULE, NULL);
     }
-    PyErr_WriteUnraisable(done);
+    if (capsule != NULL)
+        module = PyImport_ImportModule("ezmpi._forks");
+    if (module != NULL)
+        PyObject_CallMethod(module, "run_child", "Oii", capsule,
+                            (int)guard->handle, guard->forks);
+    PyErr_WriteUnraisable(module);
     _exit(1);
 }
 
@@ -212,9 +216,12 @@ open_child(struct guard *guard)
     ledger_clear(guard->ledger);
     if (fork_in_time(guard) < 0)
         return -1;
+    orphans_spare(guard->orphans);
     guard->child = crew_open(guard->local, guard->handle);
-    if (guard->child == NULL)
+    if (guard->child == NULL) {
+        guard->local->part(guard->handle, 0);
         return -1;
+    }
     crew_take_helm(guard->child);
     return 0;
 }
@@ -357,7 +364,8 @@ add_death(struct guard *guard, const struct transport_fate *fate,
         death != NULL ? append_death(guard, results, death, is_each) : -1;
     Py_XDECREF(death);
     reply->count += (uint64_t)is_each;
-    reply->flags ^= is_each ? 0 : FLAG_BACK | FLAG_FAILED;
+    if (!is_each)
+        reply->flags = (reply->flags & ~(uint32_t)FLAG_BACK) | FLAG_FAILED;
     return status;
 }
 
@@ -567,6 +575,11 @@ static int
 step(struct guard *guard)
 {
     int is_busy = guard->owed != NULL;
+    int64_t now = crew_coarse_clock();
+    if (now - guard->reaped > (int64_t)(1e9 * REAP_SECONDS)) {
+        guard->reaped = now;
+        orphans_reap(guard->orphans);
+    }
     if (is_busy && runs_late(guard)) {
         guard->is_late = 1;
         return bury_child(guard);
@@ -635,6 +648,7 @@ int
 guard_serve(struct guard *guard, int one_wait)
 {
     guard->users = sigint_ignore();
+    orphans_spare(guard->orphans); /* what the script has started since */
     int status = serve(guard, one_wait);
     sigint_heed(&guard->users);
     return status;

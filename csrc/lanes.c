@@ -185,9 +185,16 @@ int
 lanes_holds(struct lanes *lanes, int rank)
 {
     struct neighbour *neighbour = neighbour_of(lanes, rank);
+    int at = rank - 1;
 
-    return neighbour != NULL && neighbour->is_in
-           && pipe_holds(&neighbour->lane.in, 1);
+    if (neighbour == NULL || !neighbour->is_in
+        || !pipe_holds(&neighbour->lane.in, 1)) {
+        return 0;
+    }
+    if (rank != 0) { /* it may have ended before it rang */
+        lanes->ready[at / SEGMENT_WORD] |= (uint64_t)1 << at % SEGMENT_WORD;
+    }
+    return 1;
 }
 
 /* ---- sleep ------------------------------------------------------------- */

@@ -45,7 +45,8 @@ int lanes_heed(struct wire *wire, struct wire_arrival *arrival);
    does. */
 void lanes_end(struct lanes *lanes);
 
-/* Has something come from that rank that was not looked at? */
+/* Has something come from that rank that was not looked at?  Then the next
+   look at any finds it. */
 int lanes_holds(struct lanes *lanes, int rank);
 
 #endif

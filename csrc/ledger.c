@@ -9,9 +9,11 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define STREAM_BYTES ((size_t)4 << 20)
-#define BUFFER_BYTES ((size_t)60 << 20) /* touched only where it is used */
+#define BUFFER_BYTES ((size_t)60 << 20) /* touched only where it is used, */
+#define KEPT_BYTES ((size_t)1 << 20)    /* and given back above so much */
 
 struct entry {
     uint64_t chunk;
@@ -68,6 +70,14 @@ ledger_begin(struct ledger *ledger, uint64_t chunk)
     struct entry entry = {.chunk = chunk};
 
     enter(ledger, &entry);
+#ifdef MADV_REMOVE
+    if (ledger->used > KEPT_BYTES) {
+        size_t page = (size_t)sysconf(_SC_PAGESIZE);
+        uintptr_t start =
+            ((uintptr_t)ledger->buffers + page - 1) & ~(page - 1);
+        madvise((void *)start, BUFFER_BYTES - page, MADV_REMOVE);
+    }
+#endif
     ledger->used = 0;
 }
 
@@ -78,6 +88,12 @@ ledger_run(struct ledger *ledger, int64_t now)
 
     entry.since = now;
     enter(ledger, &entry);
+}
+
+void
+ledger_rest(struct ledger *ledger)
+{
+    ledger_run(ledger, 0);
 }
 
 /* From the parts on that are not there yet. */

@@ -26,6 +26,8 @@ void ledger_free(struct ledger *ledger);
 void ledger_begin(struct ledger *ledger, uint64_t chunk);
 /* The next task runs, since now. */
 void ledger_run(struct ledger *ledger, int64_t now);
+/* None runs any more, and no more is noted than before. */
+void ledger_rest(struct ledger *ledger);
 /* None runs any more: so many are done, and these are the results so far,
    stream first, then buffers.  0: they do not fit, and the results of those
    that did are what is kept. */

@@ -18,7 +18,7 @@
 
 struct orphans {
     size_t count;
-    pid_t before[MOST];
+    pid_t spared[MOST];
 };
 
 /* A thread's children, as far as there is room. */
@@ -69,9 +69,15 @@ orphans_new(void)
 #ifdef __linux__
         prctl(PR_SET_CHILD_SUBREAPER, 1);
 #endif
-        orphans->count = read_children(orphans->before);
+        orphans_spare(orphans);
     }
     return orphans;
+}
+
+void
+orphans_spare(struct orphans *orphans)
+{
+    orphans->count = read_children(orphans->spared);
 }
 
 void
@@ -81,10 +87,10 @@ orphans_free(struct orphans *orphans)
 }
 
 static int
-was_before(const struct orphans *orphans, pid_t pid)
+is_spared(const struct orphans *orphans, pid_t pid)
 {
     for (size_t i = 0; i < orphans->count; i++) {
-        if (orphans->before[i] == pid) {
+        if (orphans->spared[i] == pid) {
             return 1;
         }
     }
@@ -102,11 +108,24 @@ orphans_end(const struct orphans *orphans)
         size_t count = read_children(pids);
         left = 0;
         for (size_t i = 0; i < count; i++) {
-            if (!was_before(orphans, pids[i])) {
+            if (!is_spared(orphans, pids[i])) {
                 left = 1;
                 kill(pids[i], SIGKILL);
                 waitpid(pids[i], NULL, 0);
             }
+        }
+    }
+}
+
+void
+orphans_reap(const struct orphans *orphans)
+{
+    pid_t pids[MOST];
+    size_t count = read_children(pids);
+
+    for (size_t i = 0; i < count; i++) {
+        if (!is_spared(orphans, pids[i])) {
+            waitpid(pids[i], NULL, WNOHANG);
         }
     }
 }

@@ -9,12 +9,15 @@
 
 struct orphans;
 
-/* Those that are left from here on will be ours.  Children that this process
-   has by now are its own affair.  NULL: out of memory. */
+/* Those that are left from here on will be ours.  NULL: out of memory. */
 struct orphans *orphans_new(void);
 void orphans_free(struct orphans *orphans);
 
-/* Ends all children but those that were there before, and theirs. */
+/* Children that this process has by now are no orphans. */
+void orphans_spare(struct orphans *orphans);
+/* Ends all others, and theirs. */
 void orphans_end(const struct orphans *orphans);
+/* Lets go of those that have ended by themselves. */
+void orphans_reap(const struct orphans *orphans);
 
 #endif

@@ -173,11 +173,16 @@ transport_threads(void)
     return 1;
 }
 
+/* NULL also in a child that was forked by others, where the lock may be held
+   for ever. */
 static struct family *
 find_family(int32_t handle)
 {
     struct family *family;
 
+    if (process.pid != getpid()) {
+        return NULL;
+    }
     pthread_mutex_lock(&process.lock);
     family = process.families;
     while (family != NULL && family->handle != handle) {

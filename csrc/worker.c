@@ -21,6 +21,7 @@
 
 #define QUICK_SECONDS 50e-6     /* a wait not worth two system calls */
 #define RELEASE_SECONDS 0.5     /* for answers to leave before a wait ends */
+#define LARGE_RESULTS ((size_t)1 << 20) /* bytes */
 #define ITEMS 8                 /* arguments of a call without a tuple */
 #define POLL_NANOSECONDS 200000 /* between looks at the mailbox in a chunk */
 #define LATE_SECONDS 1.0        /* from the master's Ctrl-C to the same */
@@ -764,7 +765,8 @@ is_each(const struct chunk *chunk, const struct reader *reader, uint64_t done)
            && (done == chunk->header.count || !codec_is_at_end(reader));
 }
 
-/* For the guard.  What does not fit there is to be answered for soon. */
+/* For the guard.  What does not fit there is to be answered for soon, and so
+   is a large result of the chunk's last task, which need not be there. */
 static void
 note_done(struct crew *crew, struct worker *worker, struct chunk *chunk,
           const struct parcel *results, uint64_t done)
@@ -774,8 +776,14 @@ note_done(struct crew *crew, struct worker *worker, struct chunk *chunk,
         return;
     end_if_forked(worker);
     size_t count = parcel_part_count(results);
-    if (count <= LEDGER_PARTS)
-        parcel_parts(results, parts);
+    int is_last = done == chunk->header.count;
+    if (count > LEDGER_PARTS
+        || (is_last && parcel_size(results) > LARGE_RESULTS)) {
+        ledger_rest(crew->ledger);
+        chunk->is_back = 1;
+        return;
+    }
+    parcel_parts(results, parts);
     chunk->is_back |= !ledger_note(crew->ledger, done, parts, count);
 }
 
@@ -906,7 +914,8 @@ work(struct crew *crew, struct worker *worker)
     int64_t ended = crew_clock();
     end_if_forked(worker);
     answer.elapsed = (uint64_t)(chunk->took + ended - chunk->began);
-    if (chunk->is_back)
+    if (chunk->is_back && answer.count < chunk->header.count
+        && !(answer.flags & FLAG_FAILED))
         answer.flags |= FLAG_BACK;
     if (poll(crew, worker, ended) < 0)
         goto done;

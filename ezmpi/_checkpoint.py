@@ -81,14 +81,14 @@ def _open(path: str) -> _Opened:
     from ._checkpoint_file import File
 
     opened = _opened.get(path)
-    if opened is not None and not opened.file.is_there():  # deleted, to begin anew
-        del _opened[path]
-        opened.file.close()
-        opened = None
     if opened is not None and opened.process != os.getpid():
         raise CheckpointError(
             f"{path} is in use by the process that this one was forked from"
         )
+    if opened is not None and not opened.file.is_there():  # deleted, to begin anew
+        del _opened[path]
+        opened.file.close()
+        opened = None
     if opened is None:
         opened = _opened[path] = _Opened(File(path))
         _watch_exit()
@@ -104,7 +104,7 @@ def close_all() -> List[BaseException]:
         del _opened[path]
         try:
             opened.file.close()
-        except CheckpointError as error:
+        except Exception as error:
             raised.append(error)
     return raised
 

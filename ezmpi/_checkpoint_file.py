@@ -246,8 +246,12 @@ class File:
     def _wake(self) -> None:
         self._changed.notify_all()
         if self._thread is None:
-            self._thread = threading.Thread(target=self._write_on, daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._write_on, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # no room for one: the next result tries again
+                return
+            self._thread = thread
 
     def _cannot_write(self, failure: BaseException) -> CheckpointError:
         error = CheckpointError(
@@ -265,8 +269,11 @@ class File:
                 self._changed.release()
                 try:
                     self._write()
+                except BaseException as error:  # who puts, or closes, raises it
+                    self._failure = error
                 finally:
                     self._changed.acquire()
+                    self._changed.notify_all()
 
     def _has_work(self) -> bool:
         return self._is_closed or (bool(self._results) and self._failure is None)
@@ -302,8 +309,11 @@ class File:
             self._connection.executemany(_PUT_ROW, _rows(results))
             execute("COMMIT")
         except BaseException as error:  # no room, no memory, Ctrl-C ...
-            if self._connection.in_transaction:
-                execute("ROLLBACK")
+            try:
+                if self._connection.in_transaction:
+                    execute("ROLLBACK")
+            except sqlite3.Error:
+                pass  # it is as lost as before
             return error
         return None
 

@@ -159,13 +159,15 @@ def forking(fork: Callable[[Callable[[], None]], Any]) -> Any:
 
     `fork` is given what each of them is to call first.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
     def begin_worker() -> None:
         _ignore()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     try:
+        # Raises what comes just then, and has blocked them nevertheless.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         return fork(begin_worker)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
