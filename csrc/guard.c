@@ -623,6 +623,8 @@ end(struct guard *guard)
     Py_END_ALLOW_THREADS
     crew_release(guard->child);
     guard->child = NULL;
+    if (guard->owed != NULL) /* what its task had started, the job waits for */
+        orphans_end(guard->orphans);
     return status == TRANSPORT_OK ? 0 : errors_raise_transport(&error);
 }
 

@@ -87,11 +87,13 @@ check_isolation(const struct crew *crew)
         rank++;
     if (rank > crew->workers)
         return 0;
-    PyErr_Format(PyExc_ValueError,
-                 "isolate=True: rank %d runs tasks in its own process; give "
-                 "isolate=True on every rank, to the first pool on the "
-                 "communicator, or set EZMPI_ISOLATE=1 for the whole job",
-                 rank);
+    PyErr_Format(
+        PyExc_ValueError,
+        "isolate=True: rank %d runs tasks in the process that has MPI, "
+        "not in a child; give isolate=True on every rank, to the first "
+        "pool on the communicator; or, also under python -m ezmpi, set "
+        "EZMPI_ISOLATE=1 for the whole job",
+        rank);
     return -1;
 }
 

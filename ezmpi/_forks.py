@@ -64,7 +64,9 @@ def nanoseconds(task_timeout: Any, is_isolated: bool) -> int:
             f"task_timeout must be a number of seconds, not {type(task_timeout).__name__}"
         )
     if not 0 < task_timeout < 1e9:
-        raise ValueError(f"task_timeout must be above 0, not {task_timeout}")
+        raise ValueError(
+            f"task_timeout must be above 0 and below 1e9 seconds, not {task_timeout}"
+        )
     return max(1, int(1e9 * task_timeout))
 
 

@@ -12,8 +12,9 @@ static const struct header sample = {
     .callable = 0x201f1e1d1c1b1a19u,
     .pool = 0x2827262524232221u,
     .elapsed = 0x302f2e2d2c2b2a29u,
-    .flags = 0x34333231u,
-    .slot = 0x38373635u,
+    .timeout = 0x3837363534333231u,
+    .flags = 0x3c3b3a39u,
+    .slot = 0x403f3e3du,
 };
 
 /* Packed, the sample reads 1, 2, 3 ... and nothing is written behind it. */
