@@ -83,7 +83,7 @@ def test_state():
     thread = threading.Thread(target=end.wait)
     thread.start()
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    memory = b"x" * 10**7
+    memory = b"x" * 10**8  # new: of the system, not of what was free here
     after = soak["state_of"](os.getpid())
     child.communicate(b"\n")
     end.set()

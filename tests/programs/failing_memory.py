@@ -113,7 +113,10 @@ class Short:
         """A failure that was taken is one; and one may have kept `next` from a call."""
         if not self.failed():
             return False
-        if isinstance(got, tuple) and any(isinstance(e, self.failures) for e in got):
+        taken = (
+            got if isinstance(got, tuple) else (got,)
+        )  # also in place of what is shared
+        if any(isinstance(each, self.failures) for each in taken):
             return True
         draws = function is next or getattr(function, "__name__", "") == "_take"
         return draws and bool(job.failures)
