@@ -486,6 +486,7 @@ def is_killed():
 
 def is_killed_in_thread():
     """It has made its pool in another thread; and has a child that lives on."""
+    ignore_fork_warnings()
     made = []
     thread = threading.Thread(target=lambda: made.append(make()))
     thread.start()
