@@ -116,14 +116,21 @@ load_answer(struct calls *calls, const struct chunk *chunk, int *is_failure,
     return value;
 }
 
+/* As if it had never been given. */
 static void
-wait_again(struct chunk *chunk)
+renew(struct chunk *chunk)
 {
     chunk->is_given = 0;
     chunk->is_given_up = 0;
     chunk->reply = (struct header){0};
     parcel_free(chunk->answer);
     chunk->answer = NULL;
+}
+
+static void
+wait_again(struct chunk *chunk)
+{
+    renew(chunk);
     line_wait(chunk->line, chunk);
 }
 
@@ -226,10 +233,7 @@ came_back(struct calls *calls, struct chunk *chunk)
         wait_again(chunk);
         return;
     }
-    chunk->is_given = 0;
-    chunk->reply = (struct header){0};
-    parcel_free(chunk->answer);
-    chunk->answer = NULL;
+    renew(chunk);
     send_pinned(calls, chunk, chunk->worker);
 }
 
@@ -242,12 +246,12 @@ take(struct line *line, struct chunk *chunk)
     line->untaken--;
     if (ticket != NULL && chunk->is_given_up)
         return take_death(calls, chunk);
-    if (ticket != NULL && chunk->is_cancelled)
-        call_is_over(calls, ticket);
-    else if (ticket != NULL && has_come_back(chunk)) {
+    if (ticket != NULL && !chunk->is_cancelled && has_come_back(chunk)) {
         came_back(calls, chunk);
         return 0;
     }
+    if (ticket != NULL && chunk->is_cancelled)
+        call_is_over(calls, ticket);
     else if (ticket != NULL)
         status = take_value(calls, chunk);
     if (status > 0)

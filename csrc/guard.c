@@ -27,9 +27,7 @@
 #define BUSY_SECONDS 1e-3       /* between looks for the master's messages */
 #define IDLE_SECONDS 0.05       /* between looks whether the child lives */
 #define ENDING_SECONDS 5.0      /* for the last answers to leave */
-#define LEAVING_SECONDS \
-    4.0     /* that the child gets to end; the master waits
-                                   for 5 */
+#define LEAVING_SECONDS 4.0     /* for the child; the master waits for 5 */
 #define MOST_IN_VAIN 3          /* children in a row that get nothing done */
 #define REAP_SECONDS 1.0        /* between looks for programs that ended */
 #define FORK_TRIES 50           /* where the system has no room for it ... */

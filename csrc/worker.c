@@ -787,26 +787,6 @@ note_done(struct crew *crew, struct worker *worker, struct chunk *chunk,
     chunk->is_back |= !ledger_note(crew->ledger, done, parts, count);
 }
 
-/* The next task.  -1: as run_tasks. */
-static int
-run_task(struct crew *crew, struct worker *worker, struct chunk *chunk,
-         struct reader *reader, struct parcel *results, uint64_t *done,
-         int *fatal)
-{
-    uint64_t number = *done + 1, count = chunk->header.count;
-    struct codec *codec = codec_for(worker, chunk->header.flags);
-    if (codec == NULL)
-        return -1;
-    if (crew->ledger != NULL)
-        ledger_run(crew->ledger, crew_clock());
-    int status = call(codec, chunk, reader, results, number == count);
-    if (status < 0 && is_each(chunk, reader, number))
-        *fatal = status = add_failure(crew, worker, chunk, results, 1);
-    *done += status == 0;
-    note_done(crew, worker, chunk, results, *done);
-    return status;
-}
-
 /* Runs the chunk's tasks.  -1: one raised, and the exception is set.
    *fatal: the worker itself cannot go on. */
 static int
@@ -815,13 +795,21 @@ run_tasks(struct crew *crew, struct worker *worker, struct chunk *chunk,
 {
     const struct header *header = &chunk->header;
     struct reader reader = {.parcel = chunk->parcel};
-    int status = 0;
+    struct codec *codec = codec_for(worker, header->flags);
+    int status = codec == NULL ? -1 : 0;
     *done = 0;
     if (crew->ledger != NULL)
         ledger_begin(crew->ledger, chunk->number);
     while (status == 0 && *done < header->count && !chunk->is_back
            && !worker->ended && header->first + *done < chunk->end) {
-        status = run_task(crew, worker, chunk, &reader, results, done, fatal);
+        if (crew->ledger != NULL)
+            ledger_run(crew->ledger, crew_clock());
+        status =
+            call(codec, chunk, &reader, results, *done + 1 == header->count);
+        if (status < 0 && is_each(chunk, &reader, *done + 1))
+            *fatal = status = add_failure(crew, worker, chunk, results, 1);
+        *done += status == 0;
+        note_done(crew, worker, chunk, results, *done);
         if (status < 0 || *done == header->count)
             break;
         status = look_around(crew, worker, chunk);
