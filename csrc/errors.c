@@ -54,6 +54,35 @@ errors_new_death(uint64_t task, int rank, const char *host)
     return exception;
 }
 
+PyObject *
+errors_new_end(uint64_t task, int rank, int has_run,
+               const struct transport_fate *fate)
+{
+    PyObject *function = from_errors("_child_died");
+    PyObject *exception =
+        function
+            ? PyObject_CallFunction(function, "KiOiiL",
+                                    (unsigned long long)task, rank,
+                                    has_run ? Py_True : Py_False, fate->signal,
+                                    fate->code, (long long)fate->peak)
+            : NULL;
+    Py_XDECREF(function);
+    return exception;
+}
+
+PyObject *
+errors_new_timeout(uint64_t task, int rank, double seconds)
+{
+    PyObject *function = from_errors("_timed_out");
+    PyObject *exception =
+        function
+            ? PyObject_CallFunction(function, "Kid", (unsigned long long)task,
+                                    rank, seconds)
+            : NULL;
+    Py_XDECREF(function);
+    return exception;
+}
+
 int
 errors_warn_death(int rank, const char *host, int left)
 {

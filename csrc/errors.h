@@ -22,6 +22,11 @@ PyObject *errors_new(const char *name, const char *text);
 /* ezmpi.errors.WorkerDied for a task, or ERRORS_SINGLE_CALL, that was with
    that rank when it died; host NULL: not known.  As errors_new. */
 PyObject *errors_new_death(uint64_t task, int rank, const char *host);
+/* The same for a task of an isolated worker, of this host: that its child did
+   not survive; has_run: it had begun.  Or that ran for longer than it may. */
+PyObject *errors_new_end(uint64_t task, int rank, int has_run,
+                         const struct transport_fate *fate);
+PyObject *errors_new_timeout(uint64_t task, int rank, double seconds);
 /* Warns the user of a rank's death; so many workers are left.  -1: the warning
    is an error, and set. */
 int errors_warn_death(int rank, const char *host, int left);

@@ -287,21 +287,12 @@ new_death(const struct guard *guard, const struct transport_fate *fate,
 {
     const struct header *header = &owed->header;
     int has_run = is_begun(guard, owed) && ledger_since(guard->ledger) > 0;
-    PyObject *module = PyImport_ImportModule("ezmpi.errors");
-    if (module == NULL)
-        return NULL;
-    PyObject *is_call = header->flags & FLAG_ONE ? Py_True : Py_False;
-    PyObject *death =
-        guard->is_late
-            ? PyObject_CallMethod(
-                  module, "task_timeout", "KOid", (unsigned long long)task,
-                  is_call, guard->crew->rank, 1e-9 * (double)header->timeout)
-            : PyObject_CallMethod(
-                  module, "child_died", "KOiOiiL", (unsigned long long)task,
-                  is_call, guard->crew->rank, has_run ? Py_True : Py_False,
-                  fate->signal, fate->code, (long long)fate->peak);
-    Py_DECREF(module);
-    return death;
+    if (header->flags & FLAG_ONE)
+        task = ERRORS_SINGLE_CALL;
+    return guard->is_late
+               ? errors_new_timeout(task, guard->crew->rank,
+                                    1e-9 * (double)header->timeout)
+               : errors_new_end(task, guard->crew->rank, has_run, fate);
 }
 
 /* Appends the account of the exception, as worker.c does for a task that

@@ -398,21 +398,22 @@ def _where(rank: int, host: Optional[str]) -> str:
     return f"rank {rank}" if host is None else f"rank {rank} on {host}"
 
 
+def _number(task: int) -> Optional[int]:
+    return None if task == _SINGLE_CALL else task
+
+
+def _it(task: int) -> str:
+    return "a call" if task == _SINGLE_CALL else f"task {task}"
+
+
 def _worker_died(task: int, rank: int, host: Optional[str]) -> WorkerDied:
     """The exception for a task that nobody can run, or that no worker survives."""
-    number = None if task == _SINGLE_CALL else task
     text = f"{_where(rank, host)} died while it had {_place('task', task)}"
-    return WorkerDied(text, task=number, rank=rank, host=host)
+    return WorkerDied(text, task=_number(task), rank=rank, host=host)
 
 
-def child_died(
-    task: int,
-    is_call: bool,
-    rank: int,
-    is_begun: bool,
-    signum: int,
-    code: int,
-    peak: int,
+def _child_died(
+    task: int, rank: int, has_run: bool, signum: int, code: int, peak: int
 ) -> WorkerDied:
     """The exception for the task that an isolated worker's child did not survive."""
     import signal
@@ -428,24 +429,21 @@ def child_died(
     else:
         how = "ended"
     memory = f"; its memory was {peak / 1024:.0f} MB at most" if peak > 0 else ""
-    what = "a call" if is_call else f"task {task}"
-    text = f"the process that ran {what} on rank {rank} {how}{memory}"
-    if not is_begun:
+    text = f"the process that ran {_it(task)} on rank {rank} {how}{memory}"
+    if not has_run:
         text = (
-            f"the process that was to run {what} on rank {rank} {how}{memory}, and so "
-            "did those before it: none came so far as to begin a task. The pool's "
+            f"the process that was to run {_it(task)} on rank {rank} {how}{memory}, and "
+            "so did those before it: none came so far as to begin a task. The pool's "
             "initializer, or unpickling what is sent, is what they did last"
         )
-    return WorkerDied(
-        text, None if is_call else task, rank, os.uname().nodename, signum or None
-    )
+    host = os.uname().nodename
+    return WorkerDied(text, _number(task), rank, host, signum or None)
 
 
-def task_timeout(task: int, is_call: bool, rank: int, seconds: float) -> TaskTimeout:
+def _timed_out(task: int, rank: int, seconds: float) -> TaskTimeout:
     """The exception for a task that ran for too long."""
-    what = "a call" if is_call else f"task {task}"
-    text = f"{what} took more than {seconds:g} s on rank {rank}, and was ended"
-    return TaskTimeout(text, None if is_call else task, rank, os.uname().nodename)
+    text = f"{_it(task)} took more than {seconds:g} s on rank {rank}, and was ended"
+    return TaskTimeout(text, _number(task), rank, os.uname().nodename)
 
 
 def _warn_death(rank: int, host: Optional[str], left: int) -> None:
