@@ -13,7 +13,7 @@ from c_program import (
 )
 
 # dispatch.c includes Python.h, but calls nothing that the stub does not have.
-DISPATCH = [HERE / "crew_stub.c"]
+DISPATCH = [HERE / "crew_stub.c", HERE / "memory_stub.c"]
 DISPATCH += [CSRC / f"{n}.c" for n in "dispatch claim seats schedule chunk".split()]
 
 

@@ -148,24 +148,6 @@ crew_coarse_clock(void)
 
 /* ---- Python ----------------------------------------------------------- */
 
-void *
-PyMem_RawMalloc(size_t size)
-{
-    return malloc(size);
-}
-
-void *
-PyMem_RawCalloc(size_t count, size_t size)
-{
-    return calloc(count, size);
-}
-
-void
-PyMem_RawFree(void *memory)
-{
-    free(memory);
-}
-
 /* The tests have memory. */
 PyObject *
 PyErr_NoMemory(void)

@@ -138,32 +138,6 @@ stub_join(void)
     driver.release(&object);
 }
 
-/* ---- memory ----------------------------------------------------------- */
-
-void *
-PyMem_RawMalloc(size_t size)
-{
-    return malloc(size);
-}
-
-void *
-PyMem_RawCalloc(size_t count, size_t size)
-{
-    return calloc(count, size);
-}
-
-void *
-PyMem_RawRealloc(void *memory, size_t size)
-{
-    return realloc(memory, size);
-}
-
-void
-PyMem_RawFree(void *memory)
-{
-    free(memory);
-}
-
 /* ---- exceptions: there are none --------------------------------------- */
 
 PyObject *PyExc_KeyboardInterrupt, *PyExc_MemoryError, *PyExc_OSError;
