@@ -11,7 +11,7 @@ from typing import Dict, Iterator, List, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = ROOT / "tests" / "c" / "schedule_simulation.c"
-SOURCES = [PROGRAM, PROGRAM.with_name("crew_stub.c")]
+SOURCES = [PROGRAM, *map(PROGRAM.with_name, ("crew_stub.c", "memory_stub.c"))]
 SOURCES += [
     ROOT / "csrc" / f"{name}.c" for name in "dispatch claim seats schedule chunk".split()
 ]
