@@ -10,6 +10,8 @@ from ezmpi import MPIPool
 def end(how):
     if how == "_exit":
         os._exit(0)
+    if how == "_exit1":
+        os._exit(1)
     os.kill(os.getpid(), getattr(signal, how))
 
 
