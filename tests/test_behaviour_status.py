@@ -58,5 +58,6 @@ def test_a_wrong_number_is_an_error(patience):
     result = launch("stall.py", 3, "map", env={"EZMPI_STALL": patience})
     assert result.returncode != 0, result
     said = "ValueError: EZMPI_STALL must be the seconds after which"
-    assert said in result.errors[0] and repr(patience) in result.errors[0], result
+    # of any rank: the launcher ends the others once the first has ended
+    assert said in result.stderr and repr(patience) in result.stderr, result
     assert result.left == [] and result.seconds < 30, result
