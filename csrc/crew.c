@@ -376,7 +376,7 @@ crew_send_bindings(struct crew *crew, struct codec *codec,
     if (pair == NULL || pair == Py_None
         || !PyArg_ParseTuple(pair, "KO", &number, &bindings))
         goto done;
-    numbered.first = number;
+    numbered.names = number;
     crew_rebound(crew);
     parcel = parcel_new();
     if (parcel != NULL && codec_dump(codec, parcel, bindings, 0) == 0)

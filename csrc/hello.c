@@ -37,7 +37,7 @@ describe(void)
 int
 hello_say(struct crew *crew)
 {
-    struct header header = {.first = crew->guard != NULL};
+    struct header header = {.has_guard = crew->guard != NULL};
     struct parcel *parcel = NULL;
     PyObject *text = crew->met == 0 ? describe() : NULL;
     int status = -1;
@@ -97,7 +97,7 @@ hello_hear(struct crew *crew, const struct letter *letter)
     struct crew_member *member = &crew->members[rank - 1];
     crew->met += !member->is_met;
     member->is_met = 1;
-    member->is_isolated = letter->header.first != 0;
+    member->is_isolated = letter->header.has_guard != 0;
     crew->is_isolated |= member->is_isolated;
     return 0;
 }

@@ -1,4 +1,5 @@
-/* ledger.c -- an anonymous mapping that forks share.
+/* ledger.c -- an anonymous mapping that a worker's rank shares with its child:
+   ledger.h says which of them calls what.
 
    A child may die between any two writes, so what counts is written last: one
    word says which of two entries is valid, while the other is written.
@@ -13,12 +14,12 @@
 
 #define STREAM_BYTES ((size_t)4 << 20)
 #define BUFFER_BYTES ((size_t)60 << 20) /* touched only where it is used, */
-#define KEPT_BYTES ((size_t)1 << 20)    /* and given back above so much */
+#define KEPT_BYTES ((size_t)1 << 20) /* and given back above so much */
 
 struct entry {
     uint64_t chunk;
     uint64_t done;
-    int64_t since;                  /* 0: no task runs */
+    int64_t since; /* 0: no task runs */
     size_t stream, buffers;
 };
 
@@ -26,7 +27,7 @@ struct ledger {
     struct entry entries[2];
     _Atomic int valid;
     size_t sizes[LEDGER_PARTS];
-    size_t used;                    /* bytes of buffers */
+    size_t used; /* bytes of buffers */
     unsigned char stream[STREAM_BYTES];
     unsigned char buffers[BUFFER_BYTES];
 };

@@ -1,9 +1,9 @@
 /* ledger.h -- how far a chunk has come, in memory that outlives who runs it.
 
-   A worker's child writes it, task by task; the guard, which shares the
-   memory, reads it when the child has died.  A chunk is known by the number of
-   its message, from 1, as child and guard both count them.  Plain C: the bytes
-   are those of a parcel, whatever they mean. */
+   A worker's child writes it, task by task; its guard, in the worker's rank,
+   shares the memory, and reads it when the child has died.  A chunk is known
+   by the number of its message, from 1, as child and guard both count them.
+   Plain C: the bytes are those of a parcel, whatever they mean. */
 
 #ifndef EZMPI_LEDGER_H
 #define EZMPI_LEDGER_H
@@ -21,7 +21,7 @@ struct ledger;
 struct ledger *ledger_new(void);
 void ledger_free(struct ledger *ledger);
 
-/* ---- the child -------------------------------------------------------- */
+/* ---- in the child ----------------------------------------------------- */
 
 void ledger_begin(struct ledger *ledger, uint64_t chunk);
 /* The next task runs, since now. */
@@ -34,7 +34,7 @@ void ledger_rest(struct ledger *ledger);
 int ledger_note(struct ledger *ledger, uint64_t done,
                 const struct transport_part *parts, size_t count);
 
-/* ---- the guard -------------------------------------------------------- */
+/* ---- in the worker's rank: the guard ---------------------------------- */
 
 /* For a new child, which has begun nothing. */
 void ledger_clear(struct ledger *ledger);

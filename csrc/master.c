@@ -124,15 +124,15 @@ master_listen(struct crew *crew)
 struct errand {
     struct errand *next;
     struct parcel *parcel;
-    uint64_t number;
+    uint64_t key;
 };
 
 static int
 broadcast_parcel(struct crew *crew, enum verb verb, uint32_t flags,
-                 uint64_t number, struct parcel *parcel)
+                 uint64_t key, struct parcel *parcel)
 {
     struct transport_error error = {0};
-    struct header header = {.flags = flags, .first = number};
+    struct header header = {.flags = flags, .key = key};
     int status =
         dispatch_broadcast(crew->dispatch, verb, &header, parcel, &error);
     crew_tidy(crew);
@@ -147,7 +147,7 @@ run_errands(struct crew *crew)
     int status = 0;
     while (status == 0 && (errand = crew->errands) != NULL) {
         crew->errands = errand->next;
-        status = broadcast_parcel(crew, VERB_UNSHARE, 0, errand->number,
+        status = broadcast_parcel(crew, VERB_UNSHARE, 0, errand->key,
                                   errand->parcel);
         parcel_free(errand->parcel);
         PyMem_RawFree(errand);

@@ -1,4 +1,5 @@
-/* orphans.c -- a subreaper (prctl), which looks for its children in /proc. */
+/* orphans.c -- a subreaper (prctl), which looks for its children in /proc.
+   Runs in the worker's rank. */
 
 #include "orphans.h"
 

@@ -1,6 +1,7 @@
-/* orphans.h -- processes that a child has started and, dying, left.
+/* orphans.h -- processes that a guard's child has started and, dying, left.
+   Runs in the worker's rank.
 
-   On Linux they become this process's own, and can be ended; elsewhere they
+   On Linux they become that process's own, and can be ended; elsewhere they
    live on.  A task that hangs in a program that it started is ended with it.
    Plain C. */
 

@@ -24,7 +24,7 @@
 
 enum verb {
     /* master to worker */
-    VERB_BIND = 1,      /* names to bind in __main__: stream */
+    VERB_BIND = 1,      /* names: they, with values, to bind in __main__ */
     VERB_INITIALIZE,    /* pool: (initializer, initargs), run once a pool */
     VERB_CALLABLE,      /* slot, callable: stream and buffers, unpickled when
                            a chunk needs it */
@@ -32,8 +32,8 @@ enum verb {
                            tasks */
     VERB_ABANDON,       /* job, first: drop its tasks from first upwards */
     VERB_FORGET, /* pool: it is closed, drop what it used; 0: all are */
-    VERB_SHARE, /* key, object: kept, for all that runs here, until ... */
-    VERB_UNSHARE, /* key, None: ... it is dropped */
+    VERB_SHARE, /* key: it, and an object: kept, for all that runs here ... */
+    VERB_UNSHARE, /* key: it, and None: ... until this drops it */
     VERB_INTERRUPTED, /* the master had a Ctrl-C, which may come here late */
     VERB_RELEASE, /* one credit: one wait of a test_mode worker ends */
     /* worker to master */
@@ -74,7 +74,13 @@ enum flag {
 
 struct header {
     uint64_t job;
-    uint64_t first; /* number of the first task */
+    union { /* one field on the wire, by the message's verb */
+        uint64_t first; /* TASKS, ANSWER, ABANDON: number of the first task */
+        uint64_t names; /* BIND: a number, the same for the same names */
+        uint64_t key; /* SHARE, UNSHARE: a number, the same for the same
+                           key */
+        uint64_t has_guard; /* HELLO: 1: so the sender does; or 0 */
+    };
     uint64_t count; /* tasks, or results */
     uint64_t callable; /* its number; never reused on a communicator */
     uint64_t pool;

@@ -1,5 +1,9 @@
 /* worker.c -- serve: take a task, call it, answer.
 
+   Runs in the worker's rank, and its crew is to the master; with isolate=True
+   in the child that the rank has forked, and its crew is to that (guard.c),
+   which to it is rank 0.
+
    Messages are read in the order in which they came, also between the tasks
    of a chunk, so that a job that was abandoned ends soon; chunks wait in a
    queue and are run in that order, or go back.  Whatever goes wrong with a

@@ -2,7 +2,8 @@
 
 Workers where no launcher started any, for ``MPIPool(fallback="local")``: the same engine,
 over sockets and shared memory in place of MPI (csrc/transport_local.c). Children of
-workers that isolate tasks, for ``MPIPool(isolate=True)`` (csrc/guard.c).
+workers that isolate tasks, for ``MPIPool(isolate=True)`` (csrc/guard.c). What runs in the
+forked process itself is `_work` and `run_child`, by way of `_be`.
 """
 
 from __future__ import annotations

@@ -76,7 +76,9 @@ ARROWS = {
     "crew": "callable codec errors future helm protocol transport",
     "hello": "crew errors",
     "worker": "claim crew errors forked hello ledger sigint",
-    "guard": "crew errors hello ledger orphans sigint worker",
+    "guard": "crew debts errors hello journal ledger orphans sigint worker",
+    "journal": "crew",
+    "debts": "crew errors ledger",
     "orphans": "",
     "ledger": "transport",  # for struct transport_part, a byte range
     "results": "compat",
@@ -101,6 +103,7 @@ ARROWS = {
 SEES_MPI = {"transport_mpi"}
 SEES_PYTHON = {"array", "call", "callable", "codec", "compat", "crew", "dispatch"}
 SEES_PYTHON |= {
+    "debts",
     "driver",
     "errors",
     "future",
@@ -108,6 +111,7 @@ SEES_PYTHON |= {
     "hello",
     "initializer",
     "iterator",
+    "journal",
     "lease",
     "job",
     "master",
