@@ -223,18 +223,17 @@ can_follow(void)
 }
 
 static void
-look_at_parent(void *family_)
+look_at_parent(void *parent)
 {
-    struct family *family = family_;
-
-    if (getppid() != family->parent) {
+    if (getppid() != (pid_t)(intptr_t)parent) {
         kill(getpid(), SIGKILL);
     }
 }
 
-/* Else a thread looks: what runs in this one may take long. */
+/* Else a thread looks: what runs in this one may take long.  It does so to the
+   end of the process, by when the family may be gone. */
 static void
-end_with(struct family *family, int follows)
+end_with(pid_t parent, int follows)
 {
 #ifdef __linux__
     if (follows) {
@@ -242,9 +241,9 @@ end_with(struct family *family, int follows)
     }
 #endif
     if (!follows) {
-        family->watch = watch_start(LIFE_SECONDS, look_at_parent, family);
+        watch_start(LIFE_SECONDS, look_at_parent, (void *)(intptr_t)parent);
     }
-    look_at_parent(family);
+    look_at_parent((void *)(intptr_t)parent);
 }
 
 /* What this process can read of the other's memory, it will. */
@@ -292,9 +291,8 @@ pid_t
 family_fork(struct family *family, int rank)
 {
     int mail[2], pieces[2], follows = can_follow();
-    pid_t pid;
+    pid_t pid, parent = getpid();
 
-    family->parent = getpid();
     if (make_sockets(mail) < 0) {
         return -1;
     }
@@ -310,7 +308,7 @@ family_fork(struct family *family, int rank)
     close(mail[pid == 0 ? 0 : 1]);
     close(pieces[pid == 0 ? 0 : 1]);
     if (pid == 0) {
-        end_with(family, follows);
+        end_with(parent, follows);
         family->sockets[0] = mail[1];
         family->sockets[1] = pieces[1];
     }

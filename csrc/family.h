@@ -36,8 +36,6 @@ struct family {
     unsigned looks;                 /* in vain */
     double looked;                  /* for children that have ended */
     struct peer *lost;              /* that has, and should not; or NULL */
-    pid_t parent;                   /* rank 0's process; in a child ... */
-    struct watch *watch;            /* ... a thread looks at it; or NULL */
     uint64_t cookie;                /* to be read by who may */
     int sockets[2];                 /* in a new child: its own */
     struct pact *pacts;             /* [ranks - 1]; NULL: closed */

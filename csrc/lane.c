@@ -165,6 +165,15 @@ test_out(struct wire_slot *request)
     return TRANSPORT_OK;
 }
 
+void
+lane_drop(struct wire_slot *request)
+{
+    if (request->way == OUT_BY_LANE) {
+        free(request->room);
+        request->room = NULL;
+    }
+}
+
 /* ---- in ---------------------------------------------------------------- */
 
 static int

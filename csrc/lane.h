@@ -39,5 +39,7 @@ int lane_look(struct lane *lane, struct wire_arrival *arrival);
 void lane_accept(struct wire_arrival *arrival, void *base,
                  struct wire_slot *request);
 int lane_test(struct wire_slot *request);
+/* Of a message to a lane that is gone, or goes next. */
+void lane_drop(struct wire_slot *request);
 
 #endif

@@ -41,6 +41,9 @@ outbox_drop(struct outbox *outbox)
         if (outgoing->token != NULL) {
             outbox->tokens[outbox->tokens_ready++] = outgoing->token;
         }
+        for (size_t i = outgoing->done; i < outgoing->posted; i++) {
+            wire_drop(&outgoing->requests[i]);
+        }
         free(outgoing);
     }
     outbox->cursor = &outbox->first;

@@ -32,7 +32,8 @@ int outbox_multicast(struct outbox *outbox, const int *ranks, size_t receivers,
                      size_t count, void *token);
 void *outbox_reap(struct outbox *outbox);
 
-/* Nothing leaves any more: all tokens are to be reaped. */
+/* Nothing leaves any more, and the wire is closed: all tokens are to be
+   reaped. */
 void outbox_drop(struct outbox *outbox);
 /* When they were. */
 void outbox_fini(struct outbox *outbox);

@@ -202,6 +202,13 @@ wire_test(struct wire *wire, struct wire_slot *request)
     return wire->error.call == NULL ? status : TRANSPORT_FAILED;
 }
 
+/* What the link keeps went with it. */
+void
+wire_drop(struct wire_slot *request)
+{
+    lane_drop(request);
+}
+
 void
 wire_look_well(struct wire *wire)
 {

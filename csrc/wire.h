@@ -80,6 +80,9 @@ int wire_accept(struct wire *wire, struct wire_arrival *arrival, void *base,
 /* OK, or LOST: request is done and gone.  NOTHING: not yet. */
 int wire_test(struct wire *wire, struct wire_slot *request);
 
+/* What is kept for a request that is done no more goes; after wire_close. */
+void wire_drop(struct wire_slot *request);
+
 /* Is something here, from that rank through shared memory, that was not looked
    at? */
 int wire_holds(const struct wire *wire, int rank);
