@@ -18,6 +18,8 @@ struct job_request {
     PyObject *pool;                 /* borrowed, like all of these */
     PyObject *function;
     PyObject *tasks;
+    PyObject *calm;                 /* a list; not empty: any thread may draw,
+                                       though tasks run code; or NULL */
     PyObject *callback;             /* of each result; NULL: none */
     int tells_index;                /* of the task, to callback, too */
     PyObject *receiver;             /* a future; NULL: somebody waits */

@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Call", "Results", "close_all"]
 
+# Iterators that run no code but Python's own, as in csrc/tasks.c.
+_CALM = {type(iter(tasks)) for tasks in ([], (), range(0))}
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05  # seconds, see Results
 
 
@@ -156,6 +158,8 @@ class Call:
         Whether the tasks have come to their end.
     may_have_stored : bool
         Whether tasks may be drawn yet whose results are in the file.
+    calm : list
+        Not empty when `missing` runs no code of the user's any more: any thread may draw.
     skipped : int
         How many results were in the file so far.
 
@@ -182,6 +186,9 @@ class Call:
             own_key = key
             self._key_of = lambda task: digest_of(own_key(task))
         self._tasks = iter(tasks)
+        is_own = key is None and type(self._tasks) in _CALM
+        self._becomes_calm = [True] if is_own else []
+        self.calm: List[bool] = []
         self.worker = Pickled(function, star)
         # of those that were drawn and not taken: runs, from the first up to the other
         self._stored: Deque[List[int]] = collections.deque()
@@ -256,6 +263,8 @@ class Call:
             entry = next(self._stored_keys, None)
         self._next_stored, self._next_key = entry or (-1, b"")
         self.may_have_stored = entry is not None
+        if entry is None:  # one draw is one task from here on
+            self.calm[:] = self._becomes_calm
 
     def missing(
         self, deliver: Optional[Callable[[int, Any], object]] = None
