@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 __all__ = ["Call", "Results", "close_all"]
 
 # Iterators that run no code but Python's own, as in csrc/tasks.c.
-_CALM = {type(iter(tasks)) for tasks in ([], (), range(0))}
+_CALM = {type(iter([])), type(iter(())), type(iter(range(0)))}
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05  # seconds, see Results
 
 
@@ -537,9 +537,6 @@ class Results:
     def __iter__(self) -> Results:
         return self
 
-    def __next__(self) -> Any:
-        return self.next()
-
     def next(self, timeout: Optional[float] = None) -> Any:
         """The next result.
 
@@ -552,14 +549,18 @@ class Results:
         with self._lock:
             number = self._wait_for_stored(until) if self._call.has_stored() else None
             if number is not None:
-                return self._give(number, self._call.result(number))
+                self._given += 1
+                self._number += 1
+                return self._call.load(number, self._call.result(number))
             if self._came is None and self._end is None:
-                self._wait(_left(until))
+                self._wait(None if until is None else _left(until))
             if self._came is not None:
                 return self._give_what_came()
             if self._end is not None:
                 self._raise_end()
             raise errors.TimeoutError("no result came in time")
+
+    __next__ = next  # and not a call of it: this is done for every result
 
     def _wait_for_stored(self, until: Optional[float]) -> Optional[int]:
         """The number of the next result, if that is in the file.
@@ -580,18 +581,14 @@ class Results:
             self._wait(pause if left is None else min(left, pause))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _give(self, number: Optional[int], result: Any) -> Any:
-        self._given += 1
-        self._number += 1
-        return self._call.load(number, result)
-
     def _give_what_came(self) -> Any:
         assert self._came is not None
         (success, value), self._came = self._came, None
-        if success and not isinstance(value, BaseException):
-            return self._give(None if self._is_unordered else self._number, value)
+        number = None if self._is_unordered else self._number
         self._given += 1
         self._number += 1
+        if success and not isinstance(value, BaseException):
+            return self._call.load(number, value)
         errors.renumber(value, self._call.number_of)
         if success:  # it stands in place of a result
             return value
