@@ -86,8 +86,8 @@ ask_owner(struct job *job)
                     job->owner != 0 ? (void *)job : (void *)job->crew);
 }
 
-/* Do the tasks' iterator and its code not depend on the thread?  The helm is
-   left for that code all the same: signals' handlers may run in it. */
+/* May any thread draw?  For an iterator's code the helm is left all the same:
+   signals' handlers may run in it. */
 static int
 is_calm(const struct job *job)
 {
