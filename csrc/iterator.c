@@ -318,7 +318,9 @@ iterator_take(PyObject *self, PyObject *timeout)
     PyObject *result = take(iterator, &is_failure);
     if (result == NULL)
         return NULL;
-    return Py_BuildValue("(NN)", PyBool_FromLong(!is_failure), result);
+    PyObject *pair = PyTuple_Pack(2, is_failure ? Py_False : Py_True, result);
+    Py_DECREF(result);
+    return pair;
 }
 
 static PyObject *

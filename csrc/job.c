@@ -42,6 +42,7 @@ struct job {
     unsigned long owner; /* thread that waits; 0: none does */
     struct chunks answers; /* that the owner has to take in */
     _Atomic int wants_owner;
+    PyObject *calm; /* as requested */
     int needs_driver; /* to draw */
     unsigned long drawer; /* thread that draws now, or 0 */
     unsigned long caller; /* thread that calls back now, or 0 */
@@ -85,12 +86,24 @@ ask_owner(struct job *job)
                     job->owner != 0 ? (void *)job : (void *)job->crew);
 }
 
-/* Until all is drawn, by the driver's thread alone. */
+/* May any thread draw?  For an iterator's code the helm is left all the same:
+   signals' handlers may run in it. */
+static int
+is_calm(const struct job *job)
+{
+    return job->tasks.is_calm
+           || (job->calm != NULL && PyList_GET_SIZE(job->calm) > 0);
+}
+
+/* Until all is drawn, or the iterator has become calm, by the driver's thread
+   alone. */
 static void
 need_driver(struct job *job, int needed)
 {
-    if (job->owner != 0 || job->tasks.is_calm || job->needs_driver == needed
-        || job->crew->driver.may_not_drive)
+    if (job->needs_driver == needed
+        || (needed
+            && (job->owner != 0 || is_calm(job)
+                || job->crew->driver.may_not_drive)))
         return;
     job->needs_driver = needed;
     job->crew->driver.needed += needed ? 1 : -1;
@@ -109,6 +122,7 @@ clear(struct job *job)
     retries_free(job->retries);
     Py_XDECREF(job->callback);
     Py_XDECREF(job->receiver);
+    Py_XDECREF(job->calm);
     Py_XDECREF(job->failure);
     Py_XDECREF(job->pool);
 }
@@ -497,7 +511,7 @@ draw(struct line *line)
         status = job->crew->turns == turns;
     else if (chunk != NULL)
         chunk_free(chunk);
-    if (!schedule_is_open(line->schedule))
+    if (!schedule_is_open(line->schedule) || is_calm(job))
         need_driver(job, 0);
     end_if_done(job);
     job_release(job);
@@ -521,7 +535,7 @@ can_draw(struct line *line)
     if (job->drawer != 0 || !schedule_is_open(line->schedule)
         || !has_window(job) || is_full_again(job))
         return 0;
-    if (job->tasks.is_calm || is_owner(job))
+    if (is_calm(job) || is_owner(job))
         return 1;
     ask_owner(job);
     return 0;
@@ -1011,6 +1025,7 @@ init(struct job *job, struct crew *crew, const struct job_request *request)
     job->pool = Py_NewRef(request->pool);
     job->callback = Py_XNewRef(request->callback);
     job->receiver = Py_XNewRef(request->receiver);
+    job->calm = Py_XNewRef(request->calm);
     job->failed = UINT64_MAX;
     job->number = ++crew->jobs;
     job->window = request->window;

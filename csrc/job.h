@@ -2,7 +2,11 @@
 
    Needs the GIL and the helm, but where it says that the helm is not needed.
    The helm is left while the user's iterator or callback runs; but a callback
-   of a job that nobody waits for is not the user's, and must not use it. */
+   of a job that nobody waits for is not the user's, and must not use it.
+
+   An iterator that runs code belongs to one thread, which alone draws: that
+   which waits, or the driver's.  Unless `calm` is not empty any more: then any
+   thread may. */
 
 #ifndef EZMPI_JOB_H
 #define EZMPI_JOB_H
@@ -18,6 +22,7 @@ struct job_request {
     PyObject *pool;                 /* borrowed, like all of these */
     PyObject *function;
     PyObject *tasks;
+    PyObject *calm;                 /* a list, see above; or NULL */
     PyObject *callback;             /* of each result; NULL: none */
     int tells_index;                /* of the task, to callback, too */
     PyObject *receiver;             /* a future; NULL: somebody waits */

@@ -316,7 +316,9 @@ static int
 drive(struct crew *crew, const struct master_wait *wait, int64_t deadline)
 {
     while (!wait->is_over(wait->of)) {
-        if ((wait->go_on != NULL && wait->go_on(wait->of) < 0)
+        /* Handlers of what came meanwhile run here, and not in callbacks. */
+        if (look_for_signals(crew) < 0
+            || (wait->go_on != NULL && wait->go_on(wait->of) < 0)
             || master_take_answers(crew) < 0)
             return -1;
         if (wait->is_over(wait->of))

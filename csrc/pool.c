@@ -606,9 +606,10 @@ pool_iterate(PyObject *self, PyObject *args)
     if (check_master(pool) < 0)
         return NULL;
     struct job_request request = new_request(pool);
-    if (!PyArg_ParseTuple(args, "OOppOKO|OO:_iterate", &request.function,
+    if (!PyArg_ParseTuple(args, "OOppOKO|OOO!:_iterate", &request.function,
                           &request.tasks, &star, &unordered, &chunksize,
-                          &window, &request.show, &failures, &arrived)
+                          &window, &request.show, &failures, &arrived,
+                          &PyList_Type, &request.calm)
         || parse_failures(failures, &request) < 0
         || parse_arrived(arrived, &request) < 0
         || parse_show(&request.show) < 0

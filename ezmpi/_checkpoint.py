@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Call", "Results", "close_all"]
 
+# Iterators that run no code but Python's own, as in csrc/tasks.c.
+_CALM = {type(iter([])), type(iter(())), type(iter(range(0)))}
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05  # seconds, see Results
 
 
@@ -156,6 +158,8 @@ class Call:
         Whether the tasks have come to their end.
     may_have_stored : bool
         Whether tasks may be drawn yet whose results are in the file.
+    calm : list
+        Not empty when `missing` runs no code of the user's any more: any thread may draw.
     skipped : int
         How many results were in the file so far.
 
@@ -182,6 +186,9 @@ class Call:
             own_key = key
             self._key_of = lambda task: digest_of(own_key(task))
         self._tasks = iter(tasks)
+        is_own = key is None and type(self._tasks) in _CALM
+        self._becomes_calm = [True] if is_own else []
+        self.calm: List[bool] = []
         self.worker = Pickled(function, star)
         # of those that were drawn and not taken: runs, from the first up to the other
         self._stored: Deque[List[int]] = collections.deque()
@@ -256,6 +263,8 @@ class Call:
             entry = next(self._stored_keys, None)
         self._next_stored, self._next_key = entry or (-1, b"")
         self.may_have_stored = entry is not None
+        if entry is None:  # one draw is one task from here on
+            self.calm[:] = self._becomes_calm
 
     def missing(
         self, deliver: Optional[Callable[[int, Any], object]] = None
@@ -528,9 +537,6 @@ class Results:
     def __iter__(self) -> Results:
         return self
 
-    def __next__(self) -> Any:
-        return self.next()
-
     def next(self, timeout: Optional[float] = None) -> Any:
         """The next result.
 
@@ -543,14 +549,18 @@ class Results:
         with self._lock:
             number = self._wait_for_stored(until) if self._call.has_stored() else None
             if number is not None:
-                return self._give(number, self._call.result(number))
+                self._given += 1
+                self._number += 1
+                return self._call.load(number, self._call.result(number))
             if self._came is None and self._end is None:
-                self._wait(_left(until))
+                self._wait(None if until is None else _left(until))
             if self._came is not None:
                 return self._give_what_came()
             if self._end is not None:
                 self._raise_end()
             raise errors.TimeoutError("no result came in time")
+
+    __next__ = next  # and not a call of it: this is done for every result
 
     def _wait_for_stored(self, until: Optional[float]) -> Optional[int]:
         """The number of the next result, if that is in the file.
@@ -571,18 +581,14 @@ class Results:
             self._wait(pause if left is None else min(left, pause))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _give(self, number: Optional[int], result: Any) -> Any:
-        self._given += 1
-        self._number += 1
-        return self._call.load(number, result)
-
     def _give_what_came(self) -> Any:
         assert self._came is not None
         (success, value), self._came = self._came, None
-        if success and not isinstance(value, BaseException):
-            return self._give(None if self._is_unordered else self._number, value)
+        number = None if self._is_unordered else self._number
         self._given += 1
         self._number += 1
+        if success and not isinstance(value, BaseException):
+            return self._call.load(number, value)
         errors.renumber(value, self._call.number_of)
         if success:  # it stands in place of a result
             return value

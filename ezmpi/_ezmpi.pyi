@@ -95,6 +95,7 @@ class MPIPool:
         show: Optional[Callable[..., object]],
         failures: Optional[Failures] = ...,
         arrived: Optional[Callable[[Any, int], object]] = ...,
+        calm: List[bool] = ...,
         /,
     ) -> ResultIterator: ...
     def _call(

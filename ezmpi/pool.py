@@ -993,6 +993,7 @@ class MPIPool(_ezmpi.MPIPool):
             call.shown(show),
             failures,
             call.keep,
+            call.calm,
         )
         return Results(call, iterator, unordered)
 

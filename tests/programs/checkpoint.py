@@ -6,13 +6,16 @@ A second run finds all there: it runs no task, and its results are the same.
 import itertools
 import os
 import sys
+import threading
+import time
 
 from cases import case, raised, told
 
-from ezmpi import CheckpointError, MPIPool
+from ezmpi import CheckpointError, MPIPool, _checkpoint
 
 directory, run = sys.argv[1], int(sys.argv[2])
 file = os.path.join(directory, "run.sqlite")
+other = os.path.join(directory, "other.sqlite")
 log = os.path.join(directory, "log")
 SCALE = 3
 NAMES = {"one", "two", "three", "four"}  # in another order in every process
@@ -70,6 +73,47 @@ def fail_once(x):
     return -x
 
 
+def held(x):
+    while x >= 20 and not os.path.exists(log + ".gate"):
+        time.sleep(0.001)
+    return x
+
+
+def gone_on_with(pool):
+    if os.path.exists(log + ".gate"):
+        os.remove(log + ".gate")
+    results = pool.imap(held, range(200), 1, checkpoint=other)
+    assert [next(results) for _ in range(20)] == list(range(20))
+    results.close()
+    open(log + ".gate", "w").close()
+    drawers.clear()
+    return pool.imap(held, range(200), 1, checkpoint=other)
+
+
+def draws_here(begin, wanted):
+    """Not each time: the driver's thread, too, draws while nobody waits."""
+    for _ in range(100):
+        drawers.clear()
+        assert list(begin()) == wanted
+        if here in drawers:
+            return
+    raise AssertionError("this thread never draws")
+
+
+drawers = set()  # threads
+here = threading.main_thread()
+
+
+class NotingDigest(_checkpoint.TaskDigest):
+    def __call__(self, task):
+        return super().__call__(key(task))
+
+
+def key(task):
+    drawers.add(threading.current_thread())
+    return task
+
+
 def noted():
     """Of the tasks that were run since it was asked last."""
     if not os.path.exists(log):
@@ -124,6 +168,25 @@ with MPIPool() as pool:
     assert shown[-1] == (40, 40, 0), shown
     assert isinstance(raised(results.next, timeout=1), StopIteration)
     ran(240)
+
+    digest, _checkpoint.TaskDigest = _checkpoint.TaskDigest, NotingDigest
+
+    case("whoever waits draws, where that runs no code of the user's")
+    if run == 1:
+        draws_here(lambda: pool.imap(f, numbers, 1, checkpoint=other), wanted)
+
+    case("the same behind what was in the file")
+    if run == 1:
+        draws_here(lambda: gone_on_with(pool), list(range(200)))
+
+    case("else the driver's thread")
+    for tasks, own_key in ((x for x in numbers), None), (numbers, key):
+        drawers.clear()
+        results = pool.imap(f, tasks, checkpoint=file, checkpoint_key=own_key)
+        assert list(results) == wanted
+        assert here not in drawers
+    noted()
+    _checkpoint.TaskDigest = digest
 
     case("callables of all kinds")
     for function in (
