@@ -494,7 +494,7 @@ def renumber(exception: BaseException, number_of: Callable[[int], int]) -> None:
         number = str(number_of(int(match[1])))
         return text[: match.start(1)] + number + text[match.end(1) :]
 
-    if isinstance(exception, WorkerDied) and exception.task is not None:
+    if isinstance(exception, (WorkerDied, TaskTimeout)) and exception.task is not None:
         number = number_of(exception.task)
         old, new = _place("task", exception.task), _place("task", number)
         exception.args = (str(exception).replace(old, new), *exception.args[1:])

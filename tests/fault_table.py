@@ -170,8 +170,15 @@ def wait_until_written(job):
     wait_until_busy(job)
     file = job.directory / "run.sqlite"
     deadline = time.monotonic() + 30 * PATIENCE
-    while file.exists() and not count_results(file, True) and time.monotonic() < deadline:
+    while file.exists() and not is_written(file) and time.monotonic() < deadline:
         time.sleep(0.05)
+
+
+def is_written(file):
+    """Whether it has results, of a transaction that is complete: the journal is empty."""
+    journal = Path("%s-journal" % file)
+    is_there = count_results(file, is_open=True) > 0
+    return is_there and not (journal.exists() and journal.stat().st_size)
 
 
 def wait_until_busy(job):

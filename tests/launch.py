@@ -291,8 +291,10 @@ def launcher_command(launcher, ranks, options=()):
 def launcher_environment(launcher, changes=None):
     """The environment for a job; a change to None takes a variable away. `launcher` may
     be None."""
-    env = dict(os.environ)
-    for name in list(env):  # pytest itself may run under a launcher
+    # pytest changes that one, while threads of test_fault_table.py start jobs.
+    names = [name for name in os.environ if name != "PYTEST_CURRENT_TEST"]
+    env = {name: os.environ[name] for name in names}
+    for name in names:  # pytest itself may run under a launcher
         if name.startswith(("PMI_", "PMIX_", "OMPI_COMM_", "MPI_LOCAL")):
             del env[name]
     env["PYTHONFAULTHANDLER"] = "1"

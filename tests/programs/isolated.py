@@ -179,6 +179,11 @@ def timeout():
         assert time.monotonic() - start < 30
         error = got[3]
         assert error.task == 3 and isinstance(error, TimeoutError), told(error)
+        for _ in range(2):  # the second time the pool gets only what is not in the file
+            error = raised(
+                pool.map, hang_at_three, range(8), checkpoint=PLACE / "run.sqlite"
+            )
+            assert error.task == 3 and str(error).startswith("task 3 "), told(error)
         assert type(raised(pool.submit(time.sleep, 600).result)) is TaskTimeout
         assert pool.map(time.sleep, [0.2] * 4 * pool.size, chunksize=2) == [None] * (
             4 * pool.size
