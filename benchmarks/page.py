@@ -103,6 +103,7 @@ def words(figures: Figures) -> Dict[str, str]:
         "over_floor": tables_of(tables, over_floor),
         "bad_ends": tables_of(tables, bad_ends) or "None.",
         **{f"{name}_failed": failures(done) for name, done in figures.sweeps.items()},
+        "isolation": figures.isolation,
         "per_worker": f"{simulation.per_worker:,}",
         "scaling": scaling(simulation),
         "chunks": chunks(simulation),

@@ -1,10 +1,10 @@
 """Writes docs/performance.md, its plots and the README's table, from runs.
 
-run.py measures: the table of all rows, and the sweeps of the plots. Under MPICH, in the
-environment that runs this; with --openmpi PYTHON, the table also in that one's. The
-figures of each part are kept, so that --reuse goes on where a run was ended, or writes
-the page anew without measuring. About 25 minutes on two cores; half as long again with
-Open MPI. Needs what run.py needs, and matplotlib.
+run.py measures: the table of all rows, and the sweeps of the plots; isolate.py what
+isolation costs. Under MPICH, in the environment that runs this; with --openmpi PYTHON,
+the table also in that one's. The figures of each part are kept, so that --reuse goes on
+where a run was ended, or writes the page anew without measuring. About 25 minutes on two
+cores; half as long again with Open MPI. Needs what run.py needs, and matplotlib.
 
 The text of the page is performance.md, beside this; what is said of a missed target is
 in missed.md. The exit status is 1 if one has no explanation there, or if ezmpi failed.
@@ -119,6 +119,14 @@ def simulate(path: Path, quick: bool) -> None:
     simulation.save(done, path)
 
 
+def isolate(quick: bool) -> str:
+    """The table that isolate.py prints."""
+    words = [sys.executable, "isolate.py", *(["--quick"] if quick else [])]
+    return subprocess.run(
+        words, cwd=HERE, check=True, stdout=subprocess.PIPE, universal_newlines=True
+    ).stdout
+
+
 def figures(options: argparse.Namespace) -> saved.Figures:
     """Measured, or read where they are there already."""
     paths = {}
@@ -128,6 +136,9 @@ def figures(options: argparse.Namespace) -> saved.Figures:
         if not (options.reuse and path.exists()):
             measure(part, path)
         print(f"== {part.name}: {time.monotonic() - start:.0f} s", file=sys.stderr)
+    isolation = options.figures / "isolation.md"
+    if not (options.reuse and isolation.exists()):
+        isolation.write_text(isolate(options.quick))
     simulated = options.figures / "simulation.json"
     if not (options.reuse and simulated.exists()):
         simulate(simulated, options.quick)
@@ -135,7 +146,9 @@ def figures(options: argparse.Namespace) -> saved.Figures:
     if options.openmpi:
         tables["Open MPI"] = saved.load(paths["table-openmpi"])
     sweeps = {name: saved.load(paths[name]).results for name in SWEEPS}
-    return saved.Figures(tables, sweeps, simulation.load(simulated))
+    return saved.Figures(
+        tables, sweeps, simulation.load(simulated), isolation.read_text()
+    )
 
 
 # ---- writing ----

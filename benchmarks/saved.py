@@ -24,6 +24,7 @@ class Figures(NamedTuple):
     tables: Dict[str, Saved]  # by MPI
     sweeps: Dict[str, Results]
     simulation: Simulation
+    isolation: str  # a table
 
 
 def load(path: Path) -> Saved:

@@ -167,7 +167,7 @@ class Job:
 
     def left(self, seconds=1.0):
         """The same, after so long at most: ranks may end after their launcher."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * PATIENCE
         while self.running() and time.monotonic() < deadline:
             time.sleep(0.02)
         return self.running()
