@@ -39,10 +39,15 @@ def check(fallback: Optional[str], processes: Optional[int]) -> None:
         raise ValueError(f"processes must be at least 1, not {processes}")
 
 
+def is_isolation_set() -> bool:
+    """Whether the environment says that tasks are isolated."""
+    return os.environ.get("EZMPI_ISOLATE", "0") not in ("", "0")
+
+
 def isolation(isolate: Optional[bool], use_dill: bool) -> Any:
     """The transport to the children that workers fork for tasks; None: they do not."""
     if isolate is None:
-        isolate = os.environ.get("EZMPI_ISOLATE", "0") not in ("", "0")
+        isolate = is_isolation_set()
     if not isolate:
         return None
     if use_dill:
