@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from typing import Any, Callable, NoReturn, Optional, Tuple
 
 siblings = 0  # in a worker: how many there are of its pool
+_is_forked = False  # a worker, or the child of one
+
+
+def refuse_inside() -> None:
+    """Raise where a pool is made in a process that this module's functions forked."""
+    if _is_forked:
+        raise RuntimeError(
+            "a task cannot make a pool here: make it in the script, and give it more "
+            "tasks; for processes of a task's own take multiprocessing"
+        )
 
 
 def check(fallback: Optional[str], processes: Optional[int]) -> None:
@@ -97,13 +107,9 @@ def begin(
 
     Raises
     ------
-    RuntimeError
-        In a worker of such a pool.
     TransportError
         If no process can be forked.
     """
-    if siblings:
-        raise RuntimeError("a task cannot fork workers for a pool of its own")
     transport = _mpi.start_local()
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and not stream.closed:
@@ -143,6 +149,8 @@ def run_child(crew: Any, handle: int, number: int) -> NoReturn:
 
 def _be(transport: Any, handle: int, *what: Callable[[], object]) -> NoReturn:
     """Be a process that was forked: nothing of the script it is a copy of goes on."""
+    global _is_forked
+    _is_forked = True
     code = 1
     try:
         for each in what:
