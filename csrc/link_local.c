@@ -35,15 +35,25 @@ checked(struct family *family, struct peer *peer, const char *call, int status)
                       : wire_fail(&family->wire, call, strerror(errno));
 }
 
+/* The same, of what goes to it.  That a child takes no more is no failure yet:
+   what it wrote before it ended is read first, and its end is found then. */
+static int
+checked_out(struct family *family, struct peer *peer, int status)
+{
+    if (status == TRANSPORT_FAILED && errno == 0 && family->wire.rank == 0) {
+        return TRANSPORT_OK;
+    }
+    return checked(family, peer, "sendmsg", status);
+}
+
 static int
 push(struct family *family, struct peer *peer)
 {
-    int status = stream_push(&peer->mail);
+    int status = checked_out(family, peer, stream_push(&peer->mail));
 
-    if (status == TRANSPORT_OK) {
-        status = stream_push(&peer->pieces);
-    }
-    return checked(family, peer, "sendmsg", status);
+    return status == TRANSPORT_OK
+               ? checked_out(family, peer, stream_push(&peer->pieces))
+               : status;
 }
 
 /* What waits for room, to whomever: a process that only waits for one message
@@ -74,10 +84,10 @@ link_send(struct wire *wire, const void *base, size_t size, int rank, int tag,
     int status = stream_send(stream, base, size, tag, &move);
 
     slot->room = move;
-    return checked(family, peer, "sendmsg", status);
+    return checked_out(family, peer, status);
 }
 
-/* Nothing has come, or gone. */
+/* Nothing has come. */
 static int
 stand_by(struct family *family)
 {
@@ -208,14 +218,15 @@ int
 link_test(struct wire *wire, struct wire_slot *slot)
 {
     struct family *family = family_of(wire);
-    int status;
+    int status, goes_out;
 
     if (push_all(family) < 0) {
         return TRANSPORT_FAILED;
     }
+    goes_out = stream_goes_out(slot->room);
     status = stream_test(slot->room);
     if (status == TRANSPORT_NOTHING) {
-        return stand_by(family);
+        return goes_out ? status : stand_by(family);
     }
     return status == TRANSPORT_FAILED ? fail_broken_off(family) : status;
 }

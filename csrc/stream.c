@@ -89,7 +89,7 @@ new_move(struct stream *stream, const void *base, size_t size)
 
 /* NOTHING: nothing goes, or comes, now. */
 static int
-judge(struct stream *stream, ssize_t count)
+judge(ssize_t count)
 {
     if (count > 0) {
         return TRANSPORT_OK;
@@ -101,7 +101,6 @@ judge(struct stream *stream, ssize_t count)
         return TRANSPORT_NOTHING; /* whoever asks asks again */
     }
     if (count == 0 || errno == ECONNRESET || errno == EPIPE) {
-        stream->has_ended = 1;
         errno = 0;
     }
     return TRANSPORT_FAILED;
@@ -129,7 +128,7 @@ stream_push(struct stream *stream)
     while (stream->first != NULL) {
         struct move *move = stream->first;
         ssize_t count = write_some(stream, move);
-        int status = judge(stream, count);
+        int status = judge(count);
         if (status != TRANSPORT_OK) {
             return status == TRANSPORT_NOTHING ? TRANSPORT_OK : status;
         }
@@ -194,9 +193,10 @@ read_some(struct stream *stream, void *base, size_t size, size_t *done)
     while (*done < size && status == TRANSPORT_OK) {
         ssize_t count = recv(stream->socket, (char *)base + *done,
                              size - *done, MSG_DONTWAIT);
-        status = judge(stream, count);
+        status = judge(count);
         *done += status == TRANSPORT_OK ? (size_t)count : 0;
     }
+    stream->has_ended |= status == TRANSPORT_FAILED && errno == 0;
     return status;
 }
 
@@ -256,6 +256,12 @@ stream_accept(struct stream *stream, void *base, struct move **move)
     }
     in->done = in->size;
     return read_lent(stream, base);
+}
+
+int
+stream_goes_out(const struct move *move)
+{
+    return move->goes_out;
 }
 
 int

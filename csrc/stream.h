@@ -41,7 +41,7 @@ struct stream {
     struct stream_envelope in;      /* the message that comes */
     size_t in_read;                 /* bytes of it */
     struct move *coming;            /* its bytes do; NULL: not yet wanted */
-    int has_ended;                  /* the other process has */
+    int has_ended; /* no more comes: the other process has */
 };
 
 /* Takes the socket.  ours, theirs: NULL, nothing is lent. */
@@ -53,7 +53,8 @@ void stream_fini(struct stream *stream);
 /* base stays as it is until the move is done. */
 int stream_send(struct stream *stream, const void *base, size_t size, int tag,
                 struct move **move);
-/* Writes what there is room for. */
+/* Writes what there is room for.  Where that fails since the other process has
+   ended, what it wrote can still be read. */
 int stream_push(struct stream *stream);
 
 /* OK: stream->in is the envelope of the next message, which must be accepted.
@@ -63,5 +64,6 @@ int stream_accept(struct stream *stream, void *base, struct move **move);
 
 /* OK: it is done and gone.  NOTHING: not yet. */
 int stream_test(struct move *move);
+int stream_goes_out(const struct move *move);
 
 #endif

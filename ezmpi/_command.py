@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from . import _mpi, _program, pool
+from . import _forks, _mpi, _program, pool
 from ._mpi.launcher import let_first_go_first
 from ._program import Program
 from .errors import TransportError
@@ -122,6 +122,10 @@ def _run(program: Program) -> None:
         _program.become(_program.names_of_main())
     else:
         _program.become(_program.names_of_worker(program))
+        if _forks.is_isolation_set():
+            from . import _signals
+
+            _signals.follow_child()
     # Before the script is looked for: all ranks have to come here, or none may end.
     # On a worker it serves, and ends in SystemExit; on rank 0 it is kept to the end.
     workers = pool.MPIPool()

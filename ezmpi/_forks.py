@@ -19,6 +19,16 @@ if TYPE_CHECKING:
     from typing import Any, Callable, NoReturn, Optional, Tuple
 
 siblings = 0  # in a worker: how many there are of its pool
+_is_forked = False  # a worker, or the child of one
+
+
+def refuse_inside() -> None:
+    """Raise where a pool is made in a process that this module's functions forked."""
+    if _is_forked:
+        raise RuntimeError(
+            "a task cannot make a pool here: make it in the script, and give it more "
+            "tasks; for processes of a task's own take multiprocessing"
+        )
 
 
 def check(fallback: Optional[str], processes: Optional[int]) -> None:
@@ -40,10 +50,15 @@ def check(fallback: Optional[str], processes: Optional[int]) -> None:
         raise ValueError(f"processes must be at least 1, not {processes}")
 
 
+def is_isolation_set() -> bool:
+    """Whether the environment says that tasks are isolated."""
+    return os.environ.get("EZMPI_ISOLATE", "0") not in ("", "0")
+
+
 def isolation(isolate: Optional[bool], use_dill: bool) -> Any:
     """The transport to the children that workers fork for tasks; None: they do not."""
     if isolate is None:
-        isolate = os.environ.get("EZMPI_ISOLATE", "0") not in ("", "0")
+        isolate = is_isolation_set()
     if not isolate:
         return None
     if use_dill:
@@ -93,13 +108,9 @@ def begin(
 
     Raises
     ------
-    RuntimeError
-        In a worker of such a pool.
     TransportError
         If no process can be forked.
     """
-    if siblings:
-        raise RuntimeError("a task cannot fork workers for a pool of its own")
     transport = _mpi.start_local()
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and not stream.closed:
@@ -139,6 +150,8 @@ def run_child(crew: Any, handle: int, number: int) -> NoReturn:
 
 def _be(transport: Any, handle: int, *what: Callable[[], object]) -> NoReturn:
     """Be a process that was forked: nothing of the script it is a copy of goes on."""
+    global _is_forked
+    _is_forked = True
     code = 1
     try:
         for each in what:

@@ -152,6 +152,29 @@ def _exit(code: int) -> NoReturn:
 
 
 _on_worker: Optional[_Handler] = None
+_of_child: Any = None  # shared with it, and so those after it: 1 once it ignores
+
+
+class _Guard(_Handler):
+    """In a guard (csrc/guard.c), which does as its children do.
+
+    Only they hear of the hook where the worker's constructor was not given it.
+    """
+
+    def __call__(self, number: int, frame: Optional[FrameType]) -> None:
+        before = self._before[number]
+        if _of_child[0] == 0 and before is not None:
+            signal.signal(number, before)
+            os.kill(os.getpid(), number)
+
+
+def follow_child() -> None:
+    """Have a guard ignore the signals once its child does."""
+    global _of_child
+    import mmap
+
+    _of_child = mmap.mmap(-1, 1)
+    _Guard()
 
 
 def forking(fork: Callable[[Callable[[], None]], Any]) -> Any:
@@ -190,5 +213,7 @@ def begin(
     Where the worker's constructor was not given the hook: under ``python -m ezmpi``.
     """
     _ignore()
+    if _of_child is not None:
+        _of_child[0] = 1
     if initializer is not None:
         initializer(*initargs)

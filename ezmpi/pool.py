@@ -203,6 +203,7 @@ class MPIPool(_ezmpi.MPIPool):
         on_signal: Optional[Callable[[int], object]] = None,
     ) -> None:
         _refuse_spawned()
+        _forks.refuse_inside()
         if self._is_masters():  # before anything of its own is ended for a failure
             raise RuntimeError("a pool is initialised once")
         _forks.check(fallback, processes)

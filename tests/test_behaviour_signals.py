@@ -25,10 +25,10 @@ def wait_until_busy(job, how):
     time.sleep(0.2)
 
 
-def run(how, number, ranks=3, to="all", under_command=False):
+def run(how, number, ranks=3, to="all", under_command=False, env=None):
     program = PROGRAMS / "signals.py"
     arguments = ("-m", "ezmpi", program) if under_command else (program,)
-    with start(None, ranks, *arguments, how) as job:
+    with start(None, ranks, *arguments, how, env=env) as job:
         job.wait_for("mapping")
         wait_until_busy(job, how)
         sent = time.monotonic()
@@ -86,10 +86,12 @@ def test_sigterm_ends_the_script(ranks):
     assert result.errors[0] == "", result
 
 
+@pytest.mark.parametrize("isolate", ["0", "1"])
 @pytest.mark.parametrize(("number", "code"), [(USR1, 0), (TERM, 128 + TERM)])
-def test_under_the_command(number, code):
+def test_under_the_command(number, code, isolate):
     """There the workers do not see the constructor's argument."""
-    result = run("goes_on", number, under_command=True)
+    env = {"EZMPI_ISOLATE": isolate}
+    result = run("goes_on", number, under_command=True, env=env)
     assert result.returncode == code, result
     assert "hook %d" % number in result.stdout.splitlines(), result
 

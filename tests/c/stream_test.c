@@ -135,6 +135,29 @@ test_end(void)
     free(bytes);
 }
 
+/* Whatever is found first. */
+static void
+test_last_words(int may)
+{
+    unsigned char *bytes = new_bytes(LARGE, 0);
+    struct move *move = NULL;
+    struct pair pair;
+
+    open_pair(&pair, may);
+    CHECK(stream_send(&pair.a, bytes, 5, 1, &move) == TRANSPORT_OK);
+    CHECK(stream_send(&pair.b, bytes, 7, 2, &move) == TRANSPORT_OK);
+    stream_fini(&pair.b);           /* it has not read all */
+    CHECK(stream_send(&pair.a, bytes, LARGE, 3, &move) == TRANSPORT_FAILED);
+    CHECK(errno == 0 && stream_push(&pair.a) == TRANSPORT_FAILED);
+    CHECK(stream_goes_out(move) && stream_test(move) == TRANSPORT_NOTHING);
+    CHECK(!pair.a.has_ended && stream_look(&pair.a) == TRANSPORT_OK);
+    CHECK(stream_accept(&pair.a, bytes, &move) == TRANSPORT_OK);
+    CHECK(stream_test(move) == TRANSPORT_OK);
+    CHECK(stream_look(&pair.a) == TRANSPORT_NOTHING && pair.a.has_ended);
+    close_pair(&pair);
+    free(bytes);
+}
+
 /* What is lent is read where the envelope says, or not at all. */
 static void
 test_wrong_envelopes(void)
@@ -164,6 +187,8 @@ main(void)
     test_both_ways(0);
     test_both_ways(1);
     test_end();
+    test_last_words(0);
+    test_last_words(1);
     test_wrong_envelopes();
     return 0;
 }

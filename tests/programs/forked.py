@@ -413,8 +413,10 @@ def messages():
 def tasks_and_pools():
     case("a task cannot make one, nor use the one that runs it")
     with make() as pool:
-        error = raised(pool.map, lambda x: make().size, [1])
-        assert type(error) is RuntimeError and "task" in str(error), told(error)
+        for inside in (make, MPIPool):
+            error = raised(pool.map, lambda make: make().size, [inside])
+            assert type(error) is RuntimeError, told(error)
+            assert "in the script" in str(error), told(error)
         error = raised(pool.map, lambda x: pool.map(abs, [x]), [1])
         assert type(error) is RuntimeError and "task" in str(error), told(error)
         check_works(pool)

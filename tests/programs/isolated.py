@@ -193,6 +193,12 @@ def timeout():
 
 def large():
     with MPIPool(isolate=True) as pool:
+        case("a task cannot make a pool, and is told so")
+        for inside in ({}, {"fallback": "local"}):
+            error = raised(pool.apply, MPIPool, (), inside)
+            assert type(error) is RuntimeError, told(error)
+            assert "in the script" in str(error), told(error)
+
         case("large tasks and results, also those before a death")
 
         def grow(block):
