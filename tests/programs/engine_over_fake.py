@@ -20,9 +20,11 @@ import faulthandler
 import functools
 import gc
 import itertools
+import operator
 import os
 import pickle
 import sys
+import tempfile
 import threading
 import time
 import tracemalloc
@@ -31,7 +33,7 @@ from ctypes import c_char_p, c_int, c_int32, c_long, c_size_t, c_uint32, c_void_
 
 import failing_memory
 
-from ezmpi import _driver, _ezmpi, _shared, errors
+from ezmpi import _checkpoint, _driver, _ezmpi, _shared, errors
 from ezmpi._future import CallbackFuture, PoolFuture
 from ezmpi.errors import (
     BrokenPoolError,
@@ -41,6 +43,7 @@ from ezmpi.errors import (
     TransportError,
     WorkerDied,
 )
+from ezmpi.pool import MPIPool
 
 LARGE = 300000  # bytes; more than travels with the header
 LEAK = 100000  # less than one large argument, more than what a crew takes
@@ -121,7 +124,8 @@ class Job:
 
     def pool(self, rank=0, **options):
         options = dict(self.scenario.options, **options)
-        return _ezmpi.MPIPool(self.transport, self.handles[rank], **options)
+        kind = PublicPool if self.scenario.public else _ezmpi.MPIPool
+        return kind(self.transport, self.handles[rank], **options)
 
     def serve(self, rank):
         """A worker's process."""
@@ -284,6 +288,15 @@ class Job:
         raise TransportError("it was not begun")
 
 
+class PublicPool(MPIPool):
+    """What users have, whose constructor would look for an MPI."""
+
+    _is_local = False
+
+    def __init__(self, transport, handle, **options):
+        _ezmpi.MPIPool.__init__(self, transport, handle, **options)
+
+
 class FailedIterator:
     def __iter__(self):
         return self
@@ -431,8 +444,11 @@ def fail():
 
 
 class Scenario:
-    def __init__(self, function, waits=0, words=1, survives=0, raises=(), **options):
+    def __init__(
+        self, function, waits=0, words=1, survives=0, raises=(), public=0, **options
+    ):
         self.function = function
+        self.public = public  # with the pool of ezmpi/pool.py, not the one below it
         self.raises = raises  # what tasks do, where it cannot be noted that they did
         self.survives = survives  # the death of a worker
         self.waits = waits  # after the constructor's
@@ -826,9 +842,8 @@ def iterators(job, pool):
 @scenario()
 def arrivals(job, pool):
     """Results are told when they come, and so is what a task raised; also if taken."""
-    came = []
 
-    def arrived(result, index):
+    def kept(came, result, index):
         came.append(result)
         if isinstance(result, Exception) and job.memory.may_stand(result):
             raise result
@@ -837,18 +852,20 @@ def arrivals(job, pool):
         elif not job.is_one_of(ValueError, result):
             assert isinstance(result, ValueError)
 
+    came = []
+    arrived = functools.partial(kept, came)
     results = job.iterate(pool, fail_from_three, range(5), window=0, arrived=arrived)
     expected = [0, 1, 2, ValueError, ValueError, StopIteration]
     job.draws(expected, lambda: take(results, PATIENCE))
     assert len({repr(each) for each in came}) == len(came), came
-    came.clear()
-    how = {"failures": (True, None, 0), "arrived": arrived}
+    listed = []
+    how = {"failures": (True, None, 0), "arrived": functools.partial(kept, listed)}
     results = job.iterate(pool, fail_from_three, range(5), **how)
-    job.gives((5, 5), lambda: (len(list(results)), len(came)))
-    came.clear()
-    how = {"_failures": (True, None, 0), "_arrived": arrived}
+    job.gives((5, 5), lambda: (len(list(results)), len(listed)))
+    told = []
+    how = {"_failures": (True, None, 0), "_arrived": functools.partial(kept, told)}
     mapped = functools.partial(pool.map, fail_from_three, range(5), None, False, **how)
-    job.gives((None, 5), lambda: (mapped(), len(came)))
+    job.gives((None, 5), lambda: (mapped(), len(told)))
 
     def refuse(result, index):
         raise LookupError(result)
@@ -1008,6 +1025,72 @@ def statuses(job, pool):
     busy = [row[2] for row in told[1]]
     if names - {None, "double"} or busy != [False] * job.workers:
         raise Wrong(told)
+
+
+@scenario(public=1)
+def methods(job, pool):
+    """The public pool's, one after another."""
+    pairs, seconds = [(1, 2), (3, 4)], PATIENCE / 2
+    add, told = operator.add, []
+    job.gives([3, 7], pool.starmap, add, pairs)
+    job.gives([3, 7], lambda: list(pool.istarmap(add, pairs)))
+    job.gives([3, 7], lambda: sorted(pool.istarmap_unordered(add, pairs)))
+    job.gives([0, 2, 4], lambda: list(pool.imap(double, range(3))))
+    job.gives([0, 2, 4], lambda: sorted(pool.imap_unordered(double, range(3), 2)))
+    job.gives(4, pool.apply, double, (2,))
+    job.gives(4, lambda: pool.apply_async(double, (2,)).get(seconds))
+    job.gives(4, lambda: pool.submit(double, 2).result(seconds))
+    job.gives([0, 2], lambda: pool.map_async(double, range(2)).get(seconds))
+    later = functools.partial(pool.starmap_async, add, pairs, callback=told.append)
+    job.gives([3, 7], lambda: later().get(seconds))
+    if job.is_smooth() and told != [[3, 7]]:
+        raise Wrong(told)
+    job.gives([7] * job.workers, pool.run_everywhere, echo, 7)
+    job.gives(job.workers, lambda: len(pool.workers_status()))
+    table = job.attempt(pool.share, {"a": Block(bytes(LARGE))})
+    if table is not job:
+        look_up = functools.partial(length_in, table)
+        job.gives([LARGE] * 2, pool.map, look_up, ["a", "a"])
+    if job.attempt(pool.shutdown) is not job:
+        job.raises(RuntimeError, pool.submit, double, 2)
+
+
+def length_in(table, name):
+    return len(table.value[name].data)
+
+
+@scenario(public=1, raises=ValueError)
+def failures_of_methods(job, pool):
+    """What `on_error`, `retries` and `retry_on` say, to each that takes them."""
+    expected = ["0", "1", "2", "ValueError(3)", "ValueError(4)"]
+    returned = {"on_error": "return"}
+    again = {"retries": 2, "retry_on": ValueError}
+    job.gives(expected, texts, job, pool.map, fail_from_three, range(5), **returned)
+    listed = functools.partial(pool.imap, fail_from_three, range(5), **returned)
+    job.gives(expected, texts, job, lambda: list(listed()))
+    job.gives([0, 1], pool.starmap, Flaky(), [(0,), (1,)], **again)
+    job.gives([0, 1], lambda: sorted(pool.imap_unordered(Flaky(), range(2), **again)))
+    job.raises(ValueError, pool.map, Flaky(), [3], **again)
+
+
+@scenario(public=1)
+def checkpoints(job, pool):
+    """What is in the file is not run again."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "run.sqlite")
+        try:
+            for _ in range(2):
+                job.gives([0, 2, 4], pool.map, double, range(3), checkpoint=path)
+                results = functools.partial(pool.imap, double, checkpoint=path)
+                job.gives([0, 2], lambda: list(results(range(2))))  # noqa: B023
+                for error in _checkpoint.close_all():
+                    job.attempt(raise_it, error)
+        finally:
+            _checkpoint.close_all()
+
+
+def raise_it(error):
+    raise error
 
 
 @scenario()
