@@ -8,6 +8,7 @@
    forked child the places are the same.  glibc alone has the allocator's own
    names. */
 
+#include <errno.h>
 #include <execinfo.h>
 #include <malloc.h>
 #include <stdatomic.h>
@@ -34,7 +35,6 @@ void memory_note(void);
 void memory_begin(int who);
 void memory_end(void);
 int memory_failed(void);
-void memory_show(void);
 size_t memory_places(uint64_t *places, size_t room);
 long memory_live(void);
 
@@ -51,8 +51,6 @@ static struct {
     atomic_long live; /* bytes */
     struct code own, module, spared[SPARED];
     size_t spares;
-    void *failing[FRAMES];
-    int depth;
     atomic_flag noting;
     size_t places;
     uint64_t seen[PLACES]; /* by hash */
@@ -136,14 +134,14 @@ callers(void **frames)
     return depth - own;
 }
 
+/* It says where, in case that something goes wrong. */
 static int
 begins_to_fail(uint64_t here, void *const *frames, int depth)
 {
     if (here != plan.at || plan.who != 0)
         return 0;
     plan.who = who;
-    plan.depth = depth < FRAMES ? depth : FRAMES;
-    memcpy(plan.failing, frames, sizeof plan.failing);
+    backtrace_symbols_fd(frames, depth, STDOUT_FILENO);
     return 1;
 }
 
@@ -178,6 +176,8 @@ fails(void)
     inside = 1;
     int due = looked_at();
     inside = 0;
+    if (due)
+        errno = ENOMEM;
     return due;
 }
 
@@ -252,7 +252,6 @@ memory_plan(uint64_t at, int more)
     plan.more = more;
     plan.who = 0;
     plan.notes = 0;
-    plan.depth = 0;
 }
 
 void
@@ -278,13 +277,6 @@ int
 memory_failed(void)
 {
     return plan.who != 0;
-}
-
-/* Where the first one failed. */
-void
-memory_show(void)
-{
-    backtrace_symbols_fd(plan.failing, plan.depth, STDOUT_FILENO);
 }
 
 /* Those noted so far, in the order in which they were met. */

@@ -117,10 +117,6 @@ class Short:
     def live(self):
         return self.allocator.memory_live()
 
-    def show(self):
-        sys.stdout.flush()
-        self.allocator.memory_show()
-
 
 EVER = contextlib.nullcontext()
 
@@ -267,7 +263,6 @@ def fork(said, function, runner, *arguments):
         status = 0
     except BaseException:
         traceback.print_exc()
-        runner.memory.show()
     finally:
         sys.stdout.flush()
         os._exit(status)
