@@ -55,7 +55,7 @@ struct dispatch;
 struct crew_driver {
     _Atomic int started;            /* and has not ended */
     int may_not_drive;              /* MPI allows one thread only */
-    unsigned long thread;
+    unsigned long thread;           /* 0: it does not run */
     _Atomic int stop;
     _Atomic int drives;             /* it has the helm */
     _Atomic int needed;             /* jobs whose tasks it alone may draw */

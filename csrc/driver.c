@@ -234,11 +234,12 @@ driver_run(struct crew *crew)
 {
     struct shift shift = {.crew = crew};
     struct helm_watch watch;
-    crew->driver.thread = PyThread_get_thread_ident();
     if (helm_watch_begin(&crew->helm, &watch, crew, 0) < 0) {
         crew->driver.started = 0;
         return;
     }
+    crew->driver.thread = PyThread_get_thread_ident();
+    crew->driver.started = 1; /* also where that seems to have failed */
     while (!crew->driver.stop && !crew->transport->closed(crew->mailbox)) {
         futures_call(crew->futures, 0);
         leave_gil(&shift);
@@ -246,6 +247,7 @@ driver_run(struct crew *crew)
         take_gil(&shift);
     }
     crew->driver.started = 0;
+    crew->driver.thread = 0;
     helm_watch_end(&crew->helm, &watch);
     futures_call(crew->futures, 0);
 }
@@ -280,7 +282,7 @@ start(struct crew *crew)
     if (module != NULL && capsule != NULL)
         done = PyObject_CallMethod(module, "start", "Oi", capsule,
                                    crew->driver.may_not_drive);
-    if (done != Py_True)
+    if (done != Py_True && !crew->driver.thread)
         crew->driver.started = 0;
     Py_XDECREF(done);
     Py_XDECREF(capsule);

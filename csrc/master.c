@@ -275,6 +275,8 @@ master_move(struct crew *crew)
         if (status == TRANSPORT_OK)
             status = dispatch_receive(crew->dispatch, 0, &error);
     } while (status == TRANSPORT_OK);
+    if (status == TRANSPORT_FAILED && crew->dispatch->lines == NULL)
+        return errors_raise_transport(&error);
     if (status == TRANSPORT_FAILED)
         master_fail(crew, &error);
     crew_tidy(crew);

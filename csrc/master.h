@@ -57,7 +57,8 @@ int master_share(struct crew *crew, struct codec *codec, uint32_t flags,
    whoever has the helm does it next, or gets it next.  -1: exception set. */
 int master_unshare(struct crew *crew, struct codec *codec, PyObject *key);
 /* Sends what can be sent at once, and takes in the answers that came, but runs
-   none of the user's code.  At the helm.  -1: as master_take_answers. */
+   none of the user's code.  At the helm.  -1: as master_take_answers, or the
+   transport failed and there is no job that would say so. */
 int master_move(struct crew *crew);
 /* Takes in what has come and hands out what can be, unless another thread
    drives.  -1: exception set, of this thread. */

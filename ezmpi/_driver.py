@@ -31,18 +31,22 @@ def start(crew: Any, may_not_drive: bool) -> bool:
     _threads[thread] = crew
     try:
         thread.start()
-    except BaseException:
-        del _threads[thread]
+    except BaseException:  # while it waited for the thread, perhaps, which runs
+        _threads.pop(thread, None)
+        if thread.ident is not None:
+            _threads[thread] = crew
         raise
     return True
 
 
 def _run(crew: Any) -> None:
     """It holds the crew no longer than it drives."""
+    thread = threading.current_thread()
+    _threads[thread] = crew  # also where its start has failed meanwhile
     try:
         _ezmpi.drive(crew)
     finally:
-        del _threads[threading.current_thread()]
+        _threads.pop(thread, None)
 
 
 def join() -> None:

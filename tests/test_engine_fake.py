@@ -9,6 +9,7 @@ import platform
 import re
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,10 +24,10 @@ SCENARIOS = re.findall(r"@scenario\(.*\)\ndef (\w+)", PROGRAM.read_text())
 SHARED = ("-shared", "-fPIC", "-fvisibility=default")
 
 
-WHO = {"master": 0, "worker": 1, "driver": -1}
-# Seconds for each of them, in which a part of all allocations fails: each in its turn
-# takes some minutes.
-MEMORY_SECONDS = os.environ.get("EZMPI_TEST_MEMORY")
+# Of the plans of failing allocations a day's run has every so-manieth, or the whole would
+# take some minutes; which ones changes from day to day. "all", or a day's number.
+MEMORY_SHARES = 16
+MEMORY = os.environ.get("EZMPI_TEST_MEMORY", str(int(time.time()) // 86400))
 
 
 @pytest.fixture(scope="module")
@@ -91,27 +92,23 @@ def calls_that_fail(scenario, rank):
     return calls
 
 
-# Now and then a result that may stand there is taken for a wrong one.
-@pytest.mark.skipif(MEMORY_SECONDS is None, reason="by hand: EZMPI_TEST_MEMORY")
-@pytest.mark.parametrize("who", WHO)
-def test_allocations_fail(fake, short_of_memory, who):
+def test_allocations_fail(fake, short_of_memory):
     """A right result, or an exception that says so; never a crash, or a hang."""
-    seconds = MEMORY_SECONDS
-    command = [sys.executable, PROGRAM, fake, "all", WHO[who], "memory", seconds]
+    share = ["0", "1"] if MEMORY == "all" else [MEMORY, str(MEMORY_SHARES)]
     done = subprocess.run(
-        [str(each) for each in command],
+        [sys.executable, str(PROGRAM), str(fake), "all", "memory", *share],
         env=short_of_memory,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=PATIENCE * 60 + float(seconds),
+        timeout=3600 if MEMORY == "all" else PATIENCE * 300,
         check=False,
     )
+    print(done.stdout[-20000:])  # how many there were, and which share
     if "this Python has no symbols" in done.stdout:
         pytest.skip(done.stdout.splitlines()[-1])
-    # Pools of jobs that ended without them may be said of later.
-    said = done.stdout.partition("\nWRONG\n")[0][-9000:]  # up to the first
-    assert done.returncode == 0 and "\nok\n" in done.stdout, said
+    assert done.returncode == 0, f"EZMPI_TEST_MEMORY={MEMORY}"
+    assert done.stdout.endswith("ok\n")
 
 
 def test_transport_of_another_version_is_refused(tmp_path):

@@ -1,11 +1,14 @@
 /* failing_malloc.c -- preloaded: memory that cannot be had, as planned.
 
    With PYTHONMALLOC=malloc all of Python's memory comes from here, too.  The
-   allocations of one thread at a time count, from memory_begin to memory_end;
-   those whose numbers lie within the plan fail.  While none is planned, the
-   first allocation of each place in the code can be noted: of each way that
-   the innermost callers came.  glibc alone has the allocator's own names. */
+   allocations of a thread count from memory_begin, which says who it is, to
+   memory_end.  A place in the code is a way that the innermost callers came.
+   The places that allocate can be noted; and as planned, the first allocation
+   of one place fails, for one of the threads, and some that follow it.  In a
+   forked child the places are the same.  glibc alone has the allocator's own
+   names. */
 
+#include <errno.h>
 #include <execinfo.h>
 #include <malloc.h>
 #include <stdatomic.h>
@@ -27,13 +30,12 @@ void __libc_free(void *memory);
 void memory_module(uintptr_t first, uintptr_t end);
 void memory_own(uintptr_t first, uintptr_t end);
 void memory_spare(uintptr_t first, uintptr_t end, int depth);
-void memory_plan(long first, long last, int note);
-void memory_begin(void);
+void memory_plan(uint64_t at, int more);
+void memory_note(void);
+void memory_begin(int who);
 void memory_end(void);
-long memory_counted(void);
 int memory_failed(void);
-void memory_show(void);
-size_t memory_places(long *numbers, size_t room);
+size_t memory_places(uint64_t *places, size_t room);
 long memory_live(void);
 
 struct code {
@@ -42,21 +44,20 @@ struct code {
 };
 
 static struct {
-    long first, last; /* what is to fail */
-    int note;
-    atomic_long counted;
-    atomic_int failed;
+    uint64_t at;      /* the place that is to fail; 0: none */
+    int more;         /* allocations that fail with it */
+    atomic_int who;   /* of whom it did: these fail; 0: it has not yet */
+    int notes;
     atomic_long live; /* bytes */
     struct code own, module, spared[SPARED];
     size_t spares;
-    void *failing[FRAMES];
-    int depth;
+    atomic_flag noting;
     size_t places;
     uint64_t seen[PLACES]; /* by hash */
-    long numbers[PLACES];
-} plan;
+    uint64_t in_order[PLACES];
+} plan = {.noting = ATOMIC_FLAG_INIT};
 
-static _Thread_local int counts, inside;
+static _Thread_local int who, inside;
 
 static uint64_t
 mix(uint64_t hash, const void *frame)
@@ -95,7 +96,7 @@ is_spared(void *const *frames, int depth)
 static uint64_t
 place(void *const *frames, int depth)
 {
-    uint64_t hash = 1, near = 1;
+    uint64_t hash = (uint64_t)who, near = hash;
     int found = 0;
 
     for (int i = 0; i < depth && found < 2; i++) {
@@ -108,9 +109,8 @@ place(void *const *frames, int depth)
 }
 
 static void
-note(long number, void *const *frames, int depth)
+note(uint64_t hash)
 {
-    uint64_t hash = place(frames, depth);
     size_t i = hash % PLACES;
 
     while (plan.seen[i] != 0 && plan.seen[i] != hash)
@@ -118,7 +118,7 @@ note(long number, void *const *frames, int depth)
     if (plan.seen[i] == hash || plan.places >= PLACES / 2)
         return;
     plan.seen[i] = hash;
-    plan.numbers[plan.places++] = number;
+    plan.in_order[plan.places++] = hash;
 }
 
 /* Of malloc and the like. */
@@ -134,36 +134,50 @@ callers(void **frames)
     return depth - own;
 }
 
-/* Is this one to fail, for which it is time? */
+/* It says where, in case that something goes wrong. */
 static int
-looked_at(long number)
+begins_to_fail(uint64_t here, void *const *frames, int depth)
+{
+    if (here != plan.at || plan.who != 0)
+        return 0;
+    plan.who = who;
+    backtrace_symbols_fd(frames, depth, STDOUT_FILENO);
+    return 1;
+}
+
+/* Is this one to fail? */
+static int
+looked_at(void)
 {
     void *frames[FRAMES + OWN];
     int depth = callers(frames);
 
     if (is_spared(frames, depth))
         return 0;
-    if (plan.note) {
-        note(number, frames, depth);
-        return 0;
+    if (plan.who == who)
+        return plan.more-- > 0;
+    uint64_t here = place(frames, depth);
+    if (plan.notes) {
+        while (atomic_flag_test_and_set(&plan.noting))
+            ;
+        note(here);
+        atomic_flag_clear(&plan.noting);
     }
-    if (!atomic_exchange(&plan.failed, 1)) {
-        plan.depth = depth < FRAMES ? depth : FRAMES;
-        memcpy(plan.failing, frames, sizeof plan.failing);
-    }
-    return 1;
+    return begins_to_fail(here, frames, depth);
 }
 
 static int
 fails(void)
 {
-    if (!counts || inside)
+    if (!who || inside || (plan.who == who && plan.more <= 0))
+        return 0;
+    if (!plan.notes && plan.at == 0)
         return 0;
     inside = 1;
-    long number = atomic_fetch_add(&plan.counted, 1) + 1;
-    int due = plan.note || (number >= plan.first && number <= plan.last);
-    due = due && looked_at(number);
+    int due = looked_at();
     inside = 0;
+    if (due)
+        errno = ENOMEM;
     return due;
 }
 
@@ -229,57 +243,49 @@ memory_spare(uintptr_t first, uintptr_t end, int depth)
 }
 
 void
-memory_plan(long first, long last, int wants_notes)
+memory_plan(uint64_t at, int more)
 {
     void *frames[FRAMES];
 
     backtrace(frames, FRAMES); /* which loads what it needs, at first */
-    plan.first = first;
-    plan.last = last;
-    plan.note = wants_notes;
-    plan.counted = 0;
-    plan.failed = 0;
-    plan.depth = 0;
+    plan.at = at;
+    plan.more = more;
+    plan.who = 0;
+    plan.notes = 0;
 }
 
 void
-memory_begin(void)
+memory_note(void)
 {
-    counts = 1;
+    memory_plan(0, 0);
+    plan.notes = 1;
+}
+
+void
+memory_begin(int begins)
+{
+    who = begins;
 }
 
 void
 memory_end(void)
 {
-    counts = 0;
-}
-
-long
-memory_counted(void)
-{
-    return plan.counted;
+    who = 0;
 }
 
 int
 memory_failed(void)
 {
-    return plan.failed;
+    return plan.who != 0;
 }
 
-/* Where the first one failed. */
-void
-memory_show(void)
-{
-    backtrace_symbols_fd(plan.failing, plan.depth, STDOUT_FILENO);
-}
-
-/* The numbers noted so far. */
+/* Those noted so far, in the order in which they were met. */
 size_t
-memory_places(long *numbers, size_t room)
+memory_places(uint64_t *places, size_t room)
 {
     size_t count = plan.places < room ? plan.places : room;
-    memcpy(numbers, plan.numbers, count * sizeof *numbers);
-    return plan.places;
+    memcpy(places, plan.in_order, count * sizeof *places);
+    return count;
 }
 
 long

@@ -1,37 +1,45 @@
 """Scenarios of engine_over_fake.py in which allocations fail.
 
 For that the process is started with PYTHONMALLOC=malloc, and with
-tests/c/failing_malloc.c preloaded. What one thread allocates counts: the master's, a
-worker's, or the driver's. First a run without a failure notes the places in the code
-that allocate, by who called them; then at each place, in a run of its own, the first
-allocation fails, and in another run this one and some that follow.
+tests/c/failing_malloc.c preloaded. What three threads allocate counts: the master's, a
+worker's, and the driver's. First a run without a failure notes the places in the code
+that allocate, by who called them, and by the thread. Then for each place that no scenario
+before came to, in a run of its own, the first allocation there fails, and in another run
+this one and some that follow. Each such run has a process of its own, a fork of the one
+that noted, and so finds what that one found; some of them go on at once.
 """
 
 import contextlib
 import ctypes
+import faulthandler
 import gc
 import os
-import random
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import threading
-import time
 import traceback
 import types
-from ctypes import c_long, c_size_t
+from collections import Counter
+from ctypes import c_long, c_size_t, c_uint64
 
 from ezmpi import _driver, _ezmpi
-from ezmpi.errors import TransportError
+from ezmpi.errors import RemoteError, RemoteTraceback, TransportError
 
 NO_SYMBOLS = "this Python has no symbols, by which its own faults are known"
-DRIVER = -1  # in place of a rank
+WHO = {0: 1, 1: 2}  # by rank; the second worker always has memory
+DRIVER = 3
+NAMES = (None, "master", "worker", "driver")
 FRAMES = 40  # all callers
-SEVERAL = 4  # allocations that fail together
-TWICE = 2
+MORE = (0, 4)  # allocations that fail with the first one
+TRIES = 3
 ROOM = 1 << 16
 LEAK = 100000  # bytes; less than a large result, more than what a crew takes
 
+
+# What CPython says where a lock, or a thread, cannot be had.
+OF_LOCKS = ("can't allocate lock", "can't start new thread")
 
 # Functions of CPython that do not bear it, so they get their memory where they are among
 # so many callers of malloc.
@@ -43,6 +51,8 @@ SPARED = {
     # 3.11: NULL without an exception.
     "translate_newlines": 1,
     "_PyTokenizer_FromUTF8": 1,
+    # 3.11: an exception, though the thread has started: this one's end has one, too.
+    "thread_PyThread_start_new_thread": 3,
     # 3.11: NULL without an exception, where there is no memory for the name.
     "PyType_FromModuleAndSpec": 1,
 }
@@ -56,13 +66,9 @@ def leave(condition, kind, error, traceback):
 class Short:
     """Controls of the preloaded allocator, as `Memory` of engine_over_fake.py."""
 
-    failures = (TransportError, MemoryError)
-
-    def __init__(self, transport, rank):
-        self.rank = rank
+    def __init__(self, transport):
         self.allocator = ctypes.CDLL(None)
         self.allocator.memory_live.restype = c_long
-        self.allocator.memory_counted.restype = c_long
         self.allocator.memory_places.restype = c_size_t
         preloaded = os.environ["LD_PRELOAD"].split(":")[0]
         self.allocator.memory_own(*code_of(preloaded))
@@ -71,17 +77,60 @@ class Short:
         for name, first, end in functions_of_python():
             self.allocator.memory_spare(first, end, SPARED[name])
         threading.Condition.__exit__ = leave
-        if rank == DRIVER:
-            watched = types.SimpleNamespace(**vars(_ezmpi))
-            watched.drive = self.drive
-            _driver._ezmpi = watched
+        watched = types.SimpleNamespace(**vars(_ezmpi))
+        watched.drive = self.drive
+        _driver._ezmpi = watched
 
     def short(self, rank):
-        return self if rank == self.rank else contextlib.nullcontext()
+        return Counted(self.allocator, WHO[rank]) if rank in WHO else EVER
+
+    def drive(self, crew):
+        """What fails before it drives is the thread's start, which is Python's."""
+        while True:
+            try:
+                with Counted(self.allocator, DRIVER):
+                    return _ezmpi.drive(crew)
+            except MemoryError:
+                pass
+
+    def fail(self, place, more):
+        self.allocator.memory_plan(c_uint64(place), more)
+
+    def note(self):
+        self.allocator.memory_note()
+
+    def failed(self):
+        return bool(self.allocator.memory_failed())
+
+    def may_stand(self, error):
+        """For a result: what had no memory, and what that had the transport do."""
+        return self.failed() and (
+            isinstance(error, TransportError) or is_of_memory(error)
+        )
+
+    def places(self):
+        """Those that were noted, in the order in which they were met."""
+        places = (c_uint64 * ROOM)()
+        count = self.allocator.memory_places(places, c_size_t(ROOM))
+        return places[:count]
+
+    def live(self):
+        return self.allocator.memory_live()
+
+
+EVER = contextlib.nullcontext()
+
+
+class Counted:
+    """While what this thread allocates counts."""
+
+    def __init__(self, allocator, who):
+        self.allocator = allocator
+        self.who = who
 
     def __enter__(self):
         try:
-            self.allocator.memory_begin()
+            self.allocator.memory_begin(self.who)
         except MemoryError:
             self.__exit__()
             raise
@@ -94,45 +143,27 @@ class Short:
             except MemoryError:
                 pass
 
-    def drive(self, crew):
-        """What fails before it drives is the thread's start, which is Python's."""
-        while True:
-            try:
-                with self:
-                    return _ezmpi.drive(crew)
-            except MemoryError:
-                pass
 
-    def plan(self, first=0, last=0, note=0):
-        self.allocator.memory_plan(c_long(first), c_long(last), note)
+def is_of_memory(error):
+    """Is it a MemoryError, or one that came of it, here or on a worker?
 
-    def failed(self):
-        return bool(self.allocator.memory_failed())
-
-    def excuses(self, job, function, got):
-        """A failure that was taken is one; and one may have kept `next` from a call."""
-        if not self.failed():
+    One that a function has left beside a result, or instead of none, is no such.
+    """
+    if isinstance(error, RuntimeError) and str(error) in OF_LOCKS:
+        return True
+    found = False
+    while error is not None:
+        if isinstance(error, SystemError):
             return False
-        taken = (
-            got if isinstance(got, tuple) else (got,)
-        )  # also in place of what is shared
-        if any(isinstance(each, self.failures) for each in taken):
-            return True
-        draws = function is next or getattr(function, "__name__", "") == "_take"
-        return draws and bool(job.failures)
-
-    def places(self):
-        """The numbers of the first allocations at each place that was noted."""
-        numbers = (c_long * ROOM)()
-        count = self.allocator.memory_places(numbers, c_size_t(ROOM))
-        return numbers[:count]
-
-    def live(self):
-        return self.allocator.memory_live()
-
-    def show(self):
-        sys.stdout.flush()
-        self.allocator.memory_show()
+        found = found or isinstance(error, MemoryError)
+        if isinstance(error, RemoteError):
+            found = found or "builtins.MemoryError" in error._kinds
+        if isinstance(error, RemoteTraceback):
+            found = found or "MemoryError" in str(error)
+            if "SystemError" in str(error):
+                return False
+        error = error.__cause__ or error.__context__
+    return found
 
 
 def code_of(path):
@@ -166,50 +197,123 @@ def functions_of_python():
             yield name, c_size_t(moved + place), c_size_t(moved + place + size)
 
 
-def run(runner, memory, scenarios, seconds):
-    """Within so many seconds, but for what the first runs take."""
-    runner.memory = memory
-    plans = []
+def run(runner, scenarios, seed, shares):
+    """Every so-manieth plan, which is another one with the next seed; 1: all."""
+    tries = Tries()
+    known, number = set(), 0
     for scenario in scenarios:
-        plans += [(scenario, *plan) for plan in plans_of(runner, scenario)]
-    print(f"{len(plans)} plans", flush=True)
-    random.Random(0).shuffle(plans)
-    end, wrong = time.monotonic() + seconds, 0
-    for done, (scenario, first, last) in enumerate(plans):
-        if time.monotonic() > end:
-            print(f"{done} were tried", flush=True)
-            break
-        print(scenario.function.__name__, first, last, flush=True)
-        runner.scenario = scenario
-        try:
-            for _ in range(TWICE):  # what is kept for good is kept once
-                memory.plan(first, last)
-                left = run_one(runner)
-                if left <= scenario.usual + LEAK:
-                    break
-            else:
-                raise Wrong(f"{left} bytes were left behind, not {scenario.usual}")
-        except BaseException:
-            traceback.print_exc()
-            memory.show()
-            wrong += 1
-            print("WRONG", flush=True)
-    if wrong:
-        sys.exit(f"{wrong} went wrong")
+        for place in places_of(runner, scenario):
+            if place in known:
+                continue
+            known.add(place)
+            for more in MORE:
+                number += 1
+                if number % shares == seed % shares:
+                    name = f"{scenario.function.__name__} {place:x} {more}"
+                    tries.begin(name, try_plan, runner, scenario, place, more)
+    tries.end()
+    print(f"{number} plans, of which seed {seed} of {shares}:", flush=True)
+    for kinds, count in tries.ended.most_common():
+        print(f"{count:5} {kinds}", flush=True)
+    if tries.wrong:
+        sys.exit(f"{tries.wrong} went wrong")
 
 
-def plans_of(runner, scenario):
-    """One for each place that no scenario before came to; and with some that follow."""
+def places_of(runner, scenario):
+    """Where it allocates, as a child finds it that then is as those of the plans are."""
     runner.scenario = scenario
-    runner.memory.plan()
+    runner.memory.fail(0, 0)
     run_one(runner)  # in which Python loads modules, and fills its caches
     gc.freeze()
-    known = len(runner.memory.places())
-    runner.memory.plan(note=1)
-    scenario.usual = max(run_one(runner), 0)
-    for number in runner.memory.places()[known:]:
-        yield number, number
-        yield number, number + SEVERAL
+    faulthandler.cancel_dump_traceback_later()  # whose thread no child has
+    said = tempfile.TemporaryFile("w+")
+    child = fork(said, note, runner, scenario)
+    _, status = os.waitpid(child, 0)
+    lines = text_of(said).splitlines()
+    if status != 0:
+        raise Wrong("\n".join(lines))
+    scenario.usual, *places = map(int, lines)
+    return places
+
+
+def note(runner, scenario):
+    runner.memory.note()
+    usual, _ = run_one(runner)
+    print(max(usual, 0), *runner.memory.places(), sep="\n")
+
+
+def text_of(file):
+    with file:
+        file.seek(0)
+        return file.read()
+
+
+def fork(said, function, runner, *arguments):
+    """A child that calls the function; what it prints goes into the file."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child != 0:
+        return child
+    status = 1
+    try:
+        os.dup2(said.fileno(), 1)
+        os.dup2(said.fileno(), 2)
+        _driver._process = os.getpid()
+        function(runner, *arguments)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(status)
+
+
+class Tries:
+    """Children, so many at once as there are processors, and what became of them."""
+
+    def __init__(self):
+        self.running = {}  # their names and what they print, by their ids
+        self.ended = Counter()
+        self.wrong = 0
+
+    def begin(self, name, function, runner, *arguments):
+        while len(self.running) >= (os.cpu_count() or 1):
+            self.end_one()
+        said = tempfile.TemporaryFile("w+")
+        self.running[fork(said, function, runner, *arguments)] = name, said
+
+    def end(self):
+        while self.running:
+            self.end_one()
+
+    def end_one(self):
+        child, status = os.waitpid(next(iter(self.running)), 0)
+        name, said = self.running.pop(child)
+        text = text_of(said)
+        if status == 0:
+            self.ended[text.rpartition("ended: ")[2].strip()] += 1
+            return
+        self.wrong += 1
+        how = f"signal {status}" if os.WIFSIGNALED(status) else f"status {status >> 8}"
+        print(f"WRONG {name}: {how}\n{text[-9000:]}", flush=True)
+
+
+def try_plan(runner, scenario, place, more):
+    """What is kept for good is kept once, and not every run comes to each place."""
+    runner.scenario = scenario
+    too_much = False
+    for _ in range(TRIES):
+        runner.memory.fail(place, more)
+        left, kinds = run_one(runner)
+        if not runner.memory.failed():
+            continue
+        if left <= scenario.usual + LEAK:
+            print("ended:", kinds)
+            return
+        if too_much:
+            raise Wrong(f"{left} bytes were left behind, not {scenario.usual}")
+        too_much = True
+    print("ended: not met again")
 
 
 class Wrong(Exception):
@@ -219,24 +323,25 @@ class Wrong(Exception):
 def run_one(runner):
     """As the plan says: a right result, or an exception of what had no memory.
 
-    Returns how many bytes it left behind: its crews live on.
+    Returns how many bytes it left behind, as its crews live on, and what it met.
     """
+    memory = runner.memory
     ignored = []  # such as what a pool of a job before meets, when it goes
     sys.unraisablehook = lambda each: ignored.append(each.exc_value)
     threading.excepthook = sys.unraisablehook
-    before, left = runner.memory.live(), 0
+    before, left, failures = memory.live(), 0, []
     try:
         job, _ = runner.run()
+        failures = job.failures.copy()
         # One that failed leaves messages with those that did not get them.
         if job.exits == job.workers:
-            left = runner.memory.live() - before - runner.kept(job)
-    except (AssertionError, TimeoutError):
-        raise
+            left = memory.live() - before - runner.kept(job)
     except Exception as error:
-        if not runner.memory.failed():
+        if not memory.may_stand(error):
             raise
-        ignored.append(error)
+        failures.append(repr(error))
     for error in ignored:
-        if isinstance(error, SystemError):
-            raise Wrong("NULL without an exception") from error
-    return left
+        if not memory.may_stand(error):
+            raise Wrong("it was ignored") from error
+    kinds = {error.partition("(")[0] for error in [*failures, *map(repr, ignored)]}
+    return left, " ".join(sorted(kinds)) or "right"
