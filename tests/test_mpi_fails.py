@@ -1,4 +1,4 @@
-"""A call of MPI's fails: the error names it, and the job ends with a code that says so."""
+"""A call of MPI's fails: the error names it, and the job ends with a bad code."""
 
 import os
 
