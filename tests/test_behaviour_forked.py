@@ -61,7 +61,7 @@ def test_arrays(program, shared_memory):
 @pytest.mark.parametrize(
     "case",
     "arguments ends deaths hidden_deaths reaped_by_others constructors signals drops "
-    "messages tasks_and_pools".split(),
+    "messages no_room tasks_and_pools".split(),
 )
 def test_it(case):
     assert check_run("forked.py", case).endswith("ok\n")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import launch
 import pytest
-from c_program import CSRC, HERE, STRICT, run_c, run_command
+from c_program import COVERAGE, CSRC, HERE, STRICT, run_c, run_command
 
 MAILBOX = "mailbox inbox outbox relay tree frame patience"
 MAILBOX = [CSRC / f"{name}.c" for name in MAILBOX.split()]
@@ -37,7 +37,7 @@ def program(tmp_path_factory):
     output = tmp_path_factory.mktemp("c") / "transport_test"
     sources = [HERE / "transport_test.c", CSRC / "watch.c"]
     sources += [*WIRE, *MAILBOX, *SLEEP]
-    command = [mpicc(), *STRICT, "-I", str(CSRC)]
+    command = [mpicc(), *STRICT, *COVERAGE, "-I", str(CSRC)]
     run_command(command + [*map(str, sources), "-o", str(output)], 120)
     return output
 

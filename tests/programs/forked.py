@@ -2,6 +2,7 @@
 
 import gc
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -313,6 +314,23 @@ def constructors():
         setattr(module, name, function)
     assert signal.getsignal(signal.SIGTERM) is before
     with make() as pool:
+        check_works(pool)
+
+
+def no_room():
+    """For descriptors of its own: each worker takes four while it is made."""
+    with make(3) as pool:
+        check_works(pool)  # all is loaded
+    before, (_, most) = descriptors(), resource.getrlimit(resource.RLIMIT_NOFILE)
+    for room in range(5):
+        case(f"room for {room}")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before - 1 + room, most))
+        error = raised(make, 3)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        assert type(error) is ezmpi.TransportError, repr(error)
+        assert "no process can be forked: Too many open files" in str(error), error
+        assert not children() and descriptors() == before
+    with make(3) as pool:
         check_works(pool)
 
 
