@@ -408,9 +408,9 @@ crew_distrust(struct crew *crew)
 }
 
 int
-crew_forget(struct crew *crew, uint64_t pool)
+crew_forget(struct crew *crew, uint64_t pool, uint64_t stopped)
 {
-    struct header header = {.pool = pool};
+    struct header header = {.pool = pool, .stopped = stopped};
     callables_forget(&crew->callables, pool);
     return crew_broadcast(crew, VERB_FORGET, &header, NULL);
 }

@@ -195,8 +195,9 @@ void crew_rebound(struct crew *crew);
    there any more. */
 int crew_distrust(struct crew *crew);
 /* Forgets what the pool used last, or with 0 all pools, here and on the
-   workers.  Where a worker forgets more, it asks (VERB_NEED). */
-int crew_forget(struct crew *crew, uint64_t pool);
+   workers.  Where a worker forgets more, it asks (VERB_NEED).  stopped: a pool
+   whose tasks need not go on, or 0. */
+int crew_forget(struct crew *crew, uint64_t pool, uint64_t stopped);
 
 /* ---- sending ---------------------------------------------------------- */
 

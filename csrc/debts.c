@@ -14,7 +14,7 @@
 
 struct debt {
     struct debt *next;
-    uint64_t number; /* of the child's chunks: see ledger.h */
+    uint64_t number; /* of its message: see ledger.h; 0: not sent yet */
     int64_t since; /* when it was passed down */
     struct header header;
 };
@@ -22,29 +22,25 @@ struct debt {
 struct debts {
     struct crew *crew;
     const struct ledger *ledger;
+    struct journal *journal;
     struct debt *first;
-    uint64_t chunks; /* that this child was sent */
     int in_vain; /* deaths since something was done last */
 };
 
 struct debts *
-debts_new(struct crew *crew, const struct ledger *ledger)
+debts_new(struct crew *crew, const struct ledger *ledger,
+          struct journal *journal)
 {
     struct debts *debts = PyMem_RawCalloc(1, sizeof *debts);
     if (debts == NULL)
         return NULL;
     debts->crew = crew;
     debts->ledger = ledger;
+    debts->journal = journal;
     return debts;
 }
 
 /* ---- while the child lives --------------------------------------------- */
-
-void
-debts_begin(struct debts *debts)
-{
-    debts->chunks = 0;
-}
 
 int
 debts_add(struct debts *debts, const struct header *chunk)
@@ -56,7 +52,6 @@ debts_add(struct debts *debts, const struct header *chunk)
         return -1;
     }
     debt->header = *chunk;
-    debt->number = ++debts->chunks;
     debt->since = crew_clock();
     while (*end != NULL)
         end = &(*end)->next;
@@ -65,19 +60,36 @@ debts_add(struct debts *debts, const struct header *chunk)
 }
 
 void
-debts_settle(struct debts *debts, const struct header *answer)
+debts_send(struct debts *debts, uint64_t number)
+{
+    struct debt *last = debts->first;
+    while (last->next != NULL)
+        last = last->next;
+    last->number = number;
+}
+
+static struct debt **
+find(struct debts *debts, const struct header *answer)
 {
     struct debt **link = &debts->first;
     while (*link != NULL
            && ((*link)->header.job != answer->job
                || (*link)->header.first != answer->first))
         link = &(*link)->next;
+    return link;
+}
+
+void
+debts_settle(struct debts *debts, const struct header *answer)
+{
+    struct debt **link = find(debts, answer);
     if (*link != NULL) {
         struct debt *debt = *link;
         *link = debt->next;
         PyMem_RawFree(debt);
     }
     debts->in_vain = 0;
+    journal_acquit_callable(debts->journal, answer->callable);
 }
 
 int
@@ -89,7 +101,7 @@ debts_are_left(const struct debts *debts)
 static int
 is_begun(const struct debts *debts, const struct debt *debt)
 {
-    return ledger_is_of(debts->ledger, debt->number);
+    return debt->number != 0 && ledger_is_of(debts->ledger, debt->number);
 }
 
 /* The one whose task runs; NULL: none. */
@@ -112,7 +124,45 @@ debts_run_late(const struct debts *debts)
     return timeout > 0 && crew_clock() - ledger_since(debts->ledger) > timeout;
 }
 
+int
+debts_run_for(const struct debts *debts, uint64_t pool)
+{
+    const struct debt *running = find_running(debts), *debt = debts->first;
+    if (running != NULL)
+        return running->header.pool == pool;
+    while (debt != NULL && debt->header.pool != pool)
+        debt = debt->next;
+    return debt != NULL;
+}
+
 /* ---- when it has died -------------------------------------------------- */
+
+/* What a task fails of that is not its own fault. */
+struct obstacle {
+    const char *before;         /* what the child did last */
+    const char *what;           /* what the failure is raised by */
+};
+
+static const struct obstacle none = {"it may have been ended from outside",
+                                     "task"};
+
+static struct obstacle
+obstacle_of(const struct note *note)
+{
+    switch (note != NULL ? note->verb : 0) {
+    case VERB_INITIALIZE:
+        return (struct obstacle){"it ran the pool's initializer",
+                                 "the initializer, before task"};
+    case VERB_BIND:
+        return (struct obstacle){"it was unpickling values of __main__",
+                                 "binding names for task"};
+    case VERB_CALLABLE:
+        return (struct obstacle){"it was unpickling the function",
+                                 "unpickling the callable of task"};
+    default:
+        return none;
+    }
+}
 
 /* The exception for the task that it ran, or was to run; a new reference. */
 static PyObject *
@@ -120,26 +170,30 @@ new_exception(const struct debts *debts, const struct death *death,
               const struct debt *debt, uint64_t task)
 {
     const struct header *header = &debt->header;
+    const struct note *note = journal_obstacle(debts->journal, header);
     int rank = debts->crew->rank;
-    int has_run = debt == find_running(debts);
     if (header->flags & FLAG_ONE)
         task = ERRORS_SINGLE_CALL;
-    return death->is_late
-               ? errors_new_timeout(task, rank, 1e-9 * (double)header->timeout)
-               : errors_new_end(task, rank, has_run, &death->fate);
+    if (death != NULL && debt == find_running(debts))
+        return death->how == KILLED_AS_LATE
+                   ? errors_new_timeout(task, rank,
+                                        1e-9 * (double)header->timeout)
+                   : errors_new_end(task, rank, NULL, &death->fate);
+    return errors_new_end(task, rank, obstacle_of(note).before,
+                          note != NULL ? &note->fate : &death->fate);
 }
 
 /* Appends the account of the exception, as worker.c does for a task that
    raised. */
 static int
 append_account(const struct debts *debts, struct parcel *results,
-               PyObject *exception, int as_result)
+               PyObject *exception, const char *what, int as_result)
 {
     struct codec *codec = codec_new(0, NULL);
     if (codec == NULL)
         return -1;
     PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
-    PyObject *account = errors_account(debts->crew->rank, "task");
+    PyObject *account = errors_account(debts->crew->rank, what);
     int status = -1;
     if (account != NULL && as_result)
         status = codec_dump_failure(codec, results, account);
@@ -174,20 +228,27 @@ read_results(const struct debts *debts, const struct debt *debt)
 }
 
 /* The task behind those that are done has failed; in on_error="return" it
-   stands among the results, and those behind it go back. */
+   stands among the results, and those behind it go back.  But where the
+   initializer is why, the pool is broken. */
 static int
 add_failure(const struct debts *debts, const struct death *death,
             const struct debt *debt, struct header *reply,
             struct parcel *results)
 {
-    int is_each = (debt->header.flags & FLAG_EACH) != 0;
+    int runs = death != NULL && debt == find_running(debts);
+    const struct note *note =
+        runs ? NULL : journal_obstacle(debts->journal, &debt->header);
+    int is_broken = note != NULL && note->verb == VERB_INITIALIZE;
+    int is_each = (debt->header.flags & FLAG_EACH) != 0 && !is_broken;
     PyObject *exception =
         new_exception(debts, death, debt, reply->first + reply->count);
     int status = exception != NULL
-                     ? append_account(debts, results, exception, is_each)
+                     ? append_account(debts, results, exception,
+                                      obstacle_of(note).what, is_each)
                      : -1;
     Py_XDECREF(exception);
     reply->count += (uint64_t)is_each;
+    reply->flags |= is_broken ? FLAG_BROKEN : 0;
     if (!is_each)
         reply->flags = (reply->flags & ~(uint32_t)FLAG_BACK) | FLAG_FAILED;
     return status;
@@ -222,16 +283,73 @@ answer(const struct debts *debts, const struct death *death,
     return status;
 }
 
+int
+debts_lose(struct debts *debts, const struct header *answer)
+{
+    const struct debt *debt = *find(debts, answer);
+    PyObject *exception = PyErr_GetRaisedException();
+    struct parcel *results = parcel_new();
+    struct header reply = {.job = answer->job,
+                           .first = answer->first,
+                           .callable = answer->callable,
+                           .flags = FLAG_FAILED};
+    int is_each = debt != NULL && debt->header.flags & FLAG_EACH;
+    int status = results == NULL
+                     ? -1
+                     : append_account(debts, results, exception,
+                                      "receiving the result of task", is_each);
+    Py_DECREF(exception);
+    if (is_each) {
+        reply.count = 1;
+        reply.flags = debt->header.count > 1 ? FLAG_BACK : 0;
+    }
+    debts_settle(debts, answer);
+    if (status == 0)
+        status = crew_send(debts->crew, 0, VERB_ANSWER, &reply, results);
+    parcel_free(results);
+    return status;
+}
+
+int
+debts_refuse(struct debts *debts, const struct header *chunk)
+{
+    struct debt debt = {.header = *chunk};
+    return answer(debts, NULL, &debt, 1);
+}
+
+/* The callable of the chunk in that message; 0: there is no chunk in it. */
+static uint64_t
+callable_in(const struct debts *debts, uint64_t number)
+{
+    const struct debt *debt = debts->first;
+    while (debt != NULL && debt->number != number)
+        debt = debt->next;
+    return debt != NULL ? debt->header.callable : 0;
+}
+
+/* Is it something that the child was told, and was looking at? */
+static int
+accuse(struct debts *debts, const struct death *death)
+{
+    uint64_t number = ledger_opened(debts->ledger);
+    int is_open = ledger_is_open(debts->ledger);
+    journal_acquit(debts->journal, number - (uint64_t)is_open);
+    return death->how == BY_ITSELF && is_open
+           && journal_accuse(debts->journal, number,
+                             callable_in(debts, number), &death->fate);
+}
+
 /* The chunk that the death is blamed on: that whose task ran.  Where none did
-   it is nobody's fault; but not again and again, as with an initializer that
-   crashes: then the first one that waits.  NULL: none. */
+   it is nobody's fault, or a note's; but not again and again: then it is the
+   first one that waits.  NULL: none. */
 static const struct debt *
 find_blamed(struct debts *debts, const struct death *death)
 {
     const struct debt *running = find_running(debts);
-    if (death->is_late && !debts_run_late(debts)) /* it was done just then */
-        return NULL;
-    if (running != NULL || debts->first == NULL) {
+    if (death->how == KILLED_AS_LATE && !debts_run_late(debts))
+        return NULL; /* it was done just then */
+    if (accuse(debts, death) || running != NULL || debts->first == NULL
+        || death->how != BY_ITSELF) {
         debts->in_vain = 0;
         return running;
     }
@@ -248,7 +366,9 @@ debts_pay(struct debts *debts, const struct death *death)
     const struct debt *blamed = find_blamed(debts, death);
     while (debts->first != NULL && status == 0) {
         struct debt *debt = debts->first;
-        status = answer(debts, death, debt, debt == blamed);
+        int has_failed =
+            debt == blamed || journal_obstacle(debts->journal, &debt->header);
+        status = answer(debts, death, debt, has_failed);
         debts->first = debt->next;
         PyMem_RawFree(debt);
     }

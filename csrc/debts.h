@@ -8,34 +8,45 @@
 #ifndef EZMPI_DEBTS_H
 #define EZMPI_DEBTS_H
 
-#include "crew.h"
+#include "journal.h"
 #include "ledger.h"
 
 struct debts;
 
 /* How the child ended. */
 struct death {
+    enum { BY_ITSELF, KILLED_AS_LATE, KILLED_WITH_POOL } how;
     struct transport_fate fate;
-    int is_late; /* it was killed: its task took too long */
 };
 
 /* crew: to the master; ledger: what the child writes.  NULL: no memory. */
-struct debts *debts_new(struct crew *crew, const struct ledger *ledger);
+struct debts *debts_new(struct crew *crew, const struct ledger *ledger,
+                        struct journal *journal);
 
-/* There is a new child, which owes nothing. */
-void debts_begin(struct debts *debts);
-/* It owes an answer for this chunk, too.  -1: exception set. */
+/* The child, which may still have to be told other things before, owes an
+   answer for this chunk, too; and it is sent that now, in its message of this
+   number.  -1: exception set. */
 int debts_add(struct debts *debts, const struct header *chunk);
+void debts_send(struct debts *debts, uint64_t number);
 /* This answer of its own came. */
 void debts_settle(struct debts *debts, const struct header *answer);
+/* Such an answer came, and the memory for it is short (the exception that is
+   set): the first of its tasks has failed.  -1: another one is set. */
+int debts_lose(struct debts *debts, const struct header *answer);
 /* Does it owe any? */
 int debts_are_left(const struct debts *debts);
 /* Does it run a task for longer than that may take? */
 int debts_run_late(const struct debts *debts);
+/* Does it run one of that pool's, or get ready for one? */
+int debts_run_for(const struct debts *debts, uint64_t pool);
+
+/* Answers for a chunk that no child is to have, for it would die of what the
+   journal has. */
+int debts_refuse(struct debts *debts, const struct header *chunk);
 
 /* It has died: answers for all that it owes.  What was done is in the answers,
-   what was not begun goes back, and the task that ran has failed.  -1:
-   exception set. */
+   what was not begun goes back, and the task that ran has failed; or what
+   needs the note of which children die each time.  -1: exception set. */
 int debts_pay(struct debts *debts, const struct death *death);
 
 #endif

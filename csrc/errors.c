@@ -55,17 +55,15 @@ errors_new_death(uint64_t task, int rank, const char *host)
 }
 
 PyObject *
-errors_new_end(uint64_t task, int rank, int has_run,
+errors_new_end(uint64_t task, int rank, const char *before,
                const struct transport_fate *fate)
 {
     PyObject *function = from_errors("_child_died");
     PyObject *exception =
-        function
-            ? PyObject_CallFunction(function, "KiOiiL",
-                                    (unsigned long long)task, rank,
-                                    has_run ? Py_True : Py_False, fate->signal,
-                                    fate->code, (long long)fate->peak)
-            : NULL;
+        function ? PyObject_CallFunction(
+                       function, "KiziiL", (unsigned long long)task, rank,
+                       before, fate->signal, fate->code, (long long)fate->peak)
+                 : NULL;
     Py_XDECREF(function);
     return exception;
 }
@@ -79,6 +77,18 @@ errors_new_timeout(uint64_t task, int rank, double seconds)
             ? PyObject_CallFunction(function, "Kid", (unsigned long long)task,
                                     rank, seconds)
             : NULL;
+    Py_XDECREF(function);
+    return exception;
+}
+
+PyObject *
+errors_new_deadly(int rank, uint64_t ended)
+{
+    PyObject *function = from_errors("_deadly");
+    PyObject *exception =
+        function ? PyObject_CallFunction(function, "iK", rank,
+                                         (unsigned long long)ended)
+                 : NULL;
     Py_XDECREF(function);
     return exception;
 }

@@ -23,10 +23,14 @@ PyObject *errors_new(const char *name, const char *text);
    that rank when it died; host NULL: not known.  As errors_new. */
 PyObject *errors_new_death(uint64_t task, int rank, const char *host);
 /* The same for a task of an isolated worker, of this host: that its child did
-   not survive; has_run: it had begun.  Or that ran for longer than it may. */
-PyObject *errors_new_end(uint64_t task, int rank, int has_run,
+   not survive.  before: what that did last, where it had not begun the task;
+   else NULL.  Or for one that ran for longer than it may. */
+PyObject *errors_new_end(uint64_t task, int rank, const char *before,
                          const struct transport_fate *fate);
 PyObject *errors_new_timeout(uint64_t task, int rank, double seconds);
+/* The same for whatever task uses what was shared: that rank's children die
+   when they unpickle it; ended: by a signal, or 256 and their exit code. */
+PyObject *errors_new_deadly(int rank, uint64_t ended);
 /* Warns the user of a rank's death; so many workers are left.  -1: the warning
    is an error, and set. */
 int errors_warn_death(int rank, const char *host, int left);

@@ -12,6 +12,7 @@
 #define PY_SSIZE_T_CLEAN
 #include "guard.h"
 
+#include <signal.h>
 #include <unistd.h>
 
 #include "debts.h"
@@ -39,6 +40,7 @@ struct guard {
     struct crew *child;         /* NULL: none */
     int32_t handle;             /* of its mailbox */
     int forks;                  /* children so far */
+    uint64_t said;              /* messages to this one */
     int64_t reaped;             /* when orphans were looked for last */
     struct orphans *orphans;    /* of those */
     struct ledger *ledger;
@@ -46,7 +48,6 @@ struct guard {
     struct debts *debts;
     int releases;               /* waits that the master ended */
     int ended;                  /* it said farewell */
-    int is_late;                /* the child was killed for it */
     struct sigaction users;     /* what the child does at SIGINT */
 };
 
@@ -118,7 +119,7 @@ static int
 open_child(struct guard *guard)
 {
     guard->forks++;
-    debts_begin(guard->debts);
+    guard->said = 0;
     ledger_clear(guard->ledger);
     if (fork_in_time(guard) < 0)
         return -1;
@@ -147,34 +148,62 @@ heed_child(struct guard *guard, const struct letter *letter)
 
 /* ---- its death -------------------------------------------------------- */
 
-/* The next one is forked when there are tasks for it.  The exception that is
-   set is the transport's, of the child's mailbox; or the guard's own memory is
-   short, and stays so. */
+/* The next one is forked when there are tasks for it. */
 static int
-bury_child(struct guard *guard)
+bury_child(struct guard *guard, struct death *death)
 {
-    struct death death = {.is_late = guard->is_late};
-    if (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_MemoryError))
-        return -1;
-    PyErr_Clear();
-    if (!guard->is_late)
-        guard->local->fate(guard->handle, CHILD, &death.fate);
+    if (death->how == BY_ITSELF)
+        guard->local->fate(guard->handle, CHILD, &death->fate);
     guard->local->part(guard->handle, 0);
     crew_release(guard->child);
     guard->child = NULL;
     orphans_end(guard->orphans);
-    guard->is_late = 0;
+    int status = debts_pay(guard->debts, death);
     journal_unsay(&guard->journal);
-    return debts_pay(guard->debts, &death);
+    return status;
+}
+
+/* The exception that is set is the transport's, of the child's mailbox; or the
+   guard's own memory is short, and stays so. */
+static int
+find_dead(struct guard *guard)
+{
+    struct death death = {.how = BY_ITSELF};
+    if (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_MemoryError))
+        return -1;
+    PyErr_Clear();
+    return bury_child(guard, &death);
 }
 
 static int
 send_down(struct guard *guard, int verb, const struct header *header,
           struct parcel *parcel)
 {
+    guard->said++;
     if (crew_send(guard->child, CHILD, verb, header, parcel) < 0)
-        return bury_child(guard);
+        return find_dead(guard);
     return 0;
+}
+
+/* As header.ended has it. */
+static uint64_t
+end_of(const struct transport_fate *fate)
+{
+    int is_exit = fate->signal == 0 && fate->code >= 0;
+    return (uint64_t)(is_exit ? 256 + fate->code : fate->signal);
+}
+
+/* Of a shared object that others have died of it hears that they did. */
+static int
+say(struct guard *guard, struct note *note)
+{
+    struct header header = note->header;
+    note->number = guard->said + 1;
+    if (note->verb == VERB_SHARE && journal_is_deadly(note)) {
+        header.flags |= FLAG_FAILED;
+        header.ended = end_of(&note->fate);
+    }
+    return send_down(guard, note->verb, &header, note->parcel);
 }
 
 /* What there is to be said; the child may die of it. */
@@ -184,30 +213,50 @@ say_journal(struct guard *guard, uint64_t pool)
     struct note *note = journal_find(guard->journal.first, pool);
     int status = 0;
     while (note != NULL && guard->child != NULL && status == 0) {
-        note->is_said = 1;
-        status = send_down(guard, note->verb, &note->header, note->parcel);
+        status = say(guard, note);
         note = journal_find(note->next, pool);
     }
     return status;
 }
 
-/* Where there is no child it hears of it from the journal; or it need not
-   know. */
+/* A chunk, behind all that is needed for it. */
 static int
-pass_down(struct guard *guard, const struct letter *letter)
+pass_tasks(struct guard *guard, const struct letter *letter)
 {
-    int is_tasks = letter->verb == VERB_TASKS;
-    if (guard->child == NULL && !is_tasks)
-        return 0;
-    if (guard->child == NULL && open_child(guard) < 0)
-        return -1;
-    if (is_tasks
-        && (debts_add(guard->debts, &letter->header) < 0
-            || say_journal(guard, letter->header.pool) < 0))
+    const struct header *header = &letter->header;
+    if (journal_obstacle(&guard->journal, header) != NULL)
+        return debts_refuse(guard->debts, header);
+    if ((guard->child == NULL && open_child(guard) < 0)
+        || debts_add(guard->debts, header) < 0
+        || say_journal(guard, header->pool) < 0)
         return -1;
     if (guard->child == NULL) /* it has been answered for */
         return 0;
+    debts_send(guard->debts, guard->said + 1);
+    return send_down(guard, VERB_TASKS, header, letter->parcel);
+}
+
+/* A child that comes later hears of it from the journal; or need not know. */
+static int
+pass_on(struct guard *guard, const struct letter *letter)
+{
+    uint64_t number = guard->child != NULL ? guard->said + 1 : 0;
+    if (journal_write(&guard->journal, letter, number) < 0)
+        return -1;
+    if (guard->child == NULL)
+        return 0;
     return send_down(guard, letter->verb, &letter->header, letter->parcel);
+}
+
+/* The pool was terminated: what its task does nobody waits for. */
+static int
+end_task(struct guard *guard, const struct header *header)
+{
+    struct death death = {KILLED_WITH_POOL, {.signal = SIGKILL}};
+    if (header->stopped == 0 || guard->child == NULL
+        || !debts_run_for(guard->debts, header->stopped))
+        return 0;
+    return bury_child(guard, &death);
 }
 
 static int
@@ -221,12 +270,22 @@ heed_master(struct guard *guard, const struct letter *letter)
         guard->releases++;
         return 0;
     case VERB_TASKS:
-        break;
-    default:
-        if (journal_write(&guard->journal, letter, guard->child != NULL) < 0)
+        return pass_tasks(guard, letter);
+    case VERB_FORGET:
+        if (end_task(guard, &letter->header) < 0)
             return -1;
+        return pass_on(guard, letter);
+    default:
+        return pass_on(guard, letter);
     }
-    return pass_down(guard, letter);
+}
+
+/* A message came of which only the header could be kept: the exception that is
+   set says so.  It is passed on without the rest. */
+static int
+is_lost(const struct letter *letter)
+{
+    return letter->verb != 0 && PyErr_ExceptionMatches(PyExc_MemoryError);
 }
 
 /* 1: a message came, and was passed on. */
@@ -235,6 +294,11 @@ listen_to_master(struct guard *guard, double seconds)
 {
     struct letter letter;
     int came = crew_receive(guard->crew, seconds, &letter);
+    if (came < 0 && is_lost(&letter)) {
+        PyErr_Clear(); /* the child raises another */
+        letter.header.flags |= FLAG_LOST;
+        came = 1;
+    }
     if (came > 0 && heed_master(guard, &letter) < 0)
         came = -1;
     parcel_free(letter.parcel);
@@ -246,8 +310,10 @@ listen_to_child(struct guard *guard, double seconds)
 {
     struct letter letter;
     int came = crew_receive(guard->child, seconds, &letter);
+    if (came < 0 && letter.verb == VERB_ANSWER && is_lost(&letter))
+        return debts_lose(guard->debts, &letter.header);
     if (came < 0)
-        return bury_child(guard);
+        return find_dead(guard);
     if (came > 0 && heed_child(guard, &letter) < 0)
         came = -1;
     parcel_free(letter.parcel);
@@ -265,8 +331,8 @@ step(struct guard *guard)
         orphans_reap(guard->orphans);
     }
     if (is_busy && debts_run_late(guard->debts)) {
-        guard->is_late = 1;
-        return bury_child(guard);
+        struct death death = {.how = KILLED_AS_LATE};
+        return bury_child(guard, &death);
     }
     int came = listen_to_master(guard, is_busy ? 0 : IDLE_SECONDS);
     if (came != 0 || guard->ended || guard->child == NULL)
@@ -283,7 +349,8 @@ guard_new(struct crew *crew, const struct transport *local)
 {
     struct guard *guard = PyMem_RawCalloc(1, sizeof *guard);
     if (guard == NULL || (guard->ledger = ledger_new()) == NULL
-        || (guard->debts = debts_new(crew, guard->ledger)) == NULL
+        || (guard->debts = debts_new(crew, guard->ledger, &guard->journal))
+               == NULL
         || (guard->orphans = orphans_new()) == NULL) {
         ledger_free(guard != NULL ? guard->ledger : NULL);
         PyMem_RawFree(guard);

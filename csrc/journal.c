@@ -5,6 +5,8 @@
 #define PY_SSIZE_T_CLEAN
 #include "journal.h"
 
+#define MOST_DEATHS 3
+
 static void
 note_free(struct note *note)
 {
@@ -61,7 +63,7 @@ is_to_be_kept(int verb)
 
 int
 journal_write(struct journal *journal, const struct letter *letter,
-              int is_said)
+              uint64_t number)
 {
     struct note **end = drop_superseded(journal, letter);
     if (!is_to_be_kept(letter->verb))
@@ -72,7 +74,7 @@ journal_write(struct journal *journal, const struct letter *letter,
         return -1;
     }
     note->verb = letter->verb;
-    note->is_said = is_said;
+    note->number = number;
     note->header = letter->header;
     if (letter->parcel != NULL)
         note->parcel = parcel_keep(letter->parcel);
@@ -84,14 +86,14 @@ void
 journal_unsay(struct journal *journal)
 {
     for (struct note *note = journal->first; note != NULL; note = note->next)
-        note->is_said = 0;
+        note->number = 0;
 }
 
 /* Another pool's initializer is its own affair. */
 static int
 is_needed(const struct note *note, uint64_t pool)
 {
-    return !note->is_said
+    return note->number == 0
            && (note->verb != VERB_INITIALIZE || note->header.pool == pool);
 }
 
@@ -99,6 +101,81 @@ struct note *
 journal_find(struct note *note, uint64_t pool)
 {
     while (note != NULL && !is_needed(note, pool))
+        note = note->next;
+    return note;
+}
+
+/* ---- what children die of ---------------------------------------------- */
+
+static int
+is_callable(const struct note *note, uint64_t callable)
+{
+    return note->verb == VERB_CALLABLE && note->header.callable == callable;
+}
+
+int
+journal_accuse(struct journal *journal, uint64_t number, uint64_t callable,
+               const struct transport_fate *fate)
+{
+    struct note *note = journal->first;
+    while (note != NULL && note->number != number
+           && !(callable != 0 && is_callable(note, callable)))
+        note = note->next;
+    if (note == NULL)
+        return 0;
+    note->deaths++;
+    note->fate = *fate;
+    journal->suspects++;
+    return 1;
+}
+
+static void
+acquit(struct note *note)
+{
+    if (!journal_is_deadly(note))
+        note->deaths = 0;
+}
+
+void
+journal_acquit(struct journal *journal, uint64_t number)
+{
+    struct note *note = journal->suspects > 0 ? journal->first : NULL;
+    for (; note != NULL; note = note->next) {
+        if (note->verb != VERB_CALLABLE && note->number != 0
+            && note->number <= number)
+            acquit(note);
+    }
+}
+
+void
+journal_acquit_callable(struct journal *journal, uint64_t callable)
+{
+    struct note *note = journal->suspects > 0 ? journal->first : NULL;
+    for (; note != NULL; note = note->next) {
+        if (is_callable(note, callable))
+            acquit(note);
+    }
+}
+
+int
+journal_is_deadly(const struct note *note)
+{
+    return note->deaths >= MOST_DEATHS;
+}
+
+static int
+is_for(const struct note *note, const struct header *tasks)
+{
+    return note->verb == VERB_BIND || is_callable(note, tasks->callable)
+           || (note->verb == VERB_INITIALIZE
+               && note->header.pool == tasks->pool);
+}
+
+const struct note *
+journal_obstacle(const struct journal *journal, const struct header *tasks)
+{
+    const struct note *note = journal->suspects > 0 ? journal->first : NULL;
+    while (note != NULL && !(journal_is_deadly(note) && is_for(note, tasks)))
         note = note->next;
     return note;
 }

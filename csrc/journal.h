@@ -14,7 +14,10 @@
 /* A message that the next child is to get, too. */
 struct note {
     struct note *next;
-    int is_said;                    /* to the child that is there */
+    uint64_t number; /* of the message to the child that is there; 0: that was
+                        not told */
+    int deaths; /* of children in a row that came to it, no further */
+    struct transport_fate fate; /* of the last */
     int verb;
     struct header header;
     struct parcel *parcel;
@@ -22,17 +25,35 @@ struct note {
 
 struct journal {
     struct note *first;
+    int suspects; /* notes with deaths, or more than there are */
 };
 
 /* Notes the message, if it is such a one, and drops those that are of no use
-   behind it.  is_said: the child that is there will hear it.  -1: exception
-   set. */
+   behind it.  number: of the message that the child that is there will get; 0:
+   there is none.  -1: exception set. */
 int journal_write(struct journal *journal, const struct letter *letter,
-                  int is_said);
+                  uint64_t number);
 /* The next child was told nothing. */
 void journal_unsay(struct journal *journal);
 /* Of the note and those behind it, the first that the child needs to hear
    before tasks of that pool; NULL: none. */
 struct note *journal_find(struct note *note, uint64_t pool);
+
+/* ---- what children die of, before they begin a task -------------------- */
+
+/* A child has died of what it was told in its message of that number, or of
+   the callable, which it unpickled for the tasks in that message.  1; 0: none
+   of it is in the journal. */
+int journal_accuse(struct journal *journal, uint64_t number, uint64_t callable,
+                   const struct transport_fate *fate);
+/* A child got past all messages up to this one; and this callable. */
+void journal_acquit(struct journal *journal, uint64_t number);
+void journal_acquit_callable(struct journal *journal, uint64_t callable);
+/* Do children die of it each time? */
+int journal_is_deadly(const struct note *note);
+/* Such a note that these tasks cannot do without: all but what is shared, for
+   only who uses it needs that.  NULL: none. */
+const struct note *
+journal_obstacle(const struct journal *journal, const struct header *tasks);
 
 #endif

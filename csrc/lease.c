@@ -31,7 +31,8 @@ forget(struct lease *lease)
     if (!lease->is_to_be_forgotten || crew_is_gone(crew))
         return 0;
     lease->is_to_be_forgotten = 0;
-    int status = crew_forget(crew, crew->open_pools == 0 ? 0 : lease->number);
+    int status = crew_forget(crew, crew->open_pools == 0 ? 0 : lease->number,
+                             lease->is_terminated ? lease->number : 0);
     if (lease->test_mode && status == 0)
         status = crew_broadcast(crew, VERB_RELEASE, &header, NULL);
     if (status == 0)
@@ -191,6 +192,13 @@ lease_close(struct lease *lease)
         || (!lease->test_mode && lease_has_unfinished(lease)))
         return 0;
     return lease_join(lease, -1, 0) < 0 ? -1 : 0;
+}
+
+void
+lease_terminate(struct lease *lease)
+{
+    lease->is_terminated = 1;
+    lease->is_to_be_forgotten |= lease->closed && !lease->test_mode;
 }
 
 int

@@ -29,6 +29,9 @@ int lease_join(struct lease *lease, double seconds, int workers_too);
    when the pool goes.  In test_mode they are let go when all is over.  -1:
    exception set. */
 int lease_close(struct lease *lease);
+/* What its tasks do at the workers nobody waits for: close or join says so to
+   those that can end them. */
+void lease_terminate(struct lease *lease);
 /* Of a pool that may not have been closed, from wherever that is noticed: it
    may be at the helm.  While another thread has it nothing can be sent; the
    workers are told when the last pool is closed.  Workers that are this pool's

@@ -26,6 +26,8 @@ struct entry {
 struct ledger {
     struct entry entries[2];
     _Atomic int valid;
+    _Atomic uint64_t opened; /* messages */
+    _Atomic int is_open;
     size_t sizes[LEDGER_PARTS];
     size_t used; /* bytes of buffers */
     unsigned char stream[STREAM_BYTES];
@@ -63,6 +65,19 @@ enter(struct ledger *ledger, const struct entry *entry)
 
     ledger->entries[other] = *entry;
     atomic_store(&ledger->valid, other);
+}
+
+void
+ledger_open(struct ledger *ledger)
+{
+    atomic_fetch_add(&ledger->opened, 1);
+    atomic_store(&ledger->is_open, 1);
+}
+
+void
+ledger_shut(struct ledger *ledger)
+{
+    atomic_store(&ledger->is_open, 0);
 }
 
 void
@@ -144,6 +159,20 @@ void
 ledger_clear(struct ledger *ledger)
 {
     ledger_begin(ledger, 0);
+    atomic_store(&ledger->opened, 0);
+    ledger_shut(ledger);
+}
+
+uint64_t
+ledger_opened(const struct ledger *ledger)
+{
+    return atomic_load(&ledger->opened);
+}
+
+int
+ledger_is_open(const struct ledger *ledger)
+{
+    return atomic_load(&ledger->is_open);
 }
 
 int

@@ -2,7 +2,8 @@
 
    A worker's child writes it, task by task; its guard, in the worker's rank,
    shares the memory, and reads it when the child has died.  A chunk is known
-   by the number of its message, from 1, as child and guard both count them.
+   by the number of its message, from 1, as child and guard both count all
+   that the child gets.
    Plain C: the bytes are those of a parcel, whatever they mean. */
 
 #ifndef EZMPI_LEDGER_H
@@ -23,6 +24,10 @@ void ledger_free(struct ledger *ledger);
 
 /* ---- in the child ----------------------------------------------------- */
 
+/* Another message has come, and is looked at, which may run the user's code;
+   and that is done. */
+void ledger_open(struct ledger *ledger);
+void ledger_shut(struct ledger *ledger);
 void ledger_begin(struct ledger *ledger, uint64_t chunk);
 /* The next task runs, since now. */
 void ledger_run(struct ledger *ledger, int64_t now);
@@ -38,6 +43,10 @@ int ledger_note(struct ledger *ledger, uint64_t done,
 
 /* For a new child, which has begun nothing. */
 void ledger_clear(struct ledger *ledger);
+/* Messages that it has looked at, ... */
+uint64_t ledger_opened(const struct ledger *ledger);
+/* ... of which it is in the middle of the last. */
+int ledger_is_open(const struct ledger *ledger);
 /* Is it about this chunk? */
 int ledger_is_of(const struct ledger *ledger, uint64_t chunk);
 /* Tasks that are done. */

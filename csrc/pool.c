@@ -779,7 +779,8 @@ pool_abandon(PyObject *self, PyObject *args)
         return NULL;
     if (pool->lease.number == 0 || crew_is_gone(pool->lease.crew))
         Py_RETURN_NONE;
-    pool->lease.is_terminated |= !iterators;
+    if (!iterators)
+        lease_terminate(&pool->lease);
     if (!iterators && !pool->lease.test_mode)
         master_give_up(pool->lease.crew);
     return abandon(pool, why, iterators) < 0 ? NULL : Py_NewRef(Py_None);

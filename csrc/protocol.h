@@ -53,8 +53,9 @@ enum verb {
 enum flag {
     FLAG_DILL = 1, /* lambdas and __main__ by value where needed */
     FLAG_NO_RESULTS = 2, /* TASKS: nobody wants them; ANSWER: left out */
-    FLAG_FAILED = 4, /* ANSWER: a task raised */
-    FLAG_BROKEN = 8, /* ANSWER: the pool's initializer raised */
+    FLAG_FAILED = 4, /* ANSWER: a task raised; SHARE, from a guard: who looks
+                        at the object dies */
+    FLAG_BROKEN = 8, /* ANSWER: the pool's initializer raised, or crashed */
     FLAG_BACK = 16, /* TASKS: the master takes back what is not begun when
                        the chunk is late; ANSWER: there it is */
     FLAG_STAR = 32, /* TASKS: a task is the arguments of a call, ... */
@@ -65,10 +66,12 @@ enum flag {
     FLAG_CLAIM = 256, /* TASKS: it may have been taken back when it could begin
                          (claim.h); its number is in elapsed */
     FLAG_ONE = 512, /* TASKS: a call of its own, not one of a job's tasks */
+    FLAG_LOST =
+        1024, /* from a guard: it had no memory for what came with it */
 };
 
 /* Counts up with every change of what is here, or travels in a parcel. */
-#define PROTOCOL_VERSION 2
+#define PROTOCOL_VERSION 3
 
 #define CALLABLE_SLOTS 4 /* callables that a worker holds at once */
 
@@ -80,8 +83,14 @@ struct header {
         uint64_t key; /* SHARE, UNSHARE: a number, the same for the same
                            key */
         uint64_t has_guard; /* HELLO: 1: so the sender does; or 0 */
+        uint64_t stopped; /* FORGET: a pool that was terminated, no task of it
+                             is to go on; 0: none was */
     };
-    uint64_t count; /* tasks, or results */
+    union {
+        uint64_t count; /* TASKS, ANSWER: tasks, or results */
+        uint64_t ended; /* SHARE with FLAG_FAILED: how others there have: the
+                           signal, or 256 + the exit code; 0: unknown */
+    };
     uint64_t callable; /* its number; never reused on a communicator */
     uint64_t pool;
     uint64_t elapsed; /* ANSWER: nanoseconds the chunk took to come and run;

@@ -58,7 +58,7 @@ struct initialized {
 
 struct chunk {
     struct header header;
-    uint64_t number;            /* in a guard's child: see ledger.h */
+    uint64_t number;            /* of its message: see ledger.h */
     struct parcel *parcel;
     int64_t took;               /* nanoseconds, to come here */
     struct outcome callable;    /* neither: asked for */
@@ -75,7 +75,7 @@ struct worker {
     struct slot slots[CALLABLE_SLOTS];
     struct initialized *initialized;
     struct chunk *first, **last;
-    uint64_t chunks;            /* so many came, so far */
+    uint64_t messages;          /* so many came, so far */
     uint64_t unbound_job;       /* job whose names could not be bound ... */
     PyObject *unbound;          /* ... and why */
     struct codec *codecs[2]; /* without and with dill; made when needed */
@@ -430,15 +430,31 @@ keep_shared(const char *what, PyObject *key, PyObject *object, int failed)
     return done == NULL ? -1 : 0;
 }
 
+/* What was shared; or, where others have died of that, an exception which says
+   so.  NULL: exception set. */
+static PyObject *
+load_shared(const struct crew *crew, struct codec *codec,
+            struct reader *reader, const struct header *header)
+{
+    if (!(header->flags & FLAG_FAILED))
+        return codec_load(codec, reader);
+    PyObject *death = errors_new_deadly(crew->known_as, header->ended);
+    if (death != NULL)
+        PyErr_SetRaisedException(death);
+    return NULL;
+}
+
 static int
-share(struct worker *worker, const struct letter *letter, const char *what)
+share(const struct crew *crew, struct worker *worker,
+      const struct letter *letter, const char *what)
 {
     struct codec *codec = codec_for(worker, letter->header.flags);
     struct reader reader = {.parcel = letter->parcel};
     if (codec == NULL || letter->parcel == NULL)
         return codec == NULL ? -1 : 0;
     PyObject *key = codec_load(codec, &reader);
-    PyObject *object = key ? codec_load(codec, &reader) : NULL;
+    PyObject *object =
+        key ? load_shared(crew, codec, &reader, &letter->header) : NULL;
     int status, failed = object == NULL;
     codec_end(&reader);
     if (key == NULL)
@@ -463,7 +479,7 @@ queue(struct crew *crew, struct worker *worker, struct letter *letter)
     chunk->end = chunk->header.job == worker->failed_job ? worker->failed_end
                                                          : UINT64_MAX;
     chunk->doing = "task";
-    chunk->number = ++worker->chunks;
+    chunk->number = worker->messages;
     chunk->parcel = letter->parcel;
     chunk->took = letter->took;
     letter->parcel = NULL;
@@ -507,9 +523,9 @@ open_own(struct crew *crew, struct worker *worker, const struct letter *letter)
         forget_callables(worker, letter->header.pool);
         return 0;
     case VERB_SHARE:
-        return share(worker, letter, "hold");
+        return share(crew, worker, letter, "hold");
     case VERB_UNSHARE:
-        return share(worker, letter, "drop");
+        return share(crew, worker, letter, "drop");
     case VERB_INTERRUPTED:
         return expect_late(worker);
     case VERB_RELEASE:
@@ -547,12 +563,26 @@ open_letter(struct crew *crew, struct worker *worker, struct letter *letter)
     return status;
 }
 
+/* For the guard, too: it may be the last that this process does. */
+static int
+open_noted(struct crew *crew, struct worker *worker, struct letter *letter)
+{
+    worker->messages++;
+    if (crew->ledger == NULL)
+        return open_letter(crew, worker, letter);
+    ledger_open(crew->ledger);
+    int status = open_letter(crew, worker, letter);
+    end_if_forked(worker);
+    ledger_shut(crew->ledger);
+    return status;
+}
+
 /* What has to hold an object does.  Where memory was short it need not. */
 static int
 check_whole(const struct letter *letter)
 {
     int verb = letter->verb;
-    if (letter->parcel != NULL
+    if (letter->parcel != NULL || letter->header.flags & FLAG_LOST
         || (verb != VERB_BIND && verb != VERB_INITIALIZE
             && verb != VERB_CALLABLE && verb != VERB_TASKS
             && verb != VERB_SHARE && verb != VERB_UNSHARE))
@@ -575,7 +605,7 @@ receive(struct crew *crew, struct worker *worker, double seconds)
         PyErr_Clear(); /* its handler finds that there is no parcel */
         came = 1;
     }
-    if (came > 0 && open_letter(crew, worker, &letter) < 0)
+    if (came > 0 && open_noted(crew, worker, &letter) < 0)
         came = -1;
     parcel_free(letter.parcel);
     return came;

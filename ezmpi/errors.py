@@ -288,6 +288,8 @@ def _make_broken_pool_error() -> Type[Exception]:
 
     text = """The pool's initializer failed on a worker; its cause tells where and how.
 
+    With ``isolate=True`` also one that ended three processes of a worker in a row.
+
     A `concurrent.futures.BrokenExecutor`, and so a `RuntimeError`.
 
     Examples
@@ -412,32 +414,44 @@ def _worker_died(task: int, rank: int, host: Optional[str]) -> WorkerDied:
     return WorkerDied(text, task=_number(task), rank=rank, host=host)
 
 
-def _child_died(
-    task: int, rank: int, has_run: bool, signum: int, code: int, peak: int
-) -> WorkerDied:
-    """The exception for the task that an isolated worker's child did not survive."""
+def _how(signum: int, code: int) -> str:
     import signal
 
-    if signum:
-        try:
-            name = f" ({signal.Signals(signum).name})"
-        except ValueError:
-            name = ""
-        how = f"was ended by signal {signum}{name}"
-    elif code >= 0:
-        how = f"ended with exit code {code}"
-    else:
-        how = "ended"
-    memory = f"; its memory was {peak / 1024:.0f} MB at most" if peak > 0 else ""
-    text = f"the process that ran {_it(task)} on rank {rank} {how}{memory}"
-    if not has_run:
-        text = (
-            f"the process that was to run {_it(task)} on rank {rank} {how}{memory}, and "
-            "so did those before it: none came so far as to begin a task. The pool's "
-            "initializer, or unpickling what is sent, is what they did last"
-        )
+    if not signum:
+        return f"ended with exit code {code}" if code >= 0 else "ended"
+    try:
+        name = f" ({signal.Signals(signum).name})"
+    except ValueError:
+        name = ""
+    return f"was ended by signal {signum}{name}"
+
+
+def _child_died(
+    task: int, rank: int, before: Optional[str], signum: int, code: int, peak: int
+) -> WorkerDied:
+    """The exception for the task that an isolated worker's child did not survive.
+
+    before: what that did last, where it had not begun the task.
+    """
+    runs = "ran" if before is None else "was to run"
+    text = f"the process that {runs} {_it(task)} on rank {rank} {_how(signum, code)}"
+    if peak > 0:
+        text += f"; its memory was {peak / 1024:.0f} MB at most"
+    if before is not None:
+        text += f", before the task began, and so did those before it: {before}"
     host = os.uname().nodename
     return WorkerDied(text, _number(task), rank, host, signum or None)
+
+
+def _deadly(rank: int, ended: int) -> WorkerDied:
+    """The exception for a task that uses what nobody unpickles and lives."""
+    how = _how(0, ended - 256) if ended >= 256 else _how(ended, -1)
+    text = (
+        f"the worker's process on rank {rank} {how} before the task began, each time "
+        "that it was given what was shared: unpickling that is what it did last"
+    )
+    host = os.uname().nodename
+    return WorkerDied(text, None, rank, host, ended if 0 < ended < 256 else None)
 
 
 def _timed_out(task: int, rank: int, seconds: float) -> TaskTimeout:

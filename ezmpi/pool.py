@@ -1027,7 +1027,8 @@ class MPIPool(_ezmpi.MPIPool):
 
         Calls that no worker was given are cancelled; all other results end without
         success at once: ``get`` and ``result`` raise `TimeoutError`, and iterators, too.
-        Workers drop what they have not begun; a task that runs there ends by itself.
+        Workers drop what they have not begun. A task that runs there is killed with its
+        process where that isolates tasks, and ends by itself elsewhere.
 
         Examples
         --------

@@ -1,12 +1,12 @@
 """User code in a child of each worker, which may die: isolate=True."""
 
 import pytest
-from launch import check
+from launch import check, launch
 
 RANKS = pytest.mark.parametrize("ranks", [2, 4])
 CASES = ["deaths", "retries", "state", "timeout", "large", "many"]
 CASES += ["in_vain", "unpickled", "calls", "signals", "blamed", "pinned", "journal"]
-CASES += ["orphans"]
+CASES += ["orphans", "terminated"]
 
 
 @RANKS
@@ -18,6 +18,17 @@ def test_isolated(ranks, case, tmp_path):
 def test_random_numbers(tmp_path):
     pytest.importorskip("numpy", reason="needs numpy")
     check("isolated.py", 3, "random_numbers", str(tmp_path))
+
+
+def test_memory_of_the_rank(tmp_path):
+    check("isolated.py", 2, "memory", str(tmp_path))
+
+
+def test_no_memory_of_the_rank(tmp_path):
+    result = launch("isolated.py", 2, "no_memory", str(tmp_path))
+    assert result.returncode != 0 and result.left == [], result
+    assert "no memory for 1006" in result.stderr, result
+    assert "rank 1 cannot go on" in result.stderr, result
 
 
 def test_not_on_every_rank(tmp_path):

@@ -78,7 +78,7 @@ ARROWS = {
     "worker": "claim crew errors forked hello ledger sigint",
     "guard": "crew debts errors hello journal ledger orphans sigint worker",
     "journal": "crew",
-    "debts": "crew errors ledger",
+    "debts": "errors journal ledger",
     "orphans": "",
     "ledger": "transport",  # for struct transport_part, a byte range
     "results": "compat",

@@ -3,8 +3,11 @@
 The arguments: a case, a folder where tasks say that they ran.
 """
 
+import functools
 import os
 import pathlib
+import pickle
+import resource
 import signal
 import subprocess
 import sys
@@ -13,7 +16,7 @@ import time
 from cases import case, check_works, launchers_rank, raised, told
 
 import ezmpi
-from ezmpi import MPIPool, TaskTimeout, WorkerDied
+from ezmpi import BrokenPoolError, MPIPool, TaskTimeout, WorkerDied
 
 PLACE = pathlib.Path(sys.argv[2])
 scale = 1
@@ -255,14 +258,37 @@ class Deadly:
         return x
 
 
+def note_and_leave(code):
+    note("began")
+    os._exit(code)
+
+
 def in_vain():
-    with MPIPool(isolate=True, initializer=os._exit, initargs=(4,)) as pool:
-        case("an initializer that nobody survives")
-        for _ in range(2):
-            error = raised(pool.map, abs, range(100))
-            assert type(error) is WorkerDied and "initializer" in str(error), told(error)
-            assert "code 4" in str(error) and error.rank >= 1
-        assert "a call" in str(raised(pool.apply, abs, (1,)))
+    options = {"initializer": note_and_leave, "initargs": (4,), "retries": 5}
+    with MPIPool(isolate=True, **options) as pool:
+        case("an initializer that nobody survives breaks the pool, as one that raises")
+        error = raised(pool.map, abs, range(100), on_error="return")
+        assert type(error) is BrokenPoolError, told(error)
+        for word in ("initializer failed on rank", "code 4"):
+            assert word in str(error), told(error)
+        assert 3 <= runs("began") <= 3 * pool.size + 2, runs("began")
+        case("and at once from then on")
+        began = runs("began")
+        assert type(raised(pool.apply, abs, (1,))) is BrokenPoolError
+        assert type(raised(pool.map, abs, [1])) is BrokenPoolError
+        assert runs("began") <= max(began, 3 * pool.size), runs("began")
+    with MPIPool(isolate=True) as pool:
+        check_works(pool)
+
+
+class Noted:
+    """Ends whoever unpickles it, and says that it was."""
+
+    def __reduce__(self):
+        return note_and_leave, (9,)
+
+    def __call__(self, x):
+        return x
 
 
 def unpickled():
@@ -270,12 +296,154 @@ def unpickled():
         case("a callable that nobody unpickles and lives")
         error = raised(pool.map, Deadly(), range(10))
         assert type(error) is WorkerDied and "unpickling" in str(error), told(error)
+        assert "a call" in str(raised(pool.apply, Deadly(), (1,)))
+        got = pool.map(Noted(), range(50), on_error="return")
+        assert kinds(got) == [WorkerDied] * 50 and got[7].task == 7
+        assert runs("began") <= 3 * pool.size, runs("began")
         case("such a task is one of many")
         tasks = [Deadly() if i == 6 else i for i in range(10)]
         got = pool.map(type, tasks, chunksize=5, on_error="return")
         assert got == [int] * 6 + [got[6]] + [int] * 3, got
         assert type(got[6]) is WorkerDied and got[6].task == 6
         check_works(pool)
+
+        case("what was shared and kills costs the tasks that use it, and three processes")
+        forget()
+        deadly, good = pool.share(Noted()), pool.share("good")
+        values = [value_of] * 10 + [abs] * 10
+        given = [deadly] * 10 + [1] * 10
+        got = pool.map(call_with, list(zip(values, given)), on_error="return")
+        assert kinds(got) == [WorkerDied] * 10 + [1] * 10, got
+        for word in ("before the task began", "given what was shared", "code 9"):
+            assert word in str(got[0]), told(got[0])
+        assert runs("began") <= 3 * pool.size, runs("began")
+        for _ in range(2):
+            assert pool.run_everywhere(value_of, good) == ["good"] * pool.size
+            pool.map(os._exit, [1] * pool.size, on_error="return")
+        assert runs("began") <= 3 * pool.size, runs("began")
+        del deadly
+        check_works(pool)
+
+
+def call_with(pair):
+    function, argument = pair
+    return function(argument)
+
+
+def hang(place):
+    pathlib.Path(place).touch()
+    while True:
+        time.sleep(60)
+
+
+def wait_for(paths):
+    deadline = time.monotonic() + 60
+    while not all(path.exists() for path in paths):
+        assert time.monotonic() < deadline, paths
+        time.sleep(0.01)
+
+
+def terminated():
+    """Those that hang would keep the job for as long as the launcher's limit."""
+    options = {"isolate": True}
+    with MPIPool(**options) as pool, MPIPool(**options) as other:
+        case("terminate ends tasks that run, and no other pool's")
+        paths = [PLACE / f"hangs {i}" for i in range(pool.size)]
+        theirs = other.submit(nap_until, str(PLACE / "go on"))
+        wait_for([PLACE / "go on, please"])
+        hung = pool.map_async(hang, map(str, paths[1:]), chunksize=1)
+        wait_for(paths[1:])
+        pool.terminate()
+        (PLACE / "go on").touch()
+        assert theirs.result(60) == "went on"
+        check_works(other)
+        assert type(raised(hung.get, 60)) is ezmpi.TimeoutError
+    with MPIPool(**options) as pool:
+        case("also of a map that has failed, when the pool was closed")
+        place = str(PLACE / "hangs, too")
+        tasks = [(hangs, pool.size > 1, place) for hangs in (False, True)]
+        assert type(raised(pool.map, hang_or_raise, tasks, chunksize=1)) is LookupError
+        pool.close()
+        pool.terminate()
+        with MPIPool(**options) as other:
+            check_works(other)
+    case("and so does an exception that leaves the block")
+    with MPIPool(**options) as pool:
+        paths = [PLACE / f"and {i}" for i in range(pool.size)]
+        pool.map_async(hang, map(str, paths), chunksize=1)
+        wait_for(paths)
+        print("ok", flush=True)
+        sys.exit(0)
+
+
+def limit_guard(room):
+    """What else the rank, this process's parent, may take of memory."""
+    pages = int(pathlib.Path(f"/proc/{os.getppid()}/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + room if room else resource.RLIM_INFINITY
+    limit = resource.prlimit(os.getppid(), resource.RLIMIT_AS)[1]
+    resource.prlimit(os.getppid(), resource.RLIMIT_AS, (most, limit))
+
+
+class Block:
+    """Travels beside the pickle."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def __reduce_ex__(self, protocol):
+        return Block, (pickle.PickleBuffer(self.data),)
+
+
+def count_blocks(blocks, x=None):
+    return len(blocks)
+
+
+def memory():
+    blocks = [Block(bytearray(12 << 20)) for _ in range(8)]
+    with MPIPool(isolate=True) as pool:
+        pool.run_everywhere(limit_guard, 32 << 20)
+        case("a task that the rank has no memory for fails, ...")
+        error = raised(pool.map, count_blocks, [blocks])
+        assert type(error) is MemoryError and "receiving task" in told(error), told(error)
+        check_works(pool)
+
+        case("... so does a function, ...")
+        function = functools.partial(count_blocks, blocks)
+        error = raised(pool.map, function, [1])
+        assert type(error) is MemoryError, told(error)
+        pool.run_everywhere(limit_guard, 0)
+        assert pool.map(function, [1]) == [8]
+
+        case("... and a task with such a result")
+        pool.run_everywhere(limit_guard, 32 << 20)
+        error = raised(pool.apply, bytes, (96 << 20,))
+        assert type(error) is MemoryError, told(error)
+        assert "a message of 1006" in str(error) and "rank" in told(error), told(error)
+        got = pool.map(bytes, [1, 2, 3], on_error="return", chunksize=1)
+        assert got == [bytes(1), bytes(2), bytes(3)]
+        check_works(pool)
+
+
+def no_memory():
+    """Not even to drop what came."""
+    with MPIPool(isolate=True) as pool:
+        pool.run_everywhere(limit_guard, 32 << 20)
+        pool.map(len, [bytes(96 << 20)])
+
+
+def nap_until(path):
+    pathlib.Path(path + ", please").touch()
+    wait_for([pathlib.Path(path)])
+    return "went on"
+
+
+def hang_or_raise(task):
+    hangs, waits, place = task
+    if hangs:
+        hang(place)
+    if waits:
+        wait_for([pathlib.Path(place)])
+    raise LookupError
 
 
 def note_slowly(x):
@@ -391,7 +559,7 @@ def journal():
         case("a child that dies of what it hears first does not end the job")
         shares = [pool.share(bytes(1000)) for _ in range(300)]
         with MPIPool(isolate=True, initializer=os._exit, initargs=(5,)) as deadly:
-            assert type(raised(deadly.map, abs, [1])) is WorkerDied
+            assert type(raised(deadly.map, abs, [1])) is BrokenPoolError
             case("and is nothing to another pool")
             assert pool.map(abs, range(9)) == list(range(9))
         assert pool.run_everywhere(value_of, shares[7]) == [bytes(1000)] * pool.size
