@@ -9,6 +9,7 @@
 
 #include "inbox.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "frame.h"
@@ -153,6 +154,15 @@ receive_pieces(struct inbox *inbox, size_t size, size_t most, char *base,
     return status == TRANSPORT_OK ? await_relay(inbox) : status;
 }
 
+static int
+no_memory(struct wire *wire, size_t size)
+{
+    char text[80];
+
+    snprintf(text, sizeof(text), "no memory for %zu bytes of a message", size);
+    return wire_fail(wire, "malloc", text);
+}
+
 /* What is dropped goes piece by piece to scratch memory: to receive less than
    was sent would be an error, after which MPI promises nothing. */
 static int
@@ -165,7 +175,7 @@ receive_part(struct inbox *inbox, size_t size, char *base)
     if (base == NULL) {
         scratch = malloc(piece_size(size, 0, most));
         if (scratch == NULL) {
-            return wire_fail(inbox->wire, "malloc", "out of memory");
+            return no_memory(inbox->wire, size);
         }
     }
     status = receive_pieces(inbox, size, most, base, scratch);
