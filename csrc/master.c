@@ -274,7 +274,9 @@ master_move(struct crew *crew)
         status = dispatch_feed(crew->dispatch, &error);
         if (status == TRANSPORT_OK)
             status = dispatch_receive(crew->dispatch, 0, &error);
-    } while (status == TRANSPORT_OK);
+        if (status == DISPATCH_PYTHON)
+            master_open_letter(crew);
+    } while (status == TRANSPORT_OK || status == DISPATCH_PYTHON);
     if (status == TRANSPORT_FAILED && crew->dispatch->lines == NULL)
         return errors_raise_transport(&error);
     if (status == TRANSPORT_FAILED)

@@ -183,3 +183,9 @@ def test_exit_of_c_code_in_a_task_is_no_success(code, owner):
     assert "finished" not in result.stdout and result.left == [], result
     said = [error for error in result.errors if "called exit()" in error]
     assert len(said) == 1, result
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_join_takes_in_what_nobody_wants(ranks):
+    """Large results of a map that failed, which are still on their way."""
+    check("late_answers.py", ranks, "500")
