@@ -1000,10 +1000,9 @@ test_short_memory(int eager)
         told += exchange(4) == TRANSPORT_FAILED;
         line = line_of_end(world.boxes[3]);
         ended = world.allocations < k;
-        CHECK(ended
-              || strcmp(line, "ezmpi: malloc: out of memory; aborting the "
-                              "job\n")
-                     == 0);
+        CHECK(ended || strncmp(line, "ezmpi: malloc: ", 15) == 0);
+        CHECK(ended || strstr(line, " memory") != NULL);
+        CHECK(ended || strstr(line, "; aborting the job\n") != NULL);
     }
     CHECK(told > 3);
 }
