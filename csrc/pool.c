@@ -120,6 +120,16 @@ init_master(struct pool *pool, PyObject *initializer, PyObject *initargs)
     return 0;
 }
 
+static void
+flush_standard_error(void)
+{
+    PyObject *file = PySys_GetObject("stderr"); /* borrowed */
+    PyObject *done = file ? PyObject_CallMethod(file, "flush", NULL) : NULL;
+    if (done == NULL)
+        PyErr_Clear();
+    Py_XDECREF(done);
+}
+
 /* Serves; an exception here is not a task's, and nobody would get it: the
    worker says it and ends the job. */
 static int
@@ -142,6 +152,7 @@ serve(struct pool *pool)
     PyErr_Display(type, value, traceback);
     PySys_WriteStderr("ezmpi: rank %d cannot go on; aborting the job\n",
                       crew->rank);
+    flush_standard_error(); /* before 3.9 a line does not go by itself */
     PyErr_Restore(type, value, traceback);
     crew->transport->abort(crew->mailbox, 1);
     return -1;

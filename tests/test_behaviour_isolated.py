@@ -27,8 +27,8 @@ def test_memory_of_the_rank(tmp_path):
 def test_no_memory_of_the_rank(tmp_path):
     result = launch("isolated.py", 2, "no_memory", str(tmp_path))
     assert result.returncode != 0 and result.left == [], result
-    # for a second line, of the rank's end, there may be no memory either
     assert "no memory for 1006" in result.stderr, result
+    assert "rank 1 cannot go on" in result.stderr, result
 
 
 def test_not_on_every_rank(tmp_path):
