@@ -987,6 +987,19 @@ test_faults(int eager)
     CHECK(told > 10 && aborted > told);
 }
 
+#define SHORT(text) "ezmpi: malloc: " text "; aborting the job\n"
+
+/* What is dropped is a part of exchange's messages that is apart. */
+static int
+says_short(const char *line)
+{
+    return strcmp(line, SHORT("out of memory")) == 0
+           || strcmp(line, SHORT("no memory for 70000 bytes of a message"))
+                  == 0
+           || strcmp(line, SHORT("no memory for 5000 bytes of a message"))
+                  == 0;
+}
+
 /* The k-th allocation fails: the same. */
 static void
 test_short_memory(int eager)
@@ -1000,9 +1013,7 @@ test_short_memory(int eager)
         told += exchange(4) == TRANSPORT_FAILED;
         line = line_of_end(world.boxes[3]);
         ended = world.allocations < k;
-        CHECK(ended || strncmp(line, "ezmpi: malloc: ", 15) == 0);
-        CHECK(ended || strstr(line, " memory") != NULL);
-        CHECK(ended || strstr(line, "; aborting the job\n") != NULL);
+        CHECK(ended || says_short(line));
     }
     CHECK(told > 3);
 }
