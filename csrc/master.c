@@ -106,16 +106,25 @@ receive(struct crew *crew, double seconds)
         master_fail(crew, &error);
 }
 
+/* Takes in a message that is here.  NOTHING: none is. */
+static int
+receive_now(struct crew *crew, struct transport_error *error)
+{
+    int status = dispatch_receive(crew->dispatch, 0, error);
+    if (status != DISPATCH_PYTHON)
+        return status;
+    master_open_letter(crew);
+    return TRANSPORT_OK;
+}
+
 void
 master_listen(struct crew *crew)
 {
     struct transport_error error = {0};
     int status;
-    do {
-        status = dispatch_receive(crew->dispatch, 0, &error);
-        if (status == DISPATCH_PYTHON)
-            master_open_letter(crew);
-    } while (status == TRANSPORT_OK || status == DISPATCH_PYTHON);
+    do
+        status = receive_now(crew, &error);
+    while (status == TRANSPORT_OK);
     if (status == TRANSPORT_FAILED)
         master_fail(crew, &error);
 }
@@ -273,10 +282,8 @@ master_move(struct crew *crew)
     do {
         status = dispatch_feed(crew->dispatch, &error);
         if (status == TRANSPORT_OK)
-            status = dispatch_receive(crew->dispatch, 0, &error);
-        if (status == DISPATCH_PYTHON)
-            master_open_letter(crew);
-    } while (status == TRANSPORT_OK || status == DISPATCH_PYTHON);
+            status = receive_now(crew, &error);
+    } while (status == TRANSPORT_OK);
     if (status == TRANSPORT_FAILED && crew->dispatch->lines == NULL)
         return errors_raise_transport(&error);
     if (status == TRANSPORT_FAILED)
