@@ -33,74 +33,61 @@ errors_raise(const char *name, const char *format, ...)
     return -1;
 }
 
+/* What that of ezmpi/errors.py returns when it is called with these arguments,
+   whose format is a tuple's. */
+static PyObject *
+ask_errors(const char *name, const char *format, ...)
+{
+    PyObject *function = from_errors(name);
+    va_list arguments;
+    va_start(arguments, format);
+    PyObject *args = function ? Py_VaBuildValue(format, arguments) : NULL;
+    va_end(arguments);
+    PyObject *value = args ? PyObject_CallObject(function, args) : NULL;
+    Py_XDECREF(args);
+    Py_XDECREF(function);
+    return value;
+}
+
 PyObject *
 errors_new(const char *name, const char *text)
 {
-    PyObject *type = from_errors(name);
-    PyObject *exception = type ? PyObject_CallFunction(type, "s", text) : NULL;
-    Py_XDECREF(type);
-    return exception;
+    return ask_errors(name, "(s)", text);
 }
 
 PyObject *
 errors_new_death(uint64_t task, int rank, const char *host)
 {
-    PyObject *function = from_errors("_worker_died");
-    PyObject *exception =
-        function ? PyObject_CallFunction(function, "Kiz",
-                                         (unsigned long long)task, rank, host)
-                 : NULL;
-    Py_XDECREF(function);
-    return exception;
+    return ask_errors("_worker_died", "(Kiz)", (unsigned long long)task, rank,
+                      host);
 }
 
 PyObject *
 errors_new_end(uint64_t task, int rank, const char *before,
                const struct transport_fate *fate)
 {
-    PyObject *function = from_errors("_child_died");
-    PyObject *exception =
-        function ? PyObject_CallFunction(
-                       function, "KiziiL", (unsigned long long)task, rank,
-                       before, fate->signal, fate->code, (long long)fate->peak)
-                 : NULL;
-    Py_XDECREF(function);
-    return exception;
+    return ask_errors("_child_died", "(KiziiL)", (unsigned long long)task,
+                      rank, before, fate->signal, fate->code,
+                      (long long)fate->peak);
 }
 
 PyObject *
 errors_new_timeout(uint64_t task, int rank, double seconds)
 {
-    PyObject *function = from_errors("_timed_out");
-    PyObject *exception =
-        function
-            ? PyObject_CallFunction(function, "Kid", (unsigned long long)task,
-                                    rank, seconds)
-            : NULL;
-    Py_XDECREF(function);
-    return exception;
+    return ask_errors("_timed_out", "(Kid)", (unsigned long long)task, rank,
+                      seconds);
 }
 
 PyObject *
 errors_new_deadly(int rank, uint64_t ended)
 {
-    PyObject *function = from_errors("_deadly");
-    PyObject *exception =
-        function ? PyObject_CallFunction(function, "iK", rank,
-                                         (unsigned long long)ended)
-                 : NULL;
-    Py_XDECREF(function);
-    return exception;
+    return ask_errors("_deadly", "(iK)", rank, (unsigned long long)ended);
 }
 
 int
 errors_warn_death(int rank, const char *host, int left)
 {
-    PyObject *function = from_errors("_warn_death");
-    PyObject *done =
-        function ? PyObject_CallFunction(function, "izi", rank, host, left)
-                 : NULL;
-    Py_XDECREF(function);
+    PyObject *done = ask_errors("_warn_death", "(izi)", rank, host, left);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
 }
