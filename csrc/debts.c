@@ -10,8 +10,6 @@
 
 #include "errors.h"
 
-#define MOST_IN_VAIN 3 /* children in a row that get nothing done */
-
 struct debt {
     struct debt *next;
     uint64_t number; /* of its message: see ledger.h; 0: not sent yet */
@@ -38,6 +36,12 @@ debts_new(struct crew *crew, const struct ledger *ledger,
     debts->ledger = ledger;
     debts->journal = journal;
     return debts;
+}
+
+void
+debts_free(struct debts *debts)
+{
+    PyMem_RawFree(debts);
 }
 
 /* ---- while the child lives --------------------------------------------- */
@@ -164,22 +168,21 @@ obstacle_of(const struct note *note)
     }
 }
 
-/* The exception for the task that it ran, or was to run; a new reference. */
+/* The exception for the task that it ran (before NULL), or was to run; a new
+   reference.  note: what children die of each time, or NULL: then there is a
+   death. */
 static PyObject *
 new_exception(const struct debts *debts, const struct death *death,
-              const struct debt *debt, uint64_t task)
+              const struct debt *debt, uint64_t task, const char *before,
+              const struct note *note)
 {
     const struct header *header = &debt->header;
-    const struct note *note = journal_obstacle(debts->journal, header);
     int rank = debts->crew->rank;
     if (header->flags & FLAG_ONE)
         task = ERRORS_SINGLE_CALL;
-    if (death != NULL && debt == find_running(debts))
-        return death->how == KILLED_AS_LATE
-                   ? errors_new_timeout(task, rank,
-                                        1e-9 * (double)header->timeout)
-                   : errors_new_end(task, rank, NULL, &death->fate);
-    return errors_new_end(task, rank, obstacle_of(note).before,
+    if (before == NULL && death->how == KILLED_AS_LATE)
+        return errors_new_timeout(task, rank, 1e-9 * (double)header->timeout);
+    return errors_new_end(task, rank, before,
                           note != NULL ? &note->fate : &death->fate);
 }
 
@@ -238,19 +241,40 @@ add_failure(const struct debts *debts, const struct death *death,
     int runs = death != NULL && debt == find_running(debts);
     const struct note *note =
         runs ? NULL : journal_obstacle(debts->journal, &debt->header);
+    struct obstacle obstacle = obstacle_of(note);
     int is_broken = note != NULL && note->verb == VERB_INITIALIZE;
     int is_each = (debt->header.flags & FLAG_EACH) != 0 && !is_broken;
     PyObject *exception =
-        new_exception(debts, death, debt, reply->first + reply->count);
-    int status = exception != NULL
-                     ? append_account(debts, results, exception,
-                                      obstacle_of(note).what, is_each)
-                     : -1;
+        new_exception(debts, death, debt, reply->first + reply->count,
+                      runs ? NULL : obstacle.before, note);
+    int status = exception != NULL ? append_account(debts, results, exception,
+                                                    obstacle.what, is_each)
+                                   : -1;
     Py_XDECREF(exception);
     reply->count += (uint64_t)is_each;
     reply->flags |= is_broken ? FLAG_BROKEN : 0;
     if (!is_each)
         reply->flags = (reply->flags & ~(uint32_t)FLAG_BACK) | FLAG_FAILED;
+    return status;
+}
+
+static struct header
+reply_to(const struct header *chunk, uint32_t flags)
+{
+    return (struct header){.job = chunk->job,
+                           .first = chunk->first,
+                           .callable = chunk->callable,
+                           .flags = flags};
+}
+
+/* Unless there is an exception already (status).  Steals the results. */
+static int
+send_reply(const struct debts *debts, int status, const struct header *reply,
+           struct parcel *results)
+{
+    if (status == 0)
+        status = crew_send(debts->crew, 0, VERB_ANSWER, reply, results);
+    parcel_free(results);
     return status;
 }
 
@@ -261,10 +285,7 @@ answer(const struct debts *debts, const struct death *death,
        const struct debt *debt, int is_blamed)
 {
     const struct header *header = &debt->header;
-    struct header reply = {.job = header->job,
-                           .first = header->first,
-                           .callable = header->callable,
-                           .flags = FLAG_BACK};
+    struct header reply = reply_to(header, FLAG_BACK);
     struct parcel *results = read_results(debts, debt);
     int status = results != NULL ? 0 : -1;
     if (is_begun(debts, debt)) {
@@ -277,10 +298,7 @@ answer(const struct debts *debts, const struct death *death,
         status = add_failure(debts, death, debt, &reply, results);
     if (reply.count == header->count)
         reply.flags &= ~(uint32_t)FLAG_BACK;
-    if (status == 0)
-        status = crew_send(debts->crew, 0, VERB_ANSWER, &reply, results);
-    parcel_free(results);
-    return status;
+    return send_reply(debts, status, &reply, results);
 }
 
 int
@@ -289,10 +307,7 @@ debts_lose(struct debts *debts, const struct header *answer)
     const struct debt *debt = *find(debts, answer);
     PyObject *exception = PyErr_GetRaisedException();
     struct parcel *results = parcel_new();
-    struct header reply = {.job = answer->job,
-                           .first = answer->first,
-                           .callable = answer->callable,
-                           .flags = FLAG_FAILED};
+    struct header reply = reply_to(answer, FLAG_FAILED);
     int is_each = debt != NULL && debt->header.flags & FLAG_EACH;
     int status = results == NULL
                      ? -1
@@ -304,10 +319,7 @@ debts_lose(struct debts *debts, const struct header *answer)
         reply.flags = debt->header.count > 1 ? FLAG_BACK : 0;
     }
     debts_settle(debts, answer);
-    if (status == 0)
-        status = crew_send(debts->crew, 0, VERB_ANSWER, &reply, results);
-    parcel_free(results);
-    return status;
+    return send_reply(debts, status, &reply, results);
 }
 
 int
@@ -353,7 +365,7 @@ find_blamed(struct debts *debts, const struct death *death)
         debts->in_vain = 0;
         return running;
     }
-    if (++debts->in_vain < MOST_IN_VAIN)
+    if (++debts->in_vain < MOST_DEATHS)
         return NULL;
     debts->in_vain = 0;
     return debts->first;

@@ -22,6 +22,8 @@ struct death {
 /* crew: to the master; ledger: what the child writes.  NULL: no memory. */
 struct debts *debts_new(struct crew *crew, const struct ledger *ledger,
                         struct journal *journal);
+/* That nothing was added to. */
+void debts_free(struct debts *debts);
 
 /* The child, which may still have to be told other things before, owes an
    answer for this chunk, too; and it is sent that now, in its message of this

@@ -133,21 +133,6 @@ open_child(struct guard *guard)
     return 0;
 }
 
-/* ---- in the worker's rank: passing on --------------------------------- */
-
-static int
-heed_child(struct guard *guard, const struct letter *letter)
-{
-    if (letter->verb == VERB_HELLO)     /* the guard's own is enough */
-        return 0;
-    if (letter->verb == VERB_ANSWER)
-        debts_settle(guard->debts, &letter->header);
-    return crew_send(guard->crew, 0, letter->verb, &letter->header,
-                     letter->parcel);
-}
-
-/* ---- its death -------------------------------------------------------- */
-
 /* The next one is forked when there are tasks for it. */
 static int
 bury_child(struct guard *guard, struct death *death)
@@ -174,6 +159,8 @@ find_dead(struct guard *guard)
     PyErr_Clear();
     return bury_child(guard, &death);
 }
+
+/* ---- in the worker's rank: passing on --------------------------------- */
 
 static int
 send_down(struct guard *guard, int verb, const struct header *header,
@@ -280,6 +267,17 @@ heed_master(struct guard *guard, const struct letter *letter)
     }
 }
 
+static int
+heed_child(struct guard *guard, const struct letter *letter)
+{
+    if (letter->verb == VERB_HELLO)     /* the guard's own is enough */
+        return 0;
+    if (letter->verb == VERB_ANSWER)
+        debts_settle(guard->debts, &letter->header);
+    return crew_send(guard->crew, 0, letter->verb, &letter->header,
+                     letter->parcel);
+}
+
 /* A message came of which only the header could be kept: the exception that is
    set says so.  It is passed on without the rest. */
 static int
@@ -352,7 +350,10 @@ guard_new(struct crew *crew, const struct transport *local)
         || (guard->debts = debts_new(crew, guard->ledger, &guard->journal))
                == NULL
         || (guard->orphans = orphans_new()) == NULL) {
-        ledger_free(guard != NULL ? guard->ledger : NULL);
+        if (guard != NULL) {
+            debts_free(guard->debts);
+            ledger_free(guard->ledger);
+        }
         PyMem_RawFree(guard);
         PyErr_NoMemory();
         return NULL;

@@ -5,8 +5,6 @@
 #define PY_SSIZE_T_CLEAN
 #include "journal.h"
 
-#define MOST_DEATHS 3
-
 static void
 note_free(struct note *note)
 {

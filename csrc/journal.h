@@ -11,6 +11,8 @@
 
 #include "crew.h"
 
+#define MOST_DEATHS 3 /* of children in a row, that got nothing done */
+
 /* A message that the next child is to get, too. */
 struct note {
     struct note *next;
