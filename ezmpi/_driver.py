@@ -32,9 +32,8 @@ def start(crew: Any, may_not_drive: bool) -> bool:
     try:
         thread.start()
     except BaseException:  # while it waited for the thread, perhaps, which runs
-        _threads.pop(thread, None)
-        if thread.ident is not None:
-            _threads[thread] = crew
+        if thread.ident is None:
+            _threads.pop(thread, None)
         raise
     return True
 
