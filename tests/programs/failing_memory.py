@@ -63,6 +63,18 @@ def leave(condition, kind, error, traceback):
     condition._lock.release()
 
 
+class Lock:
+    """For threading's own of all threads, whose end is the same."""
+
+    def __init__(self):
+        self._lock = threading.RLock()
+
+    def __enter__(self):
+        self._lock.acquire()
+
+    __exit__ = leave
+
+
 class Short:
     """Controls of the preloaded allocator, as `Memory` of engine_over_fake.py."""
 
@@ -259,6 +271,7 @@ def fork(said, function, runner, *arguments):
         os.dup2(said.fileno(), 1)
         os.dup2(said.fileno(), 2)
         _driver._process = os.getpid()
+        threading._active_limbo_lock = Lock()  # a fork makes a new one
         function(runner, *arguments)
         status = 0
     except BaseException:
