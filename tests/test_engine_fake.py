@@ -23,8 +23,8 @@ SCENARIOS = re.findall(r"@scenario\(.*\)\ndef (\w+)", PROGRAM.read_text())
 SHARED = ("-shared", "-fPIC", "-fvisibility=default")
 
 
-# Which of the plans of failing allocations are run, as the whole takes some minutes: every
-# so-manieth from that number on, or "all".
+# Which of the plans of failing allocations are run, for the whole takes some minutes:
+# every so-manieth from that number on, or "all".
 MEMORY_SHARES = 16
 MEMORY = os.environ.get("EZMPI_TEST_MEMORY")
 
