@@ -1,7 +1,8 @@
 """Idle workers and a waiting master cost next to nothing, and answer at once.
 
-What waking up costs is the machine's (a virtual one under load: 30 to 70 us), so the limit is what
-a process costs that does nothing but sleep, as long at a time, beside them."""
+What waking up costs is the machine's (30 to 70 us on a virtual one under load): they are
+held beside a process that does nothing but sleep, as long at a time.
+"""
 
 import os
 import statistics
@@ -15,9 +16,9 @@ from ezmpi import MPIPool
 
 PAUSE, PAUSES = 2.0, 5
 LONG = 5.0
-LONG_SLEEP_LIMIT = 2e-3  # as in csrc/patience.c
-SLEEPER = "import time\nwhile True: time.sleep(%r)" % LONG_SLEEP_LIMIT
-TIMES, AT_LEAST = 2.0, 0.01  # of what the sleeper costs; a probe costs, too, where waking is cheap
+SLEEPER = "import time\nwhile True: time.sleep(2e-3)"  # LONG_SLEEP_LIMIT of patience.c
+TIMES = 2.0  # what the sleeper costs,
+AT_LEAST = 0.01  # or this: where waking up costs little a probe counts, too
 ANSWER = 0.003 * float(sys.argv[1])
 
 
@@ -33,23 +34,23 @@ def used(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def quiet(processes, meanwhile):
-    """Whether each of the processes costs little during a call, and what it costs."""
+def stay_quiet(processes, meanwhile):
+    """What they cost during a call is little."""
     with subprocess.Popen([sys.executable, "-c", SLEEPER]) as sleeper:
         try:
             time.sleep(0.5)  # its start
             began = time.perf_counter()
-            before = {process: used(process) for process in [sleeper.pid, *processes]}
+            before = {each: used(each) for each in [sleeper.pid, *processes]}
             meanwhile()
             seconds = time.perf_counter() - began
-            share = {process: (used(process) - before[process]) / seconds for process in before}
+            shares = {each: (used(each) - before[each]) / seconds for each in before}
         finally:
             sleeper.kill()
-    limit = max(AT_LEAST, TIMES * share.pop(sleeper.pid))
-    return max(share.values()) < limit, (process_id(), share, limit)
+    limit = max(AT_LEAST, TIMES * shares.pop(sleeper.pid))
+    assert max(shares.values()) < limit, (process_id(), shares, limit)
 
 
-def pauses():
+def pause():
     for _ in range(PAUSES):
         time.sleep(PAUSE)
         started = time.perf_counter()
@@ -63,11 +64,9 @@ with MPIPool() as pool:
 
     case("idle workers, and a map after each pause")
     answered = []
-    kept, costs = quiet(workers, pauses)
-    assert kept, costs
+    stay_quiet(workers, pause)
     assert statistics.median(answered) < ANSWER, answered
 
     case("a master that waits for one long task, and workers without one")
-    kept, costs = quiet([process_id(), *workers], lambda: pool.map(time.sleep, [LONG]))
-    assert kept, costs
+    stay_quiet([process_id(), *workers], lambda: pool.map(time.sleep, [LONG]))
 print("ok")
