@@ -110,8 +110,12 @@ class File:
         self._is_closed = False
         self._thread: Optional[threading.Thread] = None
         self._connection = self._open()
-        self._identity = self._look()
-        ((self.maps,),) = self._select("SELECT count(*) FROM maps")
+        try:
+            self._identity = self._look()
+            ((self.maps,),) = self._select("SELECT count(*) FROM maps")
+        except BaseException:  # which holds what it comes through, and so the lock
+            self._connection.close()
+            raise
 
     # --- opening ---
 
@@ -351,12 +355,12 @@ class File:
         CheckpointError
             If it cannot be written.
         """
-        with self._changed:
-            self._is_closed = True
-            self._changed.notify_all()
-        if self._thread is not None:
-            self._thread.join()
         try:
+            with self._changed:
+                self._is_closed = True
+                self._changed.notify_all()
+            if self._thread is not None:
+                self._thread.join()
             self.flush()
         finally:
             with self._database_lock:

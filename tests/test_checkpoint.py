@@ -450,6 +450,21 @@ def test_no_database(file):
     assert file.read_bytes() == b"x = 1\n" * 1000
 
 
+@pytest.mark.parametrize("at", ["_look", "_select", "flush"])
+def test_what_fails_leaves_it_to_others(file, monkeypatch, at):
+    """Also while the exception is held, and with it what it came through."""
+
+    def fail(*arguments):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_checkpoint_file.File, at, fail)
+        with pytest.raises(MemoryError) as held:
+            _checkpoint_file.File(str(file)).close()
+    _checkpoint_file.File(str(file)).close()
+    assert held.traceback
+
+
 def test_another_database(file):
     connection = sqlite3.connect(str(file))
     connection.execute("CREATE TABLE mine (x)")
