@@ -131,6 +131,14 @@ class Job:
                 if not self.memory.failed():
                     raise
 
+    def die(self, rank):
+        """As `tell`, but where nothing may come out of the call of it either."""
+        while True:
+            try:
+                return self.fake.die(self.handles[rank])
+            except (MemoryError, ctypes.ArgumentError):
+                pass
+
     def pool(self, rank=0, **options):
         options = dict(self.scenario.options, **options)
         kind = PublicPool if self.scenario.public else _ezmpi.MPIPool
@@ -147,7 +155,7 @@ class Job:
         except SystemExit:
             self.exits += 1
         except Exception as error:
-            self.fake.die(self.handles[rank])
+            self.die(rank)
             if not self.memory.may_stand(error):
                 raise
 
@@ -158,13 +166,13 @@ class Job:
             with self.memory.short(0):
                 pool = self.attempt(self.pool)
                 if pool is self:
-                    self.fake.die(self.handles[0])
+                    self.die(0)
                     return
                 self.scenario.function(self, pool)
                 self.attempt(pool.close)
         except BaseException:
             gate.set()
-            self.fake.die(self.handles[0])
+            self.die(0)
             end_driver(pool)
             raise
         end_driver(pool)
@@ -206,6 +214,11 @@ class Job:
             got = self.attempt(function, *args, **kwargs)
         except self.scenario.raises as error:
             if self.is_smooth():
+                raise
+            self.failures.append(repr(error))
+            return
+        except RemoteError as error:
+            if not self.is_one_of(self.scenario.raises, error):
                 raise
             self.failures.append(repr(error))
             return
@@ -620,6 +633,8 @@ def texts(job, function, *args, **kwargs):
     for value in values:
         if isinstance(value, Exception) and job.memory.may_stand(value):
             raise value
+        if isinstance(value, RemoteError) and job.memory.failed():
+            raise value  # there was memory for no more
     return [repr(value) for value in values]
 
 
@@ -1143,10 +1158,9 @@ def misused(job, pool):
     job.gives([2], pool.map, double, [1])
 
 
-# Not where memory is short: `late_names`, whose workers bind names of __main__, here
-# the master's, and so may be half way with that in the next run; and `checkpoints`, of
-# which the engine knows nothing, while SQLite's connections stay open behind errors.
-NOT_SHORT = {"late_names", "checkpoints"}
+# Not where memory is short: its workers bind names of __main__, here the master's, and
+# so may be half way with that in the next run.
+NOT_SHORT = {"late_names"}
 
 # Where no job is left before all its answers have come. Otherwise the last
 # ones may still be on their way when the master ends.

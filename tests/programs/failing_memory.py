@@ -24,7 +24,7 @@ import types
 from collections import Counter
 from ctypes import c_long, c_size_t, c_uint64
 
-from ezmpi import _driver, _ezmpi
+from ezmpi import _checkpoint, _checkpoint_file, _driver, _ezmpi
 from ezmpi.errors import RemoteError, RemoteTraceback, TransportError
 
 NO_SYMBOLS = "this Python has no symbols, by which its own faults are known"
@@ -51,6 +51,8 @@ SPARED = {
     # 3.11: NULL without an exception.
     "translate_newlines": 1,
     "_PyTokenizer_FromUTF8": 1,
+    # 3.11: the same; an AttributeError comes of it.
+    "_PyObject_GetDictPtr": 4,
     # 3.11: an exception, though the thread has started: this one's end has one, too.
     "thread_PyThread_start_new_thread": 3,
     # 3.11: NULL without an exception, where there is no memory for the name.
@@ -64,15 +66,20 @@ def leave(condition, kind, error, traceback):
 
 
 class Lock:
-    """For threading's own of all threads, whose end is the same."""
+    """For threading's own, whose ends are the same."""
 
     def __init__(self):
-        self._lock = threading.RLock()
+        lock = self._lock = threading.RLock()
+        self.acquire, self.release = lock.acquire, lock.release
 
     def __enter__(self):
         self._lock.acquire()
 
     __exit__ = leave
+
+
+def condition(lock):
+    return threading.Condition(lock._lock)
 
 
 class Short:
@@ -89,6 +96,10 @@ class Short:
         for name, first, end in functions_of_python():
             self.allocator.memory_spare(first, end, SPARED[name])
         threading.Condition.__exit__ = leave
+        _checkpoint._lock = Lock()
+        _checkpoint_file.threading = types.SimpleNamespace(
+            **dict(vars(threading), Lock=Lock, RLock=Lock, Condition=condition)
+        )
         watched = types.SimpleNamespace(**vars(_ezmpi))
         watched.drive = self.drive
         _driver._ezmpi = watched
