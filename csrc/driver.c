@@ -229,14 +229,14 @@ stand_by(struct shift *shift, struct helm_watch *watch)
     }
 }
 
-void
+int
 driver_run(struct crew *crew)
 {
     struct shift shift = {.crew = crew};
     struct helm_watch watch;
     if (helm_watch_begin(&crew->helm, &watch, crew, 0) < 0) {
         crew->driver.started = 0;
-        return;
+        return PyErr_NoMemory(), -1;
     }
     crew->driver.thread = PyThread_get_thread_ident();
     crew->driver.started = 1; /* also where that seems to have failed */
@@ -250,6 +250,7 @@ driver_run(struct crew *crew)
     crew->driver.thread = 0;
     helm_watch_end(&crew->helm, &watch);
     futures_call(crew->futures, 0);
+    return 0;
 }
 
 /* ---- its life --------------------------------------------------------- */

@@ -16,8 +16,9 @@
    allows one thread only, it does not drive.  Needs the GIL, no helm.  -1:
    exception set. */
 int driver_start(struct crew *crew);
-/* What the thread runs, until it is stopped.  Needs the GIL. */
-void driver_run(struct crew *crew);
+/* What the thread runs, until it is stopped.  Needs the GIL.  -1: exception
+   set; then the next that begins in the background starts another. */
+int driver_run(struct crew *crew);
 /* Has it end, soon and for good. */
 void driver_stop(struct crew *crew);
 

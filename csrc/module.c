@@ -229,7 +229,8 @@ drive(PyObject *Py_UNUSED(module), PyObject *capsule)
     struct crew *crew = PyCapsule_GetPointer(capsule, DRIVER_CAPSULE);
     if (crew == NULL)
         return NULL;
-    driver_run(crew);
+    if (driver_run(crew) < 0)
+        return NULL;
     Py_RETURN_NONE;
 }
 
