@@ -93,6 +93,7 @@ static struct {
     pid_t pid; /* a forked child has no MPI */
     struct mpi_wire *coming;        /* being opened: its duplicate is */
     MPI_Comm coming_from;           /* not there yet */
+    int absent;                     /* from a pool that others may have */
     MPI_Request duplicated;
     struct mailbox *_Atomic mailboxes;
     int ending;                     /* as set_ending had it last */
@@ -461,6 +462,9 @@ end_mailboxes(void)
 {
     if (process.coming != NULL) {
         abort_alone();
+    }
+    if (process.absent) {
+        abort_now();    /* they wait for this rank, as MPI_Finalize would */
     }
     return mailbox_end(process.mailboxes, NULL);
 }
@@ -921,15 +925,14 @@ add_mailbox(MPI_Comm parent, struct wire *wire,
 }
 
 static int
-open_alone(int32_t handle, const struct transport_farewell *farewell,
-           double seconds, struct mailbox **mailbox,
-           struct transport_error *error)
+open_on(MPI_Comm parent, const struct transport_farewell *farewell,
+        double seconds, struct mailbox **mailbox,
+        struct transport_error *error)
 {
     struct mpi_wire *wire;
-    MPI_Comm parent;
     int code, found, status;
 
-    if (find_parent(handle, &parent, error) < 0 || make_keys(error) < 0) {
+    if (make_keys(error) < 0) {
         return TRANSPORT_FAILED;
     }
     code = MPI_Comm_get_attr(parent, process.parent_key, mailbox, &found);
@@ -953,6 +956,22 @@ open_alone(int32_t handle, const struct transport_farewell *farewell,
         return TRANSPORT_FAILED;
     }
     return add_mailbox(parent, &wire->wire, farewell, mailbox, error);
+}
+
+static int
+open_alone(int32_t handle, const struct transport_farewell *farewell,
+           double seconds, struct mailbox **mailbox,
+           struct transport_error *error)
+{
+    MPI_Comm parent;
+    int status;
+
+    if (find_parent(handle, &parent, error) < 0) {
+        return TRANSPORT_FAILED;
+    }
+    status = open_on(parent, farewell, seconds, mailbox, error);
+    process.absent |= status == TRANSPORT_FAILED;
+    return status;
 }
 
 static int

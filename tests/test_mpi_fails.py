@@ -36,6 +36,15 @@ def test_no_pool_is_made(failing, call, number, named):
     check_fails(failing, "all", call, number, named)
 
 
+# The first is made before MPI is there: of a process that ends so early MPICH's launcher
+# does not tell the others.
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("call, number, named", OPENING[1:])
+def test_one_rank_has_no_pool(failing, call, number, named, rank):
+    """And does not wait in MPI_Finalize for those that wait for it."""
+    check_fails(failing, rank, call, number, named)
+
+
 @pytest.mark.parametrize("rank", [0, 1])
 @pytest.mark.parametrize("call", TALKING)
 def test_a_call_of_one_rank(failing, call, rank):
