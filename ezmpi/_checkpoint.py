@@ -43,7 +43,7 @@ if TYPE_CHECKING:
         Union,
     )
 
-    from ._checkpoint_file import File, Row
+    from ._checkpoint_file import Row
 
     Path = Union[str, "os.PathLike[str]"]
     Key = Optional[Callable[[Any], Any]]
@@ -66,12 +66,14 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05  # seconds, see Results
 class _Opened:
     """An open file, and how far the script has come in it."""
 
-    def __init__(self, file: File) -> None:
-        self.file = file
+    def __init__(self, path: str) -> None:
+        from ._checkpoint_file import File
+
         self.process = os.getpid()
         self.next = 0  # place of the next map
         # Maps that did not come to their end, by their places: the last one counts.
         self.left: Dict[int, _Left] = {}
+        self.file = File(path)  # last: what fails before leaves nothing open
 
 
 _opened: Dict[str, _Opened] = {}
@@ -80,8 +82,6 @@ _lock = threading.RLock()
 
 def _open(path: str) -> _Opened:
     """The file, which stays open, and locked, until the process ends."""
-    from ._checkpoint_file import File
-
     opened = _opened.get(path)
     if opened is not None and opened.process != os.getpid():
         raise CheckpointError(
@@ -92,8 +92,8 @@ def _open(path: str) -> _Opened:
         opened.file.close()
         opened = None
     if opened is None:
-        opened = _opened[path] = _Opened(File(path))
         _watch_exit()
+        opened = _opened[path] = _Opened(path)
     return opened
 
 

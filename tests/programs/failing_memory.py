@@ -25,7 +25,7 @@ from collections import Counter
 from ctypes import c_long, c_size_t, c_uint64
 
 from ezmpi import _checkpoint, _checkpoint_file, _driver, _ezmpi
-from ezmpi.errors import RemoteError, RemoteTraceback, TransportError
+from ezmpi.errors import CheckpointError, RemoteError, RemoteTraceback, TransportError
 
 NO_SYMBOLS = "this Python has no symbols, by which its own faults are known"
 WHO = {0: 1, 1: 2}  # by rank; the second worker always has memory
@@ -126,10 +126,12 @@ class Short:
         return bool(self.allocator.memory_failed())
 
     def may_stand(self, error):
-        """For a result: what had no memory, and what that had the transport do."""
-        return self.failed() and (
-            isinstance(error, TransportError) or is_of_memory(error)
-        )
+        """For a result: what had no memory, and what came of that.
+
+        A checkpoint's file may be open until its thread has ended.
+        """
+        of_that = (TransportError, CheckpointError)
+        return self.failed() and (isinstance(error, of_that) or is_of_memory(error))
 
     def places(self):
         """Those that were noted, in the order in which they were met."""
