@@ -11,6 +11,7 @@ that noted, and so finds what that one found; some of them go on at once.
 
 import contextlib
 import ctypes
+import errno
 import faulthandler
 import gc
 import os
@@ -181,6 +182,7 @@ def is_of_memory(error):
         if isinstance(error, SystemError):
             return False
         found = found or isinstance(error, MemoryError)
+        found = found or getattr(error, "errno", None) == errno.ENOMEM
         if isinstance(error, RemoteError):
             found = found or "builtins.MemoryError" in error._kinds
         if isinstance(error, RemoteTraceback):
