@@ -14,6 +14,7 @@ struct debt {
     struct debt *next;
     uint64_t number; /* of its message: see ledger.h; 0: not sent yet */
     int64_t since; /* when it was passed down */
+    int is_refused; /* no child gets it: answered for in its turn */
     struct header header;
 };
 
@@ -63,13 +64,19 @@ debts_add(struct debts *debts, const struct header *chunk)
     return 0;
 }
 
-void
-debts_send(struct debts *debts, uint64_t number)
+static struct debt *
+last_of(const struct debts *debts)
 {
     struct debt *last = debts->first;
     while (last->next != NULL)
         last = last->next;
-    last->number = number;
+    return last;
+}
+
+void
+debts_note_sent(struct debts *debts, uint64_t number)
+{
+    last_of(debts)->number = number;
 }
 
 static struct debt **
@@ -108,35 +115,39 @@ is_begun(const struct debts *debts, const struct debt *debt)
     return debt->number != 0 && ledger_is_of(debts->ledger, debt->number);
 }
 
-/* The one whose task runs; NULL: none. */
+/* The one whose task runs, and since when; NULL: none. */
 static const struct debt *
-find_running(const struct debts *debts)
+find_running(const struct debts *debts, int64_t *since)
 {
     const struct debt *debt = debts->first;
-    if (ledger_since(debts->ledger) == 0)
+    uint64_t number;
+    *since = ledger_running(debts->ledger, &number);
+    if (*since == 0 || number == 0)
         return NULL;
-    while (debt != NULL && !is_begun(debts, debt))
+    while (debt != NULL && debt->number != number)
         debt = debt->next;
     return debt;
 }
 
 int
-debts_run_late(const struct debts *debts)
+debts_is_late(const struct debts *debts)
 {
-    const struct debt *debt = find_running(debts);
+    int64_t since;
+    const struct debt *debt = find_running(debts, &since);
     int64_t timeout = debt != NULL ? (int64_t)debt->header.timeout : 0;
-    return timeout > 0 && crew_clock() - ledger_since(debts->ledger) > timeout;
+    return timeout > 0 && crew_clock() - since > timeout;
 }
 
+/* Between two tasks it is still busy with their chunk. */
 int
-debts_run_for(const struct debts *debts, uint64_t pool)
+debts_is_busy_for(const struct debts *debts, uint64_t pool)
 {
-    const struct debt *running = find_running(debts), *debt = debts->first;
-    if (running != NULL)
-        return running->header.pool == pool;
-    while (debt != NULL && debt->header.pool != pool)
+    const struct debt *debt = debts->first;
+    while (debt != NULL && !is_begun(debts, debt))
         debt = debt->next;
-    return debt != NULL;
+    if (debt == NULL)
+        debt = debts->first;
+    return debt != NULL && debt->header.pool == pool;
 }
 
 /* ---- when it has died -------------------------------------------------- */
@@ -238,7 +249,8 @@ add_failure(const struct debts *debts, const struct death *death,
             const struct debt *debt, struct header *reply,
             struct parcel *results)
 {
-    int runs = death != NULL && debt == find_running(debts);
+    int64_t since;
+    int runs = death != NULL && debt == find_running(debts, &since);
     const struct note *note =
         runs ? NULL : journal_obstacle(debts->journal, &debt->header);
     struct obstacle obstacle = obstacle_of(note);
@@ -294,7 +306,7 @@ answer(const struct debts *debts, const struct death *death,
     }
     if (!(header->flags & FLAG_EACH))
         reply.flags |= header->flags & FLAG_NO_RESULTS;
-    if (is_blamed && status == 0)
+    if (is_blamed && status == 0 && reply.count < header->count)
         status = add_failure(debts, death, debt, &reply, results);
     if (reply.count == header->count)
         reply.flags &= ~(uint32_t)FLAG_BACK;
@@ -319,14 +331,32 @@ debts_lose(struct debts *debts, const struct header *answer)
         reply.flags = debt->header.count > 1 ? FLAG_BACK : 0;
     }
     debts_settle(debts, answer);
-    return send_reply(debts, status, &reply, results);
+    status = send_reply(debts, status, &reply, results);
+    return status < 0 ? -1 : debts_pay_refused(debts);
 }
 
 int
 debts_refuse(struct debts *debts, const struct header *chunk)
 {
-    struct debt debt = {.header = *chunk};
-    return answer(debts, NULL, &debt, 1);
+    if (debts_add(debts, chunk) < 0)
+        return -1;
+    last_of(debts)->is_refused = 1;
+    return debts_pay_refused(debts);
+}
+
+int
+debts_pay_refused(struct debts *debts)
+{
+    int status = 0;
+    while (status == 0 && debts->first != NULL && debts->first->is_refused) {
+        struct debt *debt = debts->first;
+        int is_to_fail =
+            journal_obstacle(debts->journal, &debt->header) != NULL;
+        status = answer(debts, NULL, debt, is_to_fail);
+        debts->first = debt->next;
+        PyMem_RawFree(debt);
+    }
+    return status;
 }
 
 /* The callable of the chunk in that message; 0: there is no chunk in it. */
@@ -351,20 +381,35 @@ accuse(struct debts *debts, const struct death *death)
                              callable_in(debts, number), &death->fate);
 }
 
+static int
+has_done_something(const struct debts *debts)
+{
+    const struct debt *debt = debts->first;
+    while (debt != NULL && !is_begun(debts, debt))
+        debt = debt->next;
+    return debt != NULL && ledger_done(debts->ledger) > 0;
+}
+
 /* The chunk that the death is blamed on: that whose task ran.  Where none did
    it is nobody's fault, or a note's; but not again and again: then it is the
    first one that waits.  NULL: none. */
 static const struct debt *
 find_blamed(struct debts *debts, const struct death *death)
 {
-    const struct debt *running = find_running(debts);
-    if (death->how == KILLED_AS_LATE && !debts_run_late(debts))
+    int64_t since;
+    const struct debt *running = find_running(debts, &since);
+    if (death->how == KILLED_AS_LATE && !debts_is_late(debts))
         return NULL; /* it was done just then */
+    if (death->how == KILLED_WITH_POOL && running != NULL
+        && running->header.pool != death->pool)
+        running = NULL; /* it had come to another one's just then */
     if (accuse(debts, death) || running != NULL || debts->first == NULL
         || death->how != BY_ITSELF) {
         debts->in_vain = 0;
         return running;
     }
+    if (has_done_something(debts))
+        debts->in_vain = 0;
     if (++debts->in_vain < MOST_DEATHS)
         return NULL;
     debts->in_vain = 0;

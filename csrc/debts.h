@@ -17,6 +17,7 @@ struct debts;
 struct death {
     enum { BY_ITSELF, KILLED_AS_LATE, KILLED_WITH_POOL } how;
     struct transport_fate fate;
+    uint64_t pool; /* KILLED_WITH_POOL: that one */
 };
 
 /* crew: to the master; ledger: what the child writes.  NULL: no memory. */
@@ -29,8 +30,9 @@ void debts_free(struct debts *debts);
    answer for this chunk, too; and it is sent that now, in its message of this
    number.  -1: exception set. */
 int debts_add(struct debts *debts, const struct header *chunk);
-void debts_send(struct debts *debts, uint64_t number);
-/* This answer of its own came. */
+void debts_note_sent(struct debts *debts, uint64_t number);
+/* This answer of its own came: neither that callable nor what all tasks need
+   is what children die of. */
 void debts_settle(struct debts *debts, const struct header *answer);
 /* Such an answer came, and the memory for it is short (the exception that is
    set): the first of its tasks has failed.  -1: another one is set. */
@@ -38,13 +40,16 @@ int debts_lose(struct debts *debts, const struct header *answer);
 /* Does it owe any? */
 int debts_are_left(const struct debts *debts);
 /* Does it run a task for longer than that may take? */
-int debts_run_late(const struct debts *debts);
+int debts_is_late(const struct debts *debts);
 /* Does it run one of that pool's, or get ready for one? */
-int debts_run_for(const struct debts *debts, uint64_t pool);
+int debts_is_busy_for(const struct debts *debts, uint64_t pool);
 
 /* Answers for a chunk that no child is to have, for it would die of what the
    journal has. */
 int debts_refuse(struct debts *debts, const struct header *chunk);
+/* Its turn has come: to be called when an answer went to the master, which
+   takes them in the order in which it sent the chunks. */
+int debts_pay_refused(struct debts *debts);
 
 /* It has died: answers for all that it owes.  What was done is in the answers,
    what was not begun goes back, and the task that ran has failed; or what

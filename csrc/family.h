@@ -3,7 +3,11 @@
    Rank 0 forks the others, of which each has two sockets to it: one for
    pieces, which keep their order among themselves only, and one for all else.
    In a child only the peer of its own rank is there: rank 0.  A child is
-   killed when rank 0 has ended.  Plain C. */
+   killed when rank 0 has ended.
+
+   Rank 0 is the master's process with local workers as its children, or, where
+   tasks are isolated, a worker's rank with the one child that runs them.  Both
+   sides run this file, link_local.c and transport_local.c.  Plain C. */
 
 #ifndef EZMPI_FAMILY_H
 #define EZMPI_FAMILY_H

@@ -84,7 +84,8 @@ guard_run_child(PyObject *capsule)
 
 /* ---- in the worker's rank: the child's life --------------------------- */
 
-/* 1: it is there; 0: not now, for the system has no room. */
+/* 1: it is there; 0: not now, for the system has no room.  The child itself
+   does not come back. */
 static int
 try_fork(struct guard *guard, struct transport_error *error)
 {
@@ -115,9 +116,26 @@ fork_in_time(struct guard *guard)
     return 0;
 }
 
+/* What they hold each child would write again. */
+static void
+flush_streams(void)
+{
+    static const char *const names[] = {"stdout", "stderr"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        PyObject *stream = PySys_GetObject(names[i]); /* borrowed */
+        PyObject *done = stream == NULL || stream == Py_None
+                             ? NULL
+                             : PyObject_CallMethod(stream, "flush", NULL);
+        if (done == NULL)
+            PyErr_Clear(); /* it is closed, or nobody reads it */
+        Py_XDECREF(done);
+    }
+}
+
 static int
 open_child(struct guard *guard)
 {
+    flush_streams();
     guard->forks++;
     guard->said = 0;
     ledger_clear(guard->ledger);
@@ -219,7 +237,7 @@ pass_tasks(struct guard *guard, const struct letter *letter)
         return -1;
     if (guard->child == NULL) /* it has been answered for */
         return 0;
-    debts_send(guard->debts, guard->said + 1);
+    debts_note_sent(guard->debts, guard->said + 1);
     return send_down(guard, VERB_TASKS, header, letter->parcel);
 }
 
@@ -235,14 +253,58 @@ pass_on(struct guard *guard, const struct letter *letter)
     return send_down(guard, letter->verb, &letter->header, letter->parcel);
 }
 
-/* The pool was terminated: what its task does nobody waits for. */
+static int
+heed_child(struct guard *guard, const struct letter *letter)
+{
+    if (letter->verb == VERB_HELLO)     /* the guard's own is enough */
+        return 0;
+    if (letter->verb == VERB_ANSWER)
+        debts_settle(guard->debts, &letter->header);
+    if (crew_send(guard->crew, 0, letter->verb, &letter->header,
+                  letter->parcel)
+        < 0)
+        return -1;
+    return debts_pay_refused(guard->debts);
+}
+
+/* A message came of which only the header could be kept: the exception that is
+   set says so.  It is passed on without the rest. */
+static int
+is_lost(const struct letter *letter)
+{
+    return letter->verb != 0 && PyErr_ExceptionMatches(PyExc_MemoryError);
+}
+
+/* 1: a message came, and was passed on. */
+static int
+listen_to_child(struct guard *guard, double seconds)
+{
+    struct letter letter;
+    int came = crew_receive(guard->child, seconds, &letter);
+    if (came < 0 && letter.verb == VERB_ANSWER && is_lost(&letter))
+        return debts_lose(guard->debts, &letter.header);
+    if (came < 0)
+        return find_dead(guard);
+    if (came > 0 && heed_child(guard, &letter) < 0)
+        came = -1;
+    parcel_free(letter.parcel);
+    return came;
+}
+
+/* The pool was terminated: what its task does nobody waits for.  What the
+   child has said is heard before, or what is done of other pools' would run
+   again. */
 static int
 end_task(struct guard *guard, const struct header *header)
 {
-    struct death death = {KILLED_WITH_POOL, {.signal = SIGKILL}};
-    if (header->stopped == 0 || guard->child == NULL
-        || !debts_run_for(guard->debts, header->stopped))
-        return 0;
+    struct death death = {
+        KILLED_WITH_POOL, {.signal = SIGKILL}, header->stopped};
+    int came = header->stopped != 0;
+    while (came > 0 && guard->child != NULL)
+        came = listen_to_child(guard, 0);
+    if (came < 0 || header->stopped == 0 || guard->child == NULL
+        || !debts_is_busy_for(guard->debts, header->stopped))
+        return came;
     return bury_child(guard, &death);
 }
 
@@ -268,26 +330,6 @@ heed_master(struct guard *guard, const struct letter *letter)
 }
 
 static int
-heed_child(struct guard *guard, const struct letter *letter)
-{
-    if (letter->verb == VERB_HELLO)     /* the guard's own is enough */
-        return 0;
-    if (letter->verb == VERB_ANSWER)
-        debts_settle(guard->debts, &letter->header);
-    return crew_send(guard->crew, 0, letter->verb, &letter->header,
-                     letter->parcel);
-}
-
-/* A message came of which only the header could be kept: the exception that is
-   set says so.  It is passed on without the rest. */
-static int
-is_lost(const struct letter *letter)
-{
-    return letter->verb != 0 && PyErr_ExceptionMatches(PyExc_MemoryError);
-}
-
-/* 1: a message came, and was passed on. */
-static int
 listen_to_master(struct guard *guard, double seconds)
 {
     struct letter letter;
@@ -303,21 +345,6 @@ listen_to_master(struct guard *guard, double seconds)
     return came;
 }
 
-static int
-listen_to_child(struct guard *guard, double seconds)
-{
-    struct letter letter;
-    int came = crew_receive(guard->child, seconds, &letter);
-    if (came < 0 && letter.verb == VERB_ANSWER && is_lost(&letter))
-        return debts_lose(guard->debts, &letter.header);
-    if (came < 0)
-        return find_dead(guard);
-    if (came > 0 && heed_child(guard, &letter) < 0)
-        came = -1;
-    parcel_free(letter.parcel);
-    return came;
-}
-
 /* Waits where the next message comes from, most likely. */
 static int
 step(struct guard *guard)
@@ -328,16 +355,15 @@ step(struct guard *guard)
         guard->reaped = now;
         orphans_reap(guard->orphans);
     }
-    if (is_busy && debts_run_late(guard->debts)) {
-        struct death death = {.how = KILLED_AS_LATE};
-        return bury_child(guard, &death);
-    }
     int came = listen_to_master(guard, is_busy ? 0 : IDLE_SECONDS);
     if (came != 0 || guard->ended || guard->child == NULL)
         return came < 0 ? -1 : sigint_look();
-    return listen_to_child(guard, is_busy ? BUSY_SECONDS : 0) < 0
-               ? -1
-               : sigint_look();
+    came = listen_to_child(guard, is_busy ? BUSY_SECONDS : 0);
+    if (came == 0 && guard->child != NULL && debts_is_late(guard->debts)) {
+        struct death death = {.how = KILLED_AS_LATE};
+        came = bury_child(guard, &death);
+    }
+    return came < 0 ? -1 : sigint_look();
 }
 
 /* ---- in the worker's rank: its own life ------------------------------- */

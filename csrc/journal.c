@@ -12,6 +12,17 @@ note_free(struct note *note)
     PyMem_RawFree(note);
 }
 
+/* Does something that may need what it bound stand behind it? */
+static int
+is_built_upon(const struct note *note)
+{
+    for (note = note->next; note != NULL; note = note->next) {
+        if (note->verb == VERB_INITIALIZE || note->verb == VERB_SHARE)
+            return 1;
+    }
+    return 0;
+}
+
 /* Does the newer message make this one unnecessary?  Of a closed pool, or 0:
    of all, what its tasks need goes; what was shared and bound stays. */
 static int
@@ -20,7 +31,8 @@ is_superseded(const struct note *note, const struct letter *letter)
     const struct header *header = &letter->header;
     switch (letter->verb) {
     case VERB_BIND:
-        return note->verb == VERB_BIND && note->header.names == header->names;
+        return note->verb == VERB_BIND && note->header.names == header->names
+               && !is_built_upon(note);
     case VERB_CALLABLE:
         return note->verb == VERB_CALLABLE
                && note->header.slot == header->slot;

@@ -2,8 +2,9 @@
    ledger.h says which of them calls what.
 
    A child may die between any two writes, so what counts is written last: one
-   word says which of two entries is valid, while the other is written.
-   Results are appended, and never change. */
+   word says how many entries were made, of which the last is valid, in one of
+   two places, while the other is written.  Results are appended, and never
+   change. */
 
 #include "ledger.h"
 
@@ -25,7 +26,7 @@ struct entry {
 
 struct ledger {
     struct entry entries[2];
-    _Atomic int valid;
+    _Atomic uint64_t made; /* entries */
     _Atomic uint64_t opened; /* messages */
     _Atomic int is_open;
     size_t sizes[LEDGER_PARTS];
@@ -54,17 +55,17 @@ ledger_free(struct ledger *ledger)
 static const struct entry *
 valid(const struct ledger *ledger)
 {
-    return &ledger->entries[atomic_load(&ledger->valid)];
+    return &ledger->entries[atomic_load(&ledger->made) % 2];
 }
 
 /* It counts from here on. */
 static void
 enter(struct ledger *ledger, const struct entry *entry)
 {
-    int other = !atomic_load(&ledger->valid);
+    uint64_t made = atomic_load(&ledger->made) + 1;
 
-    ledger->entries[other] = *entry;
-    atomic_store(&ledger->valid, other);
+    ledger->entries[made % 2] = *entry;
+    atomic_store(&ledger->made, made);
 }
 
 void
@@ -188,9 +189,17 @@ ledger_done(const struct ledger *ledger)
 }
 
 int64_t
-ledger_since(const struct ledger *ledger)
+ledger_running(const struct ledger *ledger, uint64_t *chunk)
 {
-    return valid(ledger)->since;
+    struct entry entry;
+    uint64_t made;
+
+    do {
+        made = atomic_load(&ledger->made);
+        entry = ledger->entries[made % 2];
+    } while (atomic_load(&ledger->made) != made);
+    *chunk = entry.chunk;
+    return entry.since;
 }
 
 size_t

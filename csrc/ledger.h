@@ -1,9 +1,10 @@
 /* ledger.h -- how far a chunk has come, in memory that outlives who runs it.
 
    A worker's child writes it, task by task; its guard, in the worker's rank,
-   shares the memory, and reads it when the child has died.  A chunk is known
-   by the number of its message, from 1, as child and guard both count all
-   that the child gets.
+   shares the memory, and reads it when the child has died, but for what it
+   looks at meanwhile: which task runs (ledger_running), and which chunk is
+   begun.  A chunk is known by the number of its message, from 1, as child and
+   guard both count all that the child gets.
    Plain C: the bytes are those of a parcel, whatever they mean. */
 
 #ifndef EZMPI_LEDGER_H
@@ -51,8 +52,9 @@ int ledger_is_open(const struct ledger *ledger);
 int ledger_is_of(const struct ledger *ledger, uint64_t chunk);
 /* Tasks that are done. */
 uint64_t ledger_done(const struct ledger *ledger);
-/* When the task that runs began; 0: none does. */
-int64_t ledger_since(const struct ledger *ledger);
+/* When the task that runs began, 0: none does; and of which chunk it is.  All
+   at one time: the child may live, and go on. */
+int64_t ledger_running(const struct ledger *ledger, uint64_t *chunk);
 /* The results of those that are done; returns how many parts. */
 size_t ledger_parts(const struct ledger *ledger, struct transport_part *parts,
                     size_t most);

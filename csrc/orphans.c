@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <sys/types.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #ifdef __linux__
 #include <sys/prctl.h>
@@ -16,6 +17,7 @@
 
 #define MOST 256                /* children that are looked at at once */
 #define ROUNDS 64               /* whose children have children ... */
+#define PATIENCE 1000           /* milliseconds for one to end */
 
 struct orphans {
     size_t count;
@@ -98,6 +100,25 @@ is_spared(const struct orphans *orphans, pid_t pid)
     return 0;
 }
 
+/* Not for ever: it may be another user's, or hang in the kernel. */
+static int
+end_one(pid_t pid)
+{
+    const struct timespec pause = {.tv_nsec = 1000000};
+    int has_ended = 0;
+
+    if (kill(pid, SIGKILL) < 0) {
+        return 0;
+    }
+    for (int i = 0; i < PATIENCE && !has_ended; i++) {
+        has_ended = waitpid(pid, NULL, WNOHANG) != 0;
+        if (!has_ended) {
+            nanosleep(&pause, NULL);
+        }
+    }
+    return has_ended;
+}
+
 /* When one has ended its own children are ours. */
 void
 orphans_end(const struct orphans *orphans)
@@ -110,9 +131,7 @@ orphans_end(const struct orphans *orphans)
         left = 0;
         for (size_t i = 0; i < count; i++) {
             if (!is_spared(orphans, pids[i])) {
-                left = 1;
-                kill(pids[i], SIGKILL);
-                waitpid(pids[i], NULL, 0);
+                left |= end_one(pids[i]);
             }
         }
     }

@@ -4,7 +4,8 @@
    will come, and whom it goes to next.  The note comes in order with rank 0's
    other messages, and until what it speaks of has come the rank looks at
    nothing else: so for its receiver a multicast message is one of rank 0's, in
-   its place. */
+   its place.  Runs in each rank's own process; what passes messages on to a
+   child is guard.c. */
 
 #ifndef EZMPI_RELAY_H
 #define EZMPI_RELAY_H

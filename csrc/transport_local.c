@@ -230,7 +230,8 @@ transport_open(int32_t handle, const struct transport_farewell *farewell,
     return status;
 }
 
-/* The pool breaks when one of them dies. */
+/* A mailbox is of no more use when one of them has died: local workers' pool
+   breaks, and a guard (guard.h) opens another. */
 static int
 transport_survives(const struct mailbox *mailbox)
 {

@@ -843,8 +843,10 @@ run_tasks(struct crew *crew, struct worker *worker, struct chunk *chunk,
         if (status < 0 && is_each(chunk, &reader, *done + 1))
             *fatal = status = add_failure(crew, worker, chunk, results, 1);
         *done += status == 0;
+        if (status < 0) /* it runs until its account is made: fill_answer */
+            break;
         note_done(crew, worker, chunk, results, *done);
-        if (status < 0 || *done == header->count)
+        if (*done == header->count)
             break;
         status = look_around(crew, worker, chunk);
         *fatal = status < 0;
@@ -884,7 +886,10 @@ fill_answer(struct crew *crew, struct worker *worker, struct chunk *chunk,
         return -1;
     answer->flags |= FLAG_FAILED;
     drop_above(worker, &chunk->header, answer->first + answer->count);
-    return add_failure(crew, worker, chunk, results, 0);
+    int status = add_failure(crew, worker, chunk, results, 0);
+    if (crew->ledger != NULL)
+        ledger_rest(crew->ledger);
+    return status;
 }
 
 /* Too late for that of the master's: Ctrl-C is the user's again. */

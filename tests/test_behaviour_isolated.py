@@ -6,7 +6,7 @@ from launch import check, launch
 RANKS = pytest.mark.parametrize("ranks", [2, 4])
 CASES = ["deaths", "retries", "state", "timeout", "large", "many"]
 CASES += ["in_vain", "unpickled", "calls", "signals", "blamed", "pinned", "journal"]
-CASES += ["orphans", "terminated"]
+CASES += ["orphans", "terminated", "unaccounted", "rebound"]
 
 
 @RANKS
@@ -29,6 +29,13 @@ def test_no_memory_of_the_rank(tmp_path):
     assert result.returncode != 0 and result.left == [], result
     assert "no memory for 1006" in result.stderr, result
     assert "rank 1 cannot go on" in result.stderr, result
+
+
+def test_what_a_rank_has_not_written_yet(tmp_path):
+    env = {"PYTHONUNBUFFERED": ""}
+    result = launch("isolated.py", 3, "said_before", str(tmp_path), env=env)
+    assert result.returncode == 0, result
+    assert result.stdout.count("said once") == 3, result
 
 
 def test_not_on_every_rank(tmp_path):

@@ -175,6 +175,12 @@ def timeout():
         error = raised(MPIPool, task_timeout=1)
         assert type(error) is ValueError and "isolate=True" in str(error), repr(error)
     with MPIPool(isolate=True, task_timeout=0.5) as pool:
+        case("the child lives as long as no task is late")
+        for _ in range(3):
+            children = pool.run_everywhere(os.getpid)
+            for _ in range(30):
+                pool.map(abs, range(1000))
+            assert pool.run_everywhere(os.getpid) == children
         case("a task that hangs")
         start = time.monotonic()
         got = pool.map(hang_at_three, range(8), on_error="return")
@@ -300,6 +306,10 @@ def unpickled():
         got = pool.map(Noted(), range(50), on_error="return")
         assert kinds(got) == [WorkerDied] * 50 and got[7].task == 7
         assert runs("began") <= 3 * pool.size, runs("began")
+        case("and is no affair of a map that runs meanwhile")
+        slow = pool.map_async(nap, range(3), chunksize=1)
+        assert type(raised(pool.run_everywhere, Deadly(), 1)) is WorkerDied
+        assert slow.get(60) == list(range(3))
         case("such a task is one of many")
         tasks = [Deadly() if i == 6 else i for i in range(10)]
         got = pool.map(type, tasks, chunksize=5, on_error="return")
@@ -323,6 +333,30 @@ def unpickled():
         assert runs("began") <= 3 * pool.size, runs("began")
         del deadly
         check_works(pool)
+
+
+def unaccounted():
+    """An exception that kills whoever makes an account of it."""
+    with MPIPool(isolate=True) as pool:
+        case("a task is blamed for its exception, too, and runs once")
+        for chunksize in (8, 1):
+            forget()
+            error = raised(pool.map, raise_deadly, range(8), chunksize=chunksize)
+            assert type(error) is WorkerDied and error.task == 3, told(error)
+            assert "ran task 3" in str(error), told(error)
+            assert runs(3) == 1, runs(3)
+
+
+class DeadlyError(Exception):
+    def __reduce__(self):
+        os._exit(9)
+
+
+def raise_deadly(x):
+    note(x)
+    if x == 3:
+        raise DeadlyError
+    return x
 
 
 def call_with(pair):
@@ -572,6 +606,41 @@ def journal():
         assert max(memory) < 150 << 20, memory
 
 
+def rebound():
+    """What is bound anew is needed as it was, too, by what came in between."""
+    with MPIPool(isolate=True) as pool:
+        case("a shared object whose class there is no more is there again after a death")
+        define_settings(1)
+        shared = pool.share(Settings())
+        with MPIPool(isolate=True, initializer=settings_of, initargs=(0,)) as set_up:
+            assert set_up.map(settings_of, [0] * 9) == [1] * 9
+            assert pool.run_everywhere(value_of_value, shared) == [1] * pool.size
+            define_settings(2)
+            for _ in range(3):
+                assert pool.map(settings_of, [0] * 9) == [2] * 9
+                assert set_up.map(settings_of, [0] * 9) == [2] * 9
+                assert pool.run_everywhere(value_of_value, shared) == [1] * pool.size
+                pool.map(os._exit, [1] * pool.size, on_error="return")
+
+
+def define_settings(number):
+    """A class that workers do not have."""
+    global Settings
+
+    class Settings:
+        value = number
+
+    Settings.__qualname__ = "Settings"
+
+
+def settings_of(x):
+    return Settings.value
+
+
+def value_of_value(shared):
+    return type(shared.value).value
+
+
 def part_of_large(x):
     return large_one[x]
 
@@ -634,6 +703,13 @@ def die_of(number):
     return "lived"
 
 
+def said_before():
+    """What the rank printed, and its stream holds yet, no child says again."""
+    with MPIPool(isolate=True) as pool:
+        assert type(raised(pool.map, os._exit, [0])) is WorkerDied
+        check_works(pool)
+
+
 def by_environment():
     assert os.environ["EZMPI_ISOLATE"] == "1"
     with MPIPool() as pool:
@@ -642,5 +718,7 @@ def by_environment():
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "said_before":
+        print("said once")
     globals()[sys.argv[1]]()
     print("ok")
