@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["MPIPool", "Pool"]
 
 _ENDING_SECONDS = 5.0  # what busy workers get to end with the master ...
+_TERMINATED_SECONDS = 1.0  # ... and isolating ones with a pool of their own, ...
 _INTERRUPTED_SECONDS = 2.0  # ... and when Ctrl-C ended it: somebody waits
 
 WINDOW = 1000  # tasks for each worker that imap draws ahead of what was taken
@@ -225,6 +226,7 @@ class MPIPool(_ezmpi.MPIPool):
         local = _forks.isolation(isolate, use_dill)
         if task_timeout is not None:
             self._timeout = _forks.nanoseconds(task_timeout, local is not None)
+        self._is_isolated = local is not None
         self._is_local = self._is_to_fork(fallback, comm)
         transport = handle = None
         if not self._is_local:
@@ -1040,7 +1042,9 @@ class MPIPool(_ezmpi.MPIPool):
             future.cancel()
         with self._until_gone():
             self._abandon("the pool was terminated before the result came", False)
-        self._part(0)
+            if self._is_isolated:  # workers end tasks, and the programs these started
+                self.close()
+        self._part(_TERMINATED_SECONDS if self._is_isolated else 0)
         self.close()
 
     # --- concurrent.futures.Executor ---

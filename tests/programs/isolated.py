@@ -539,6 +539,22 @@ def forked():
     with MPIPool(on_signal=lambda number: True, **options) as pool:
         assert pool.map(die_of, [signal.SIGUSR1]) == ["lived"]
 
+    case("terminate ends programs that tasks have started, too")
+    for _ in range(3):
+        with MPIPool(**options) as pool:
+            begun = pool.map_async(subprocess.call, [["sleep", "614"]] * 2)
+            wait_until(lambda: running().count("sleep 614") == 2)
+            pool.terminate()
+            assert begun.ready()
+        wait_until(lambda: "sleep 614" not in running())
+
+
+def wait_until(has_come):
+    deadline = time.monotonic() + 20
+    while not has_come():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
 
 class Slowly:
     """Takes longer to be unpickled than a task may."""
