@@ -402,7 +402,7 @@ find_blamed(struct debts *debts, const struct death *death)
         return NULL; /* it was done just then */
     if (death->how == KILLED_WITH_POOL && running != NULL
         && running->header.pool != death->pool)
-        running = NULL; /* it had come to another one's just then */
+        running = NULL; /* it had come to another one's, which runs again */
     if (accuse(debts, death) || running != NULL || debts->first == NULL
         || death->how != BY_ITSELF) {
         debts->in_vain = 0;

@@ -31,8 +31,8 @@ void debts_free(struct debts *debts);
    number.  -1: exception set. */
 int debts_add(struct debts *debts, const struct header *chunk);
 void debts_note_sent(struct debts *debts, uint64_t number);
-/* This answer of its own came: neither that callable nor what all tasks need
-   is what children die of. */
+/* This answer of its own came: that callable is not what children die of, nor
+   do they die in vain. */
 void debts_settle(struct debts *debts, const struct header *answer);
 /* Such an answer came, and the memory for it is short (the exception that is
    set): the first of its tasks has failed.  -1: another one is set. */

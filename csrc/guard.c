@@ -121,6 +121,7 @@ static void
 flush_streams(void)
 {
     static const char *const names[] = {"stdout", "stderr"};
+    fflush(NULL); /* of C code */
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         PyObject *stream = PySys_GetObject(names[i]); /* borrowed */
         PyObject *done = stream == NULL || stream == Py_None
@@ -160,7 +161,9 @@ bury_child(struct guard *guard, struct death *death)
     guard->local->part(guard->handle, 0);
     crew_release(guard->child);
     guard->child = NULL;
+    Py_BEGIN_ALLOW_THREADS
     orphans_end(guard->orphans);
+    Py_END_ALLOW_THREADS
     int status = debts_pay(guard->debts, death);
     journal_unsay(&guard->journal);
     return status;
@@ -282,7 +285,7 @@ listen_to_child(struct guard *guard, double seconds)
     struct letter letter;
     int came = crew_receive(guard->child, seconds, &letter);
     if (came < 0 && letter.verb == VERB_ANSWER && is_lost(&letter))
-        return debts_lose(guard->debts, &letter.header);
+        return debts_lose(guard->debts, &letter.header) < 0 ? -1 : 1;
     if (came < 0)
         return find_dead(guard);
     if (came > 0 && heed_child(guard, &letter) < 0)

@@ -99,11 +99,25 @@ journal_unsay(struct journal *journal)
         note->number = 0;
 }
 
+/* Deadly, but its names were bound anew: nobody hears it, nor lacks it. */
+static int
+is_outlived(const struct note *note)
+{
+    uint64_t names = note->header.names;
+    if (note->verb != VERB_BIND || !journal_is_deadly(note))
+        return 0;
+    for (note = note->next; note != NULL; note = note->next) {
+        if (note->verb == VERB_BIND && note->header.names == names)
+            return 1;
+    }
+    return 0;
+}
+
 /* Another pool's initializer is its own affair. */
 static int
 is_needed(const struct note *note, uint64_t pool)
 {
-    return note->number == 0
+    return note->number == 0 && !is_outlived(note)
            && (note->verb != VERB_INITIALIZE || note->header.pool == pool);
 }
 
@@ -185,7 +199,9 @@ const struct note *
 journal_obstacle(const struct journal *journal, const struct header *tasks)
 {
     const struct note *note = journal->suspects > 0 ? journal->first : NULL;
-    while (note != NULL && !(journal_is_deadly(note) && is_for(note, tasks)))
+    while (note != NULL
+           && !(journal_is_deadly(note) && is_for(note, tasks)
+                && !is_outlived(note)))
         note = note->next;
     return note;
 }

@@ -98,7 +98,8 @@ is_done(const struct lease *lease)
 static int
 is_at_rest(const struct lease *lease, int workers_too)
 {
-    return is_all_over(lease) && !waits_for_callbacks(lease)
+    return is_all_over(lease)
+           && (lease->is_terminated || !waits_for_callbacks(lease))
            && (!workers_too || lease->is_terminated || !is_at_workers(lease));
 }
 

@@ -64,6 +64,7 @@ enter(struct ledger *ledger, const struct entry *entry)
 {
     uint64_t made = atomic_load(&ledger->made) + 1;
 
+    atomic_thread_fence(memory_order_release); /* for ledger_running */
     ledger->entries[made % 2] = *entry;
     atomic_store(&ledger->made, made);
 }
@@ -197,6 +198,7 @@ ledger_running(const struct ledger *ledger, uint64_t *chunk)
     do {
         made = atomic_load(&ledger->made);
         entry = ledger->entries[made % 2];
+        atomic_thread_fence(memory_order_acquire);
     } while (atomic_load(&ledger->made) != made);
     *chunk = entry.chunk;
     return entry.since;

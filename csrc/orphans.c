@@ -17,7 +17,7 @@
 
 #define MOST 256                /* children that are looked at at once */
 #define ROUNDS 64               /* whose children have children ... */
-#define PATIENCE 1000           /* milliseconds for one to end */
+#define PATIENCE 1000           /* milliseconds for all to end */
 
 struct orphans {
     size_t count;
@@ -100,21 +100,33 @@ is_spared(const struct orphans *orphans, pid_t pid)
     return 0;
 }
 
-/* Not for ever: it may be another user's, or hang in the kernel. */
+/* Those that are not spared, killed; those that may not be are another user's. */
+static size_t
+kill_all(const struct orphans *orphans, pid_t *pids)
+{
+    size_t count = read_children(pids), killed = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        if (!is_spared(orphans, pids[i]) && kill(pids[i], SIGKILL) == 0) {
+            pids[killed++] = pids[i];
+        }
+    }
+    return killed;
+}
+
+/* Returns whether one has ended.  Not for ever: one may hang in the kernel. */
 static int
-end_one(pid_t pid)
+await(const pid_t *pids, size_t count, int *patience)
 {
     const struct timespec pause = {.tv_nsec = 1000000};
     int has_ended = 0;
 
-    if (kill(pid, SIGKILL) < 0) {
-        return 0;
-    }
-    for (int i = 0; i < PATIENCE && !has_ended; i++) {
-        has_ended = waitpid(pid, NULL, WNOHANG) != 0;
-        if (!has_ended) {
+    for (size_t i = 0; i < count; i++) {
+        while (waitpid(pids[i], NULL, WNOHANG) == 0 && *patience > 0) {
             nanosleep(&pause, NULL);
+            --*patience;
         }
+        has_ended |= *patience > 0;
     }
     return has_ended;
 }
@@ -124,16 +136,11 @@ void
 orphans_end(const struct orphans *orphans)
 {
     pid_t pids[MOST];
-    int left = 1;
+    int patience = PATIENCE, left = 1;
 
     for (int round = 0; left && round < ROUNDS; round++) {
-        size_t count = read_children(pids);
-        left = 0;
-        for (size_t i = 0; i < count; i++) {
-            if (!is_spared(orphans, pids[i])) {
-                left |= end_one(pids[i]);
-            }
-        }
+        size_t count = kill_all(orphans, pids);
+        left = await(pids, count, &patience);
     }
 }
 

@@ -93,10 +93,11 @@ static struct {
     pid_t pid; /* a forked child has no MPI */
     struct mpi_wire *coming;        /* being opened: its duplicate is */
     MPI_Comm coming_from;           /* not there yet */
-    int absent;                     /* from a pool that others may have */
+    MPI_Comm absent_from; /* no pool here, and others may have one: */
+    int absent; /* is there such a communicator? */
     MPI_Request duplicated;
     struct mailbox *_Atomic mailboxes;
-    int ending;                     /* as set_ending had it last */
+    int ending; /* as set_ending had it last */
     pthread_mutex_t opening;
 } process = {.ending = TRANSPORT_OWN_CODE,
              .opening = PTHREAD_MUTEX_INITIALIZER};
@@ -291,7 +292,7 @@ is_last(void)
 static void
 die_visibly(void)
 {
-    if (process.orphaned) {         /* it is for the code that is left */
+    if (process.orphaned) { /* it is for the code that is left */
         patience_sleep(ORPHAN_SECONDS);
     }
     else if (!is_last()) {
@@ -456,15 +457,22 @@ abort_alone(void)
     abort_now();
 }
 
-/* 0: rank 0 did not hear from others in time. */
+/* 0: rank 0 did not hear from others in time, or they wait for this one. */
 static int
 end_mailboxes(void)
 {
+    int rank;
+
     if (process.coming != NULL) {
         abort_alone();
     }
-    if (process.absent) {
-        abort_now();    /* they wait for this rank, as MPI_Finalize would */
+    if (process.absent) { /* they wait for it, as MPI_Finalize would */
+        MPI_Comm_rank(process.absent_from, &rank);
+        fprintf(stderr,
+                "ezmpi: rank %d has no pool where others may have one, and "
+                "has ended; aborting the job\n",
+                rank);
+        return 0;
     }
     return mailbox_end(process.mailboxes, NULL);
 }
@@ -745,13 +753,8 @@ static int
 begin_duplicate(MPI_Comm parent, struct transport_error *error)
 {
     struct mpi_wire *wire;
-    int code, rank;
+    int code;
 
-    if (process.survives && list_dead(parent, &rank, 1) > 0) {
-        return refuse(error, "open",
-                      "a rank of the communicator has died: where no pool was "
-                      "made on it before, none can be made now");
-    }
     wire = calloc(1, sizeof(*wire));
     if (wire == NULL) {
         return refuse(error, "malloc", "out of memory");
@@ -925,26 +928,47 @@ add_mailbox(MPI_Comm parent, struct wire *wire,
 }
 
 static int
-open_on(MPI_Comm parent, const struct transport_farewell *farewell,
-        double seconds, struct mailbox **mailbox,
+look_up(MPI_Comm parent, struct mailbox **mailbox, int *found,
         struct transport_error *error)
 {
-    struct mpi_wire *wire;
-    int code, found, status;
+    int code;
 
     if (make_keys(error) < 0) {
         return TRANSPORT_FAILED;
     }
-    code = MPI_Comm_get_attr(parent, process.parent_key, mailbox, &found);
-    if (code != MPI_SUCCESS || found) {
-        return checked(error, "MPI_Comm_get_attr", code);
-    }
-    if (process.coming == NULL && begin_duplicate(parent, error) < 0) {
-        return TRANSPORT_FAILED;
-    }
-    if (process.coming_from != parent) {
+    code = MPI_Comm_get_attr(parent, process.parent_key, mailbox, found);
+    return checked(error, "MPI_Comm_get_attr", code);
+}
+
+/* What is refused here keeps nobody waiting. */
+static int
+may_begin(MPI_Comm parent, struct transport_error *error)
+{
+    int rank;
+
+    if (process.coming != NULL && process.coming_from != parent) {
         return refuse(error, "open",
                       "a pool on another communicator is waited for");
+    }
+    if (process.coming == NULL && process.survives
+        && list_dead(parent, &rank, 1) > 0) {
+        return refuse(error, "open",
+                      "a rank of the communicator has died: where no pool was "
+                      "made on it before, none can be made now");
+    }
+    return TRANSPORT_OK;
+}
+
+static int
+meet_others(MPI_Comm parent, const struct transport_farewell *farewell,
+            double seconds, struct mailbox **mailbox,
+            struct transport_error *error)
+{
+    struct mpi_wire *wire;
+    int status;
+
+    if (process.coming == NULL && begin_duplicate(parent, error) < 0) {
+        return TRANSPORT_FAILED;
     }
     status = await_duplicate(seconds, error);
     if (status != TRANSPORT_OK) {
@@ -958,19 +982,41 @@ open_on(MPI_Comm parent, const struct transport_farewell *farewell,
     return add_mailbox(parent, &wire->wire, farewell, mailbox, error);
 }
 
+/* A script may catch that it failed, and try again. */
+static void
+note_absence(MPI_Comm parent, int status)
+{
+    if (status == TRANSPORT_FAILED) {
+        process.absent = 1;
+        process.absent_from = parent;
+    }
+    else if (status == TRANSPORT_OK && process.absent_from == parent) {
+        process.absent = 0;
+    }
+}
+
 static int
 open_alone(int32_t handle, const struct transport_farewell *farewell,
            double seconds, struct mailbox **mailbox,
            struct transport_error *error)
 {
     MPI_Comm parent;
-    int status;
+    int found = 0, status;
 
     if (find_parent(handle, &parent, error) < 0) {
         return TRANSPORT_FAILED;
     }
-    status = open_on(parent, farewell, seconds, mailbox, error);
-    process.absent |= status == TRANSPORT_FAILED;
+    status = look_up(parent, mailbox, &found, error);
+    if (status == TRANSPORT_OK && found) {
+        return TRANSPORT_OK;
+    }
+    if (status == TRANSPORT_OK && may_begin(parent, error) < 0) {
+        return TRANSPORT_FAILED;
+    }
+    if (status == TRANSPORT_OK) {
+        status = meet_others(parent, farewell, seconds, mailbox, error);
+    }
+    note_absence(parent, status);
     return status;
 }
 

@@ -887,7 +887,7 @@ fill_answer(struct crew *crew, struct worker *worker, struct chunk *chunk,
     answer->flags |= FLAG_FAILED;
     drop_above(worker, &chunk->header, answer->first + answer->count);
     int status = add_failure(crew, worker, chunk, results, 0);
-    if (crew->ledger != NULL)
+    if (status == 0 && crew->ledger != NULL)
         ledger_rest(crew->ledger);
     return status;
 }

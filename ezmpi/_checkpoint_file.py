@@ -363,8 +363,10 @@ class File:
                 self._thread.join()
             self.flush()
         finally:
-            with self._database_lock:
-                self._connection.close()
+            # After Ctrl-C the thread may write yet: then it goes with the file.
+            if self._thread is None or not self._thread.is_alive():
+                with self._database_lock:
+                    self._connection.close()
 
 
 # ---- rows ------------------------------------------------------------------------

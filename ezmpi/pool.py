@@ -185,6 +185,7 @@ class MPIPool(_ezmpi.MPIPool):
     _retries: Tuple[int, Types] = (0, ())  # at most, and after what
     _timeout = 0  # nanoseconds that a task may take; 0: any
     _hook: Optional[Hook] = None
+    _is_isolated = False
 
     def __init__(
         self,

@@ -46,19 +46,36 @@ def test_one_rank_has_no_pool(failing, call, number, named, rank):
 
 
 @pytest.mark.parametrize("rank", [0, 1])
+def test_it_tries_again(failing, rank):
+    result = launch_failing(failing, rank, "MPI_Comm_idup", 1, "tries_again.py", "again")
+    assert result.returncode == 0 and "ok" in result.stdout, result
+
+
+def test_its_code_is_kept(failing):
+    result = launch_failing(failing, 1, "MPI_Comm_idup", 1, "tries_again.py", "exit")
+    assert result.returncode == 3, result
+    assert "rank 1 has no pool where others may have one" in result.stderr, result
+
+
+@pytest.mark.parametrize("rank", [0, 1])
 @pytest.mark.parametrize("call", TALKING)
 def test_a_call_of_one_rank(failing, call, rank):
     check_fails(failing, rank, call, 1, call)
 
 
-def check_fails(failing, rank, call, number, named):
+def launch_failing(failing, rank, call, number, *program):
     preload = f"{failing}:{os.environ.get('LD_PRELOAD', '')}".rstrip(":")
     env = {
         "LD_PRELOAD": preload,
         "EZMPI_TEST_FAILS": f"{rank} {call} {number}",
         "EZMPI_SHARED_MEMORY": "0",  # all messages are MPI's
     }
-    result = launch.launch("short.py", 2, env=env, timeout=30)
+    name, *args = program
+    return launch.launch(name, 2, *args, env=env, timeout=30)
+
+
+def check_fails(failing, rank, call, number, named):
+    result = launch_failing(failing, rank, call, number, "short.py")
     assert result.returncode != 0, result
     assert f"TransportError: {named}: " in result.stderr, result
     assert result.left == [], result

@@ -12,6 +12,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 from cases import case, check_works, launchers_rank, raised, told
@@ -548,6 +549,14 @@ def forked():
             assert begun.ready()
         wait_until(lambda: "sleep 614" not in running())
 
+    case("and waits for no callback")
+    lock = threading.Lock()
+    pool = MPIPool(**options)
+    with lock:
+        pool.submit(abs, -1).add_done_callback(lambda future: lock.acquire())
+        time.sleep(0.5)
+        pool.terminate()
+
 
 def wait_until(has_come):
     deadline = time.monotonic() + 20
@@ -641,6 +650,26 @@ def rebound():
                 assert set_up.map(settings_of, [0] * 9) == [2] * 9
                 assert pool.run_everywhere(value_of_value, shared) == [1] * pool.size
                 pool.map(os._exit, [1] * pool.size, on_error="return")
+
+    with MPIPool(isolate=True) as pool:
+        case("names that kill who unpickles them are well again when they are bound anew")
+        bind(Deadly())
+        error = raised(pool.map, is_well, range(3))
+        assert type(error) is WorkerDied, told(error)
+        shared = pool.share("between")
+        bind(0)
+        assert pool.map(is_well, range(3)) == [True] * 3
+        assert pool.run_everywhere(value_of, shared) == ["between"] * pool.size
+
+
+def bind(value):
+    """Of a name that workers do not have."""
+    global bound
+    bound = value
+
+
+def is_well(x):
+    return bound == 0
 
 
 def define_settings(number):
