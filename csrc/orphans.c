@@ -100,7 +100,7 @@ is_spared(const struct orphans *orphans, pid_t pid)
     return 0;
 }
 
-/* Those that are not spared, killed; those that may not be are another user's. */
+/* Kills who is not spared, and may be killed; lists them. */
 static size_t
 kill_all(const struct orphans *orphans, pid_t *pids)
 {
