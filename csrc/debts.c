@@ -115,6 +115,16 @@ is_begun(const struct debts *debts, const struct debt *debt)
     return debt->number != 0 && ledger_is_of(debts->ledger, debt->number);
 }
 
+/* The one that the child works on, be it between two tasks; NULL: none. */
+static const struct debt *
+find_begun(const struct debts *debts)
+{
+    const struct debt *debt = debts->first;
+    while (debt != NULL && !is_begun(debts, debt))
+        debt = debt->next;
+    return debt;
+}
+
 /* The one whose task runs, and since when; NULL: none. */
 static const struct debt *
 find_running(const struct debts *debts, int64_t *since)
@@ -138,13 +148,10 @@ debts_is_late(const struct debts *debts)
     return timeout > 0 && crew_clock() - since > timeout;
 }
 
-/* Between two tasks it is still busy with their chunk. */
 int
 debts_is_busy_for(const struct debts *debts, uint64_t pool)
 {
-    const struct debt *debt = debts->first;
-    while (debt != NULL && !is_begun(debts, debt))
-        debt = debt->next;
+    const struct debt *debt = find_begun(debts);
     if (debt == NULL)
         debt = debts->first;
     return debt != NULL && debt->header.pool == pool;
@@ -313,6 +320,17 @@ answer(const struct debts *debts, const struct death *death,
     return send_reply(debts, status, &reply, results);
 }
 
+/* As `answer`, for the one that waits longest. */
+static int
+pay_first(struct debts *debts, const struct death *death, int is_blamed)
+{
+    struct debt *debt = debts->first;
+    int status = answer(debts, death, debt, is_blamed);
+    debts->first = debt->next;
+    PyMem_RawFree(debt);
+    return status;
+}
+
 int
 debts_lose(struct debts *debts, const struct header *answer)
 {
@@ -344,18 +362,18 @@ debts_refuse(struct debts *debts, const struct header *chunk)
     return debts_pay_refused(debts);
 }
 
+static int
+has_obstacle(const struct debts *debts, const struct debt *debt)
+{
+    return journal_obstacle(debts->journal, &debt->header) != NULL;
+}
+
 int
 debts_pay_refused(struct debts *debts)
 {
     int status = 0;
-    while (status == 0 && debts->first != NULL && debts->first->is_refused) {
-        struct debt *debt = debts->first;
-        int is_to_fail =
-            journal_obstacle(debts->journal, &debt->header) != NULL;
-        status = answer(debts, NULL, debt, is_to_fail);
-        debts->first = debt->next;
-        PyMem_RawFree(debt);
-    }
+    while (status == 0 && debts->first != NULL && debts->first->is_refused)
+        status = pay_first(debts, NULL, has_obstacle(debts, debts->first));
     return status;
 }
 
@@ -384,10 +402,7 @@ accuse(struct debts *debts, const struct death *death)
 static int
 has_done_something(const struct debts *debts)
 {
-    const struct debt *debt = debts->first;
-    while (debt != NULL && !is_begun(debts, debt))
-        debt = debt->next;
-    return debt != NULL && ledger_done(debts->ledger) > 0;
+    return find_begun(debts) != NULL && ledger_done(debts->ledger) > 0;
 }
 
 /* The chunk that the death is blamed on: that whose task ran.  Where none did
@@ -421,13 +436,9 @@ debts_pay(struct debts *debts, const struct death *death)
 {
     int status = 0;
     const struct debt *blamed = find_blamed(debts, death);
-    while (debts->first != NULL && status == 0) {
-        struct debt *debt = debts->first;
-        int has_failed =
-            debt == blamed || journal_obstacle(debts->journal, &debt->header);
-        status = answer(debts, death, debt, has_failed);
-        debts->first = debt->next;
-        PyMem_RawFree(debt);
-    }
+    while (debts->first != NULL && status == 0)
+        status = pay_first(debts, death,
+                           debts->first == blamed
+                               || has_obstacle(debts, debts->first));
     return status;
 }
