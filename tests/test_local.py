@@ -260,7 +260,9 @@ def stop(*args):
 
 @pytest.mark.filterwarnings("ignore:.*tasks which were still being processed")
 # The other of the two, where both happen at once.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings(
+    "ignore:.*ignored in. <function _knowing:pytest.PytestUnraisableExceptionWarning"
+)
 def test_what_the_progress_callable_raises(pool):
     """It comes out of map; of two exceptions, the task's does."""
     with pytest.raises(Stop):

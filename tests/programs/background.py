@@ -103,10 +103,11 @@ with MPIPool() as pool:
     assert all(future.cancelled() for future in waiting)
 
     case("a large and a small job at once end in good time")
-    large = pool.map_async(nap, [0.01] * 100 * pool.size)  # a second at least
+    large = pool.map_async(nap, [0.005] * 100 * pool.size)
+    start = time.monotonic()
     for _ in range(5):
         pool.map(square, range(50))
-    assert not large.ready()
+    assert not large.ready() and time.monotonic() - start < 0.4
     large.get()
 
     case("an endless iterable, and an iterator that is dropped")

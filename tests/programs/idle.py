@@ -17,7 +17,7 @@ from ezmpi import MPIPool
 PAUSE, PAUSES = 2.0, 5
 LONG = 5.0
 SLEEPER = "import time\nwhile True: time.sleep(2e-3)"  # LONG_SLEEP_LIMIT of patience.c
-TIMES = 2.0  # what the sleeper costs,
+TIMES = 1.5  # what the sleeper costs,
 AT_LEAST = 0.01  # or this: where waking up costs little a probe counts, too
 ANSWER = 0.003 * float(sys.argv[1])
 
