@@ -63,6 +63,7 @@ ROWS = [
     if found
 ]
 HANG = 2.5  # seconds after the first pool was made; what works takes less than one
+ENDS = 30  # the same, where no hang is looked for: the machine's own stalls are none
 needs_peers = pytest.mark.skipif(not PEERS, reason="EZMPI_TEST_PEERS is not set")
 
 
@@ -94,11 +95,11 @@ def at_peer(peer):
     return {"PYTHONPATH": str(Path(str(PEERS)) / peer), "POOL": MODULES[peer]}
 
 
-def outcome(job):
+def outcome(job, patience):
     """What the module's documentation calls it."""
     job.wait_for("begun")
     try:
-        result = job.finish(timeout=time.monotonic() - job.started + HANG)
+        result = job.finish(timeout=time.monotonic() - job.started + patience)
     except pytest.fail.Exception as hung:
         assert "did not end" in str(hung)
         return "hang"
@@ -115,8 +116,9 @@ def outcome(job):
 @needs_peers
 @pytest.mark.parametrize(("scenario", "peer", "found"), ROWS)
 def test_shown_on_a_peer(scenario, peer, found):
+    found = found.split(" or ")
     with start("faults.py", 2, scenario, env=at_peer(peer)) as job:
-        assert outcome(job) in found.split(" or ")
+        assert outcome(job, HANG if "hang" in found else ENDS) in found
 
 
 @pytest.mark.slow
