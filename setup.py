@@ -22,8 +22,8 @@ from build_backend import mpi_compilers  # noqa: E402
 ENGINE = """
 module pool lease iterator ticket driver master progress job tasks results call dispatch
 seats claim schedule chunk worker guard journal debts ledger orphans helm hello crew
-callable initializer future codec plain rows array parcel snapshot pages errors sigint
-forked protocol retries status
+callable initializer future codec plain rows array parcel loan arena snapshot pages errors
+sigint forked protocol retries status
 """
 MAILBOX = "mailbox inbox outbox relay tree frame wire lanes lane segment pipe alarm"
 MAILBOX += " sleeper patience"

@@ -453,19 +453,38 @@ call_send(struct crew *crew, const int *ranks, size_t receivers,
                                 count, outgoing, error);
 }
 
+/* The parcel's, and what the header is to say of them.  loans: room for what
+   need not travel. */
+static size_t
+fill_parts(struct crew *crew, struct parcel *parcel, struct header *header,
+           struct transport_part *parts, struct parcel_loan *loans)
+{
+    size_t count = parcel_part_count(parcel);
+    parcel_parts(parcel, parts);
+    size_t lent =
+        crew->lends ? parcel_lend(parcel, crew->lends, parts, loans) : 0;
+    if (lent > 0) {
+        header->flags |= FLAG_LENT;
+        parts[count++] = (struct transport_part){loans, lent * sizeof *loans};
+    }
+    return count;
+}
+
 static int
 send_parts(struct crew *crew, const int *ranks, size_t receivers,
-           enum verb verb, struct outgoing *outgoing,
+           enum verb verb, struct header header, struct outgoing *outgoing,
            struct transport_error *error)
 {
     struct parcel *parcel = outgoing->parcel;
-    size_t count = 1 + (parcel ? parcel_part_count(parcel) : 0);
+    size_t most = 2 + (parcel ? parcel_part_count(parcel) : 0), count = 1;
+    struct parcel_loan loans[ARENA_BLOCKS];
     struct transport_part few[4], *parts = few;
-    if (count > 4 && (parts = PyMem_RawMalloc(count * sizeof *parts)) == NULL)
+    if (most > 4 && (parts = PyMem_RawMalloc(most * sizeof *parts)) == NULL)
         return no_memory(error);
-    parts[0] = (struct transport_part){outgoing->header, HEADER_SIZE};
     if (parcel != NULL)
-        parcel_parts(parcel, parts + 1);
+        count += fill_parts(crew, parcel, &header, parts + 1, loans);
+    header_pack(&header, outgoing->header);
+    parts[0] = (struct transport_part){outgoing->header, HEADER_SIZE};
     int status =
         call_send(crew, ranks, receivers, verb, parts, count, outgoing, error);
     if (parts != few)
@@ -484,8 +503,8 @@ crew_post(struct crew *crew, const int *ranks, size_t receivers,
     if (outgoing == NULL)
         return no_memory(error);
     outgoing->parcel = parcel ? parcel_keep(parcel) : NULL;
-    header_pack(header, outgoing->header);
-    int status = send_parts(crew, ranks, receivers, verb, outgoing, error);
+    int status =
+        send_parts(crew, ranks, receivers, verb, *header, outgoing, error);
     if (status != TRANSPORT_OK)
         free_outgoing(outgoing);
     return status;
@@ -609,6 +628,20 @@ take_parcel(struct crew *crew, const struct transport_message *message,
     return status;
 }
 
+/* What the rank lends. */
+static int
+borrow(struct crew *crew, struct letter *letter)
+{
+    if (!(letter->header.flags & FLAG_LENT))
+        return 0;
+    letter->header.flags &= ~(uint32_t)FLAG_LENT;
+    if (crew->borrows == NULL || parcel_part_count(letter->parcel) < 3)
+        return errors_raise("TransportError",
+                            "rank %d says that it lends memory, and does not",
+                            letter->source);
+    return parcel_borrow(letter->parcel, crew->borrows);
+}
+
 static int
 no_room(const struct transport_message *message)
 {
@@ -638,12 +671,15 @@ open_letter(struct crew *crew, const struct transport_message *message,
     letter->verb = message->verb;
     if (message->count == 1)
         return 1;
-    letter->parcel = parcel_for(message->parts + 1, message->count - 1);
+    letter->parcel =
+        parcel_for(message->parts + 1, message->count - 1, crew->arena);
     if (letter->parcel == NULL) {
         discard(crew, message);
         return no_room(message);
     }
     int status = take_parcel(crew, message, letter->parcel, &letter->took);
+    if (status == 0)
+        status = borrow(crew, letter);
     if (status == 0)
         return 1;
     parcel_free(letter->parcel);

@@ -86,6 +86,10 @@ struct crew {
     struct worker *worker;          /* on a worker: worker.c's own */
     struct ledger *ledger;          /* of its guard; NULL: it has none */
     struct guard *guard;            /* NULL: none, it runs tasks itself */
+    struct arena *arena;            /* where large buffers that come are put,
+                                       for a guard; NULL: nowhere */
+    struct arena *lends, *borrows;  /* towards, or in, a guard's child: where
+                                       they are; or NULL */
     int known_as;                   /* the rank that messages name */
     int is_isolated;                /* some worker's tasks run in a child */
     /* on the master */

@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "arena.h"
 #include "debts.h"
 #include "errors.h"
 #include "hello.h"
@@ -30,7 +31,7 @@
 #define IDLE_SECONDS 0.05       /* between looks whether the child lives */
 #define ENDING_SECONDS 5.0      /* for the last answers to leave */
 #define LEAVING_SECONDS 4.0     /* for the child; the master waits for 5 */
-#define REAP_SECONDS 1.0        /* between looks for programs that ended */
+#define REAP_SECONDS 1.0        /* between looks for what has ended */
 #define FORK_TRIES 50           /* where the system has no room for it ... */
 #define FORK_PAUSE 0.1          /* ... for so long, each */
 
@@ -41,8 +42,9 @@ struct guard {
     int32_t handle;             /* of its mailbox */
     int forks;                  /* children so far */
     uint64_t said;              /* messages to this one */
-    int64_t reaped;             /* when orphans were looked for last */
-    struct orphans *orphans;    /* of those */
+    int64_t reaped;             /* when these were looked for last: */
+    struct orphans *orphans;    /* programs, ... */
+    struct arena *arena;        /* ... memory; NULL: buffers are copied */
     struct ledger *ledger;
     struct journal journal;
     struct debts *debts;
@@ -60,7 +62,9 @@ be_child(struct guard *guard)
     struct crew *crew = crew_open(guard->local, guard->handle);
     PyObject *module = NULL, *capsule = NULL;
     sigint_heed(&guard->users);
+    arena_enter(guard->arena);
     if (crew != NULL) {
+        crew->borrows = guard->arena;
         crew->ledger = guard->ledger;
         crew->known_as = guard->crew->rank;
         capsule = PyCapsule_New(crew, CHILD_CAPSULE, NULL);
@@ -148,6 +152,7 @@ open_child(struct guard *guard)
         guard->local->part(guard->handle, 0);
         return -1;
     }
+    guard->child->lends = guard->arena;
     crew_take_helm(guard->child);
     return 0;
 }
@@ -161,6 +166,7 @@ bury_child(struct guard *guard, struct death *death)
     guard->local->part(guard->handle, 0);
     crew_release(guard->child);
     guard->child = NULL;
+    arena_reclaim(guard->arena);
     Py_BEGIN_ALLOW_THREADS
     orphans_end(guard->orphans);
     Py_END_ALLOW_THREADS
@@ -357,6 +363,7 @@ step(struct guard *guard)
     if (now - guard->reaped > (int64_t)(1e9 * REAP_SECONDS)) {
         guard->reaped = now;
         orphans_reap(guard->orphans);
+        arena_trim(guard->arena, 0);
     }
     int came = listen_to_master(guard, is_busy ? 0 : IDLE_SECONDS);
     if (came != 0 || guard->ended || guard->child == NULL)
@@ -389,6 +396,7 @@ guard_new(struct crew *crew, const struct transport *local)
     }
     guard->crew = crew;
     guard->local = local;
+    guard->arena = crew->arena = arena_new();
     return guard;
 }
 

@@ -246,8 +246,22 @@ new_bytearray(size_t size)
     return bytearray;
 }
 
+static struct buffer
+new_buffer(size_t size, struct arena *arena)
+{
+    struct buffer buffer = {.size = size};
+    if (arena != NULL && size >= ARENA_LEAST)
+        buffer.owner = loan_room(arena, size, &buffer.base);
+    if (buffer.owner == NULL && (buffer.owner = new_bytearray(size)) != NULL) {
+        buffer.base = PyByteArray_AS_STRING(buffer.owner);
+        pages_enlarge(buffer.base, size);
+    }
+    return buffer;
+}
+
 struct parcel *
-parcel_for(const struct transport_part *parts, size_t count)
+parcel_for(const struct transport_part *parts, size_t count,
+           struct arena *arena)
 {
     struct parcel *parcel = parcel_new();
     if (parcel == NULL)
@@ -256,16 +270,15 @@ parcel_for(const struct transport_part *parts, size_t count)
         || (count > 1 && grow_buffers(parcel, count - 1) < 0))
         goto failed;
     for (size_t i = 1; i < count; i++) {
-        PyObject *owner = new_bytearray(parts[i].size);
-        if (owner == NULL)
+        struct buffer buffer = new_buffer(parts[i].size, arena);
+        if (buffer.owner == NULL)
             goto failed;
-        pages_enlarge(PyByteArray_AS_STRING(owner), parts[i].size);
-        parcel->buffers[parcel->count++] = (struct buffer){
-            owner, PyByteArray_AS_STRING(owner), parts[i].size};
+        parcel->buffers[parcel->count++] = buffer;
     }
     return parcel;
 failed:
     parcel_free(parcel);
+    arena_trim(arena, 1);
     return NULL;
 }
 
@@ -284,6 +297,55 @@ parcel_of(const void *stream, size_t size)
     *parcel = (struct parcel){
         .owners = 1, .stream = copy, .size = size, .capacity = size};
     return parcel;
+}
+
+size_t
+parcel_lend(const struct parcel *parcel, struct arena *arena,
+            struct transport_part *parts,
+            struct parcel_loan loans[ARENA_BLOCKS])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < parcel->count && count < ARENA_BLOCKS; i++) {
+        const struct buffer *buffer = &parcel->buffers[i];
+        int block =
+            buffer->size < ARENA_LEAST ? -1 : arena_lend(arena, buffer->base);
+        if (block < 0)
+            continue;
+        loans[count++] =
+            (struct parcel_loan){(uint32_t)i, block, buffer->size};
+        parts[i + 1] = (struct transport_part){NULL, 0};
+    }
+    return count;
+}
+
+static int
+borrow(struct buffer *buffer, const struct parcel_loan *loan,
+       struct arena *arena)
+{
+    PyObject *owner = loan_look(arena, loan->block, loan->size, &buffer->base);
+    if (owner == NULL)
+        return -1;
+    buffer->size = loan->size;
+    Py_SETREF(buffer->owner, owner);
+    return 0;
+}
+
+/* All are looked at or given back, also where one cannot be. */
+int
+parcel_borrow(struct parcel *parcel, struct arena *arena)
+{
+    struct buffer last = parcel->buffers[--parcel->count];
+    const struct parcel_loan *loans = last.base;
+    int status = 0;
+    for (size_t i = 0; i < last.size / sizeof *loans; i++) {
+        if (status < 0)
+            arena_give_back(arena, loans[i].block);
+        else
+            status =
+                borrow(&parcel->buffers[loans[i].buffer], &loans[i], arena);
+    }
+    Py_DECREF(last.owner);
+    return status;
 }
 
 /* ---- reading ---------------------------------------------------------- */

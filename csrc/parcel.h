@@ -9,7 +9,10 @@
 #ifndef EZMPI_PARCEL_H
 #define EZMPI_PARCEL_H
 
+#include <stdint.h>
+
 #include "compat.h"
+#include "loan.h"
 #include "transport.h"
 
 struct parcel;
@@ -51,12 +54,30 @@ int parcel_copy(struct parcel *parcel, const struct reader *from,
 /* The parcel as a message's parts: stream first.  Valid while it lives. */
 size_t parcel_part_count(const struct parcel *parcel);
 void parcel_parts(const struct parcel *parcel, struct transport_part *parts);
-/* An empty parcel with room for such parts, to receive into.  NULL:
-   exception set. */
-struct parcel *parcel_for(const struct transport_part *parts, size_t count);
+/* An empty parcel with room for such parts, to receive into.  arena: large
+   buffers are in it, where it has room; or NULL.  NULL: exception set. */
+struct parcel *parcel_for(const struct transport_part *parts, size_t count,
+                          struct arena *arena);
 /* One that is a copy of this stream.  Needs no GIL, and sets no exception:
    NULL: out of memory. */
 struct parcel *parcel_of(const void *stream, size_t size);
+
+/* From a worker's rank to its child: what is in the arena need not travel, and
+   loans say so in its place, in a part behind all others. */
+struct parcel_loan {
+    uint32_t buffer; /* its index */
+    int32_t block;
+    uint64_t size;
+};
+
+/* Lends what is in the arena, and empties these parts; returns how many it
+   has.  Needs no GIL. */
+size_t parcel_lend(const struct parcel *parcel, struct arena *arena,
+                   struct transport_part *parts,
+                   struct parcel_loan loans[ARENA_BLOCKS]);
+/* In the child: that part, a parcel's last buffer, gives way to what it says.
+   -1: exception set. */
+int parcel_borrow(struct parcel *parcel, struct arena *arena);
 
 /* ---- reading ---------------------------------------------------------- */
 

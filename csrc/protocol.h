@@ -68,6 +68,9 @@ enum flag {
     FLAG_ONE = 512, /* TASKS: a call of its own, not one of a job's tasks */
     FLAG_LOST =
         1024, /* from a guard: it had no memory for what came with it */
+    FLAG_LENT =
+        2048, /* from a guard: some buffers are where both see them, and the
+                 last part says which (parcel_lend) */
 };
 
 /* Counts up with every change of what is here, or travels in a parcel. */

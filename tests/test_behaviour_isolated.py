@@ -15,6 +15,13 @@ def test_isolated(ranks, case, tmp_path):
     check("isolated.py", ranks, case, str(tmp_path))
 
 
+@pytest.mark.parametrize("how", ["shared", "copied"])
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_large_arrays(ranks, how, tmp_path):
+    pytest.importorskip("numpy", reason="needs numpy")
+    check("isolated_arrays.py", ranks, str(tmp_path), how)
+
+
 def test_random_numbers(tmp_path):
     pytest.importorskip("numpy", reason="needs numpy")
     check("isolated.py", 3, "random_numbers", str(tmp_path))

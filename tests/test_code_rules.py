@@ -64,7 +64,9 @@ ARROWS = {
     "sigint": "compat",
     "errors": "compat transport",
     "pages": "",
-    "parcel": "compat pages transport",  # for struct transport_part, a byte range
+    "arena": "unmap",
+    "loan": "arena compat",
+    "parcel": "compat loan pages transport",  # for struct transport_part, a byte range
     "array": "parcel",
     "tag": "",
     "rows": "array parcel tag",
@@ -76,7 +78,7 @@ ARROWS = {
     "crew": "callable codec errors future helm protocol transport",
     "hello": "crew errors",
     "worker": "claim crew errors forked hello ledger sigint",
-    "guard": "crew debts errors hello journal ledger orphans sigint worker",
+    "guard": "arena crew debts errors hello journal ledger orphans sigint worker",
     "journal": "crew",
     "debts": "errors journal ledger",
     "orphans": "",
@@ -113,6 +115,7 @@ SEES_PYTHON |= {
     "iterator",
     "journal",
     "lease",
+    "loan",
     "job",
     "master",
     "module",
@@ -135,6 +138,7 @@ PYTHON_HEADERS = {"Python.h", "structmember.h"}
 
 # Variables that may change, and why.
 MUTABLE = {
+    ("arena.c", "process"): "pthread_atfork's callbacks take no argument of ours",
     ("transport_mpi.c", "process"): "MPI exists once in a process, and its "
     "callbacks and Py_AtExit's take no argument of ours",
     ("transport_local.c", "process"): "what a fork inherits, and Py_AtExit's "
@@ -142,11 +146,13 @@ MUTABLE = {
 }
 # Types and names that Python's API takes without const.
 API_TYPES = {
+    "PyBufferProcs",
     "PyGetSetDef",
     "PyMemberDef",
     "PyMethodDef",
     "PyModuleDef",
     "PyModuleDef_Slot",
+    "PyTypeObject",
     "PyType_Slot",
     "PyType_Spec",
 }

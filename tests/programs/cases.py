@@ -1,6 +1,7 @@
 """What the programs share.  They print each case first, so that a hang names it."""
 
 import os
+import time
 import warnings
 
 
@@ -21,6 +22,13 @@ def told(error):
     """All that a user is shown of an exception: text, notes, cause."""
     lines = [repr(error), str(error), str(error.__cause__)]
     return "\n".join(lines + list(getattr(error, "__notes__", ())))
+
+
+def wait_until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.005)
 
 
 def launchers_rank():

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 
-from cases import case, check_works, launchers_rank, raised, told
+from cases import case, check_works, launchers_rank, raised, told, wait_until
 
 import ezmpi
 from ezmpi import BrokenPoolError, MPIPool, TaskTimeout, WorkerDied
@@ -236,9 +236,7 @@ def many():
         before = list(map(min, zip(*looks)))
         for _ in range(25):
             pool.map(os._exit, [1] * 4, on_error="return", chunksize=1)
-        deadline = time.monotonic() + 30
-        while pool.run_everywhere(descriptors) != before:
-            assert time.monotonic() < deadline, (pool.run_everywhere(descriptors), before)
+        wait_until(lambda: pool.run_everywhere(descriptors) == before)
 
 
 def elsewhere():
@@ -374,10 +372,7 @@ def hang(place):
 
 
 def wait_for(paths):
-    deadline = time.monotonic() + 60
-    while not all(path.exists() for path in paths):
-        assert time.monotonic() < deadline, paths
-        time.sleep(0.01)
+    wait_until(lambda: all(path.exists() for path in paths))
 
 
 def terminated():
@@ -554,13 +549,6 @@ def forked():
         pool.submit(abs, -1).add_done_callback(lambda future: lock.acquire())
         time.sleep(0.5)
         pool.terminate()
-
-
-def wait_until(has_come):
-    deadline = time.monotonic() + 20
-    while not has_come():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 class Slowly:

@@ -8,17 +8,13 @@ import os
 import threading
 import time
 
-from cases import case, check_works, host_of, raised, told
+from cases import case, check_works, host_of, raised, told, wait_until
 
 from ezmpi import MPIPool, WorkerStatus
 
 
 def wait_for(name):
-    deadline = time.monotonic() + 60
-    while not os.path.exists(name):
-        if time.monotonic() > deadline:
-            raise TimeoutError(name)
-        time.sleep(0.005)
+    wait_until(lambda: os.path.exists(name))
 
 
 def touch(name):

@@ -1,0 +1,387 @@
+/* arena.c -- a file without a name, which rank and child map block by block:
+   arena.h says which of them calls what.
+
+   Each block has a range of its own in the file, of which only what was
+   written takes memory.  The rank's mappings are not handed on by fork; the
+   child maps what it got, privately.  A page of such a mapping is the file's
+   until it is written: so before a task forks all are, for the child's own
+   process may give the block back while what it forked still looks. */
+
+#include "arena.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#ifdef __linux__
+#include <sys/syscall.h>
+#endif
+
+#include "unmap.h"
+
+#define BLOCK_SHIFT 36 /* 64 GB for each, of addresses in the file */
+#define BLOCK_MOST ((uint64_t)1 << BLOCK_SHIFT)
+#define CLOSE_ON_EXEC 1u /* MFD_CLOEXEC, in newer headers only */
+
+/* As the rank has it. */
+struct block {
+    void *base;
+    size_t room; /* bytes mapped; 0: none are */
+    int is_taken;
+    int was_taken; /* since the arena was trimmed */
+};
+
+struct arena {
+    int file;
+    size_t page;
+    _Atomic unsigned *lent; /* views to come, or there, by block; shared */
+    struct block blocks[ARENA_BLOCKS];
+    /* in the child */
+    pid_t pid;
+    struct arena_view *views;
+};
+
+static struct {
+    struct arena *arena; /* of this child: it has one guard */
+    pthread_mutex_t lock; /* of its views */
+} process = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* ---- both: one is made ------------------------------------------------ */
+
+#if defined(SYS_memfd_create) && defined(__LP64__)
+
+/* Beyond a limit of the user's for files a signal would end the process. */
+static int
+may_be_large(void)
+{
+    struct rlimit limit;
+
+    return getrlimit(RLIMIT_FSIZE, &limit) == 0
+           && limit.rlim_cur == RLIM_INFINITY;
+}
+
+static int
+new_file(void)
+{
+    int file = may_be_large() ? (int)syscall(SYS_memfd_create, "ezmpi arena",
+                                             CLOSE_ON_EXEC)
+                              : -1;
+
+    if (file >= 0
+        && ftruncate(file, (off_t)(ARENA_BLOCKS * BLOCK_MOST)) != 0) {
+        close(file);
+        return -1;
+    }
+    return file;
+}
+
+static void
+keep_to_this_process(void *base, size_t size)
+{
+    (void)madvise(base, size, MADV_DONTFORK);
+    (void)madvise(base, size, MADV_DONTDUMP);
+}
+
+static void
+punch(int file, off_t offset, size_t size)
+{
+    (void)fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset,
+                    (off_t)size);
+}
+
+#else
+
+static int
+new_file(void)
+{
+    return -1;
+}
+
+static void
+keep_to_this_process(void *base, size_t size)
+{
+    (void)base, (void)size;
+}
+
+static void
+punch(int file, off_t offset, size_t size)
+{
+    (void)file, (void)offset, (void)size;
+}
+
+#endif
+
+struct arena *
+arena_new(void)
+{
+    struct arena *arena = calloc(1, sizeof(*arena));
+
+    if (arena == NULL) {
+        return NULL;
+    }
+    arena->page = (size_t)sysconf(_SC_PAGESIZE);
+    arena->lent =
+        mmap(NULL, ARENA_BLOCKS * sizeof(*arena->lent), PROT_READ | PROT_WRITE,
+             MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    arena->file = (void *)arena->lent != MAP_FAILED ? new_file() : -1;
+    if (arena->file < 0) {
+        arena_free(arena);
+        return NULL;
+    }
+    return arena;
+}
+
+static off_t
+offset_of(int block)
+{
+    return (off_t)((uint64_t)block << BLOCK_SHIFT);
+}
+
+/* ---- in the worker's rank: the guard ---------------------------------- */
+
+static void
+drop(struct block *block)
+{
+    if (block->room > 0) {
+        munmap(block->base, block->room);
+    }
+    *block = (struct block){0};
+}
+
+void
+arena_free(struct arena *arena)
+{
+    if (arena == NULL) {
+        return;
+    }
+    for (int i = 0; i < ARENA_BLOCKS; i++) {
+        drop(&arena->blocks[i]);
+    }
+    if ((void *)arena->lent != MAP_FAILED) {
+        munmap((void *)arena->lent, ARENA_BLOCKS * sizeof(*arena->lent));
+    }
+    if (arena->file >= 0) {
+        close(arena->file);
+    }
+    free(arena);
+}
+
+static int
+is_free(const struct arena *arena, int block)
+{
+    return !arena->blocks[block].is_taken
+           && atomic_load(&arena->lent[block]) == 0;
+}
+
+/* Rather than another: what was used last and is large enough has its pages;
+   then, the one that has fewest to lose. */
+static int
+is_better(const struct block *block, const struct block *than, size_t size)
+{
+    int fits = block->room >= size;
+
+    if (than == NULL || fits != (than->room >= size)) {
+        return than == NULL || fits;
+    }
+    return block->room < than->room;
+}
+
+static int
+map(struct arena *arena, int index, size_t size)
+{
+    struct block *block = &arena->blocks[index];
+    void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
+                      arena->file, offset_of(index));
+
+    if (base == MAP_FAILED) {
+        return -1;
+    }
+    keep_to_this_process(base, size);
+    drop(block);
+    block->base = base;
+    block->room = size;
+    return 0;
+}
+
+void
+arena_trim(struct arena *arena, int all)
+{
+    for (int i = 0; arena != NULL && i < ARENA_BLOCKS; i++) {
+        struct block *block = &arena->blocks[i];
+        if (block->room > 0 && is_free(arena, i)
+            && (all || !block->was_taken)) {
+            punch(arena->file, offset_of(i), block->room);
+            drop(block);
+        }
+        block->was_taken = 0;
+    }
+}
+
+static int
+has_room(struct arena *arena, int block, size_t size)
+{
+    if (arena->blocks[block].room >= size || map(arena, block, size) == 0) {
+        return 1;
+    }
+    arena_trim(arena, 1);
+    return map(arena, block, size) == 0;
+}
+
+void *
+arena_take(struct arena *arena, size_t size)
+{
+    int best = -1;
+
+    size = (size + arena->page - 1) / arena->page * arena->page;
+    for (int i = 0; i < ARENA_BLOCKS && size <= BLOCK_MOST; i++) {
+        const struct block *than = best < 0 ? NULL : &arena->blocks[best];
+        if (is_free(arena, i) && is_better(&arena->blocks[i], than, size)) {
+            best = i;
+        }
+    }
+    if (best < 0 || !has_room(arena, best, size)) {
+        return NULL;
+    }
+    arena->blocks[best].is_taken = arena->blocks[best].was_taken = 1;
+    return arena->blocks[best].base;
+}
+
+static int
+find(const struct arena *arena, const void *base)
+{
+    for (int i = 0; i < ARENA_BLOCKS; i++) {
+        const struct block *block = &arena->blocks[i];
+        if (block->is_taken && block->base == base) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+void
+arena_leave(struct arena *arena, void *base)
+{
+    int block = find(arena, base);
+
+    if (block >= 0) {
+        arena->blocks[block].is_taken = 0;
+    }
+}
+
+int
+arena_lend(struct arena *arena, const void *base)
+{
+    int block = find(arena, base);
+
+    if (block >= 0) {
+        atomic_fetch_add(&arena->lent[block], 1);
+    }
+    return block;
+}
+
+void
+arena_reclaim(struct arena *arena)
+{
+    for (int i = 0; arena != NULL && i < ARENA_BLOCKS; i++) {
+        atomic_store(&arena->lent[i], 0);
+    }
+}
+
+/* ---- in the child ----------------------------------------------------- */
+
+/* Writes what is there, for the child's other threads may write, too. */
+static void
+copy_pages(struct arena_view *view, size_t page)
+{
+    unsigned char *bytes = view->base;
+
+    for (size_t i = 0; i < view->size && !view->is_copied; i += page) {
+        __atomic_fetch_or(&bytes[i], 0, __ATOMIC_RELAXED);
+    }
+    view->is_copied = 1;
+}
+
+static void
+before_fork(void)
+{
+    pthread_mutex_lock(&process.lock);
+    if (process.arena == NULL || process.arena->pid != getpid()) {
+        return;
+    }
+    for (struct arena_view *view = process.arena->views; view != NULL;
+         view = view->next) {
+        copy_pages(view, process.arena->page);
+    }
+}
+
+static void
+after_fork(void)
+{
+    pthread_mutex_unlock(&process.lock);
+}
+
+void
+arena_enter(struct arena *arena)
+{
+    if (arena == NULL) {
+        return;
+    }
+    for (int i = 0; i < ARENA_BLOCKS; i++) { /* they stayed with the rank */
+        arena->blocks[i] = (struct block){0};
+    }
+    arena->pid = getpid();
+    process.arena = arena;
+    pthread_atfork(before_fork, after_fork, after_fork);
+}
+
+/* Not by what a task has forked. */
+void
+arena_give_back(struct arena *arena, int block)
+{
+    if (arena->pid == getpid()) {
+        atomic_fetch_sub(&arena->lent[block], 1);
+    }
+}
+
+int
+arena_look(struct arena *arena, int block, size_t size,
+           struct arena_view *view)
+{
+    void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE,
+                      arena->file, offset_of(block));
+
+    if (base == MAP_FAILED) {
+        arena_give_back(arena, block);
+        return -1;
+    }
+    *view = (struct arena_view){
+        .arena = arena, .base = base, .size = size, .block = block};
+    pthread_mutex_lock(&process.lock);
+    view->next = arena->views;
+    view->link = &arena->views;
+    arena->views = view;
+    if (view->next != NULL) {
+        view->next->link = &view->next;
+    }
+    pthread_mutex_unlock(&process.lock);
+    return 0;
+}
+
+void
+arena_look_away(struct arena_view *view)
+{
+    pthread_mutex_lock(&process.lock);
+    *view->link = view->next;
+    if (view->next != NULL) {
+        view->next->link = view->link;
+    }
+    unmap(view->base, view->size);
+    pthread_mutex_unlock(&process.lock);
+    arena_give_back(view->arena, view->block);
+}

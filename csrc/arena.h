@@ -1,0 +1,58 @@
+/* arena.h -- memory for large buffers, which a worker's rank shares with its
+   child: what comes from the master is put into a block of it, and the child
+   looks at it there.  A block is taken anew when neither needs it.
+
+   What the child sees is its own, as copies would be: what tasks change nobody
+   else sees, nor does what they fork see what the block is used for later.
+   Plain C. */
+
+#ifndef EZMPI_ARENA_H
+#define EZMPI_ARENA_H
+
+#include <stddef.h>
+
+#define ARENA_LEAST ((size_t)1 << 18) /* bytes; fewer are copied as fast */
+#define ARENA_BLOCKS 64
+
+struct arena;
+
+/* Forks share it.  NULL: out of memory, or not on this system. */
+struct arena *arena_new(void);
+void arena_free(struct arena *arena);
+
+/* ---- in the worker's rank: the guard ---------------------------------- */
+
+/* A block of at least so many bytes.  NULL: there is none. */
+void *arena_take(struct arena *arena, size_t size);
+/* The rank does not need it any more. */
+void arena_leave(struct arena *arena, void *base);
+/* The child gets it, too: its number; -1: base is no block's. */
+int arena_lend(struct arena *arena, const void *base);
+/* The child has ended. */
+void arena_reclaim(struct arena *arena);
+/* What nobody needs goes back to the system: all of it, or what nobody has
+   needed since this was called last. */
+void arena_trim(struct arena *arena, int all);
+
+/* ---- in the child ----------------------------------------------------- */
+
+/* A block that it got, where it sees it. */
+struct arena_view {
+    struct arena *arena;
+    struct arena_view *next, **link; /* of all that there are */
+    void *base;
+    size_t size;
+    int block;
+    int is_copied; /* no page of it is the block's any more */
+};
+
+/* Once, after the fork. */
+void arena_enter(struct arena *arena);
+/* -1: no memory; the block is given back. */
+int arena_look(struct arena *arena, int block, size_t size,
+               struct arena_view *view);
+/* Gives the block back. */
+void arena_look_away(struct arena_view *view);
+void arena_give_back(struct arena *arena, int block);
+
+#endif

@@ -1,0 +1,98 @@
+/* loan.c -- a type with the buffer interface, whose memory is a block. */
+
+#define PY_SSIZE_T_CLEAN
+#include "loan.h"
+
+struct loan {
+    PyObject_HEAD
+    struct arena *arena;
+    void *base;                     /* of a block of this rank's; or NULL */
+    struct arena_view view;         /* of a child; base NULL: none */
+    Py_ssize_t size;
+};
+
+static void *
+base_of(const struct loan *loan)
+{
+    return loan->base != NULL ? loan->base : loan->view.base;
+}
+
+static int
+get_buffer(PyObject *self, Py_buffer *view, int flags)
+{
+    struct loan *loan = (struct loan *)self;
+    return PyBuffer_FillInfo(view, self, base_of(loan), loan->size, 0, flags);
+}
+
+static void
+dealloc(PyObject *self)
+{
+    struct loan *loan = (struct loan *)self;
+    if (loan->base != NULL)
+        arena_leave(loan->arena, loan->base);
+    if (loan->view.base != NULL)
+        arena_look_away(&loan->view);
+    PyObject_Free(self);
+}
+
+static PyBufferProcs loan_as_buffer = {.bf_getbuffer = get_buffer};
+
+/* Static, since a PyType_Spec of Python 3.8 has no buffers. */
+static PyTypeObject loan_type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "ezmpi._ezmpi.Loan",
+    .tp_doc = "Memory that a worker's rank shares with its child.",
+    .tp_basicsize = sizeof(struct loan),
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_dealloc = dealloc,
+    .tp_as_buffer = &loan_as_buffer,
+};
+
+static struct loan *
+new_loan(struct arena *arena, size_t size)
+{
+    if (PyType_Ready(&loan_type) < 0)
+        return NULL;
+    struct loan *loan = PyObject_New(struct loan, &loan_type);
+    if (loan == NULL)
+        return NULL;
+    loan->arena = arena;
+    loan->base = NULL;
+    loan->view.base = NULL;
+    loan->size = (Py_ssize_t)size;
+    return loan;
+}
+
+PyObject *
+loan_room(struct arena *arena, size_t size, void **base)
+{
+    struct loan *loan = new_loan(arena, size);
+    if (loan == NULL) {
+        PyErr_Clear();
+        return NULL;
+    }
+    if ((loan->base = arena_take(arena, size)) == NULL) {
+        Py_DECREF(loan);
+        return NULL;
+    }
+    *base = loan->base;
+    return (PyObject *)loan;
+}
+
+PyObject *
+loan_look(struct arena *arena, int block, size_t size, void **base)
+{
+    struct loan *loan = new_loan(arena, size);
+    if (loan == NULL) {
+        arena_give_back(arena, block);
+        return NULL;
+    }
+    if (arena_look(arena, block, size, &loan->view) < 0) {
+        loan->view.base = NULL;
+        Py_DECREF(loan);
+        return PyErr_NoMemory();
+    }
+    *base = loan->view.base;
+    PyObject *memory = PyMemoryView_FromObject((PyObject *)loan);
+    Py_DECREF(loan);
+    return memory;
+}

@@ -1,0 +1,138 @@
+"""Large arrays for tasks that run in a child of each worker: isolate=True.
+
+The child gets those where its rank has them, but where the user limits files.  The
+arguments: a folder, and "shared" or "copied".
+"""
+
+import os
+import pathlib
+import re
+import resource
+import signal
+import sys
+
+import numpy
+from cases import case, check_works, raised, told, wait_until
+
+from ezmpi import MPIPool, WorkerDied
+
+PLACE = pathlib.Path(sys.argv[1])
+is_shared = sys.argv[2] == "shared"
+ONES = [numpy.full(250_000 + i, 1.0) for i in range(100)]  # 2 MB, a bit more each
+SUMS = [float(array.size) for array in ONES]
+kept = []
+
+
+def echo(array):
+    return array
+
+
+def halve(array):
+    assert array.flags.writeable
+    array /= 2
+    return array.sum()
+
+
+def keep(array):
+    kept.append(array)
+
+
+def sums_of_kept():
+    return [array.sum() for array in kept]
+
+
+def drop_kept(count=None):
+    del kept[:count]
+
+
+def die_with(array):
+    assert array.sum() == array.size
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def sum_of(shared):
+    return shared.value.sum()
+
+
+def fork_and_return(array):
+    """What it forks looks at the array when the task has long ended."""
+    if os.fork() == 0:
+        signal.alarm(60)
+        wait_until((PLACE / "look").exists)
+        (PLACE / "part").write_text(str(array.sum()))
+        (PLACE / "part").rename(PLACE / "seen")
+        os._exit(0)
+
+
+def views():
+    """So many blocks this process sees."""
+    return pathlib.Path("/proc/self/maps").read_text().count("memfd:ezmpi arena")
+
+
+def memory_of_rank():
+    """Bytes of the blocks that are mapped in the rank, this process's parent."""
+    status = pathlib.Path("/proc/%d/status" % os.getppid()).read_text()
+    return int(re.search(r"RssShmem:\s+(\d+) kB", status).group(1)) * 1024
+
+
+def limit_memory(room):
+    """What else this process may take."""
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + room if room else resource.RLIM_INFINITY
+    resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
+
+
+if not is_shared:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, resource.RLIM_INFINITY))
+with MPIPool(isolate=True) as pool:
+    case("they may be altered, and nobody else sees it")
+    for chunksize in (1, 7, None):
+        got = pool.map(halve, ONES, chunksize=chunksize)
+        assert got == [each / 2 for each in SUMS], got
+        assert all((array == 1).all() for array in ONES)
+
+    case("they may be given back")
+    for one, same in zip(ONES, pool.map(echo, ONES)):
+        assert (one == same).all() and same.flags.writeable
+
+    case("tasks may keep them, and more than there are blocks")
+    for times in (1, 2, 3):
+        pool.map(keep, ONES, chunksize=1)
+        sums = sum(pool.run_everywhere(sums_of_kept), [])
+        assert sorted(sums) == sorted(times * SUMS)
+    assert max(pool.run_everywhere(views)) == (64 if is_shared else 0)
+    pool.run_everywhere(drop_kept, 10)
+    assert pool.map(numpy.sum, ONES) == SUMS
+    pool.run_everywhere(drop_kept)
+    assert set(pool.run_everywhere(views)) == {0}
+
+    case("what nobody needs is given back")
+    wait_until(lambda: max(pool.run_everywhere(memory_of_rank)) < 16 << 20)
+
+    case("what a process had that died is used again, and others' is as it was")
+    shared = pool.share(ONES[0])
+    for _ in range(70):
+        error = raised(pool.apply, die_with, (ONES[1],))
+        assert type(error) is WorkerDied, told(error)
+    assert pool.map(numpy.sum, ONES) == SUMS
+    assert pool.map(sum_of, [shared] * 4) == SUMS[:1] * 4
+
+    case("what a task has forked sees what the task saw")
+    pool.apply(fork_and_return, (ONES[5],))
+    for _ in range(20):
+        pool.map(halve, [array * 3 for array in ONES[:10]])
+    (PLACE / "look").touch()
+    wait_until((PLACE / "seen").exists)
+    assert float((PLACE / "seen").read_text()) == SUMS[5]
+
+    if is_shared:
+        case("there may be no memory to look at one")
+        pool.run_everywhere(limit_memory, 8 << 20)
+        error = raised(pool.map, numpy.sum, [numpy.ones(16 << 20)])
+        assert type(error) is MemoryError and "receiving task" in told(error), told(error)
+        check_works(pool)
+        assert pool.map(numpy.sum, ONES[:3]) == SUMS[:3]
+        pool.run_everywhere(limit_memory, 0)
+        assert pool.map(numpy.sum, [numpy.ones(16 << 20)]) == [16 << 20]
+
+print("ok")
