@@ -177,7 +177,7 @@ setup(
             sources(ENGINE),
             depends=[str(path) for path in Path("csrc").glob("*.h")],
             extra_compile_args=compile_flags(),
-            extra_link_args=instrumentation(),
+            extra_link_args=["-pthread", *instrumentation()],
         )
     ],
     cmdclass={"build_ext": BuildExt},

@@ -2,10 +2,10 @@
    arena.h says which of them calls what.
 
    Each block has a range of its own in the file, of which only what was
-   written takes memory.  The rank's mappings are not handed on by fork; the
-   child maps what it got, privately.  A page of such a mapping is the file's
-   until it is written: so before a task forks all are, for the child's own
-   process may give the block back while what it forked still looks. */
+   written takes memory.  Mappings stay, for to touch new pages costs as much
+   as to copy them.  The rank's are not handed on by fork; nor are the child's
+   as they are: before a task forks, what it looks at becomes a copy, since the
+   block may be given back while what was forked still looks. */
 
 #include "arena.h"
 
@@ -29,12 +29,13 @@
 #define BLOCK_MOST ((uint64_t)1 << BLOCK_SHIFT)
 #define CLOSE_ON_EXEC 1u /* MFD_CLOEXEC, in newer headers only */
 
-/* As the rank has it. */
+/* As a process has it. */
 struct block {
-    void *base;
-    size_t room; /* bytes mapped; 0: none are */
-    int is_taken;
-    int was_taken; /* since the arena was trimmed */
+    void *base; /* NULL: it is not mapped */
+    size_t room; /* bytes that are */
+    int is_taken; /* in the child: it looks at it */
+    int was_taken; /* in the rank: since the arena was trimmed */
+    int is_private; /* in the child: a copy */
 };
 
 struct arena {
@@ -42,14 +43,12 @@ struct arena {
     size_t page;
     _Atomic unsigned *lent; /* views to come, or there, by block; shared */
     struct block blocks[ARENA_BLOCKS];
-    /* in the child */
-    pid_t pid;
-    struct arena_view *views;
+    pid_t pid; /* of the child */
 };
 
 static struct {
     struct arena *arena; /* of this child: it has one guard */
-    pthread_mutex_t lock; /* of its views */
+    pthread_mutex_t lock; /* of its blocks */
 } process = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* ---- both: one is made ------------------------------------------------ */
@@ -137,10 +136,26 @@ arena_new(void)
     return arena;
 }
 
+static size_t
+whole_pages(const struct arena *arena, size_t size)
+{
+    return (size + arena->page - 1) / arena->page * arena->page;
+}
+
 static off_t
 offset_of(int block)
 {
     return (off_t)((uint64_t)block << BLOCK_SHIFT);
+}
+
+/* NULL: no memory. */
+static void *
+map(const struct arena *arena, int block, size_t size, int how, void *where)
+{
+    void *base = mmap(where, size, PROT_READ | PROT_WRITE, how, arena->file,
+                      offset_of(block));
+
+    return base != MAP_FAILED ? base : NULL;
 }
 
 /* ---- in the worker's rank: the guard ---------------------------------- */
@@ -193,20 +208,18 @@ is_better(const struct block *block, const struct block *than, size_t size)
 }
 
 static int
-map(struct arena *arena, int index, size_t size)
+enlarge(struct arena *arena, int index, size_t size)
 {
     struct block *block = &arena->blocks[index];
-    void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
-                      arena->file, offset_of(index));
+    void *base = map(arena, index, size, MAP_SHARED, NULL);
 
-    if (base == MAP_FAILED) {
-        return -1;
+    if (base != NULL) {
+        keep_to_this_process(base, size);
+        drop(block);
+        block->base = base;
+        block->room = size;
     }
-    keep_to_this_process(base, size);
-    drop(block);
-    block->base = base;
-    block->room = size;
-    return 0;
+    return base != NULL;
 }
 
 void
@@ -226,11 +239,11 @@ arena_trim(struct arena *arena, int all)
 static int
 has_room(struct arena *arena, int block, size_t size)
 {
-    if (arena->blocks[block].room >= size || map(arena, block, size) == 0) {
+    if (arena->blocks[block].room >= size || enlarge(arena, block, size)) {
         return 1;
     }
     arena_trim(arena, 1);
-    return map(arena, block, size) == 0;
+    return enlarge(arena, block, size);
 }
 
 void *
@@ -238,7 +251,7 @@ arena_take(struct arena *arena, size_t size)
 {
     int best = -1;
 
-    size = (size + arena->page - 1) / arena->page * arena->page;
+    size = whole_pages(arena, size);
     for (int i = 0; i < ARENA_BLOCKS && size <= BLOCK_MOST; i++) {
         const struct block *than = best < 0 ? NULL : &arena->blocks[best];
         if (is_free(arena, i) && is_better(&arena->blocks[i], than, size)) {
@@ -295,28 +308,34 @@ arena_reclaim(struct arena *arena)
 
 /* ---- in the child ----------------------------------------------------- */
 
-/* Writes what is there, for the child's other threads may write, too. */
+/* Writes what is there, for other threads of the task may write, too. */
 static void
-copy_pages(struct arena_view *view, size_t page)
+copy_pages(unsigned char *bytes, size_t size, size_t page)
 {
-    unsigned char *bytes = view->base;
-
-    for (size_t i = 0; i < view->size && !view->is_copied; i += page) {
+    for (size_t i = 0; i < size; i += page) {
         __atomic_fetch_or(&bytes[i], 0, __ATOMIC_RELAXED);
     }
-    view->is_copied = 1;
+}
+
+static void
+make_private(const struct arena *arena, int index, struct block *block)
+{
+    if (block->is_taken && block->base != NULL && !block->is_private
+        && map(arena, index, block->room, MAP_PRIVATE | MAP_FIXED, block->base)
+               != NULL) {
+        copy_pages(block->base, block->room, arena->page);
+        block->is_private = 1;
+    }
 }
 
 static void
 before_fork(void)
 {
+    struct arena *arena = process.arena;
+
     pthread_mutex_lock(&process.lock);
-    if (process.arena == NULL || process.arena->pid != getpid()) {
-        return;
-    }
-    for (struct arena_view *view = process.arena->views; view != NULL;
-         view = view->next) {
-        copy_pages(view, process.arena->page);
+    for (int i = 0; i < ARENA_BLOCKS && arena->pid == getpid(); i++) {
+        make_private(arena, i, &arena->blocks[i]);
     }
 }
 
@@ -340,48 +359,47 @@ arena_enter(struct arena *arena)
     pthread_atfork(before_fork, after_fork, after_fork);
 }
 
+static void
+drop_view(struct block *block)
+{
+    unmap(block->base, block->room);
+    *block = (struct block){0};
+}
+
+void *
+arena_look(struct arena *arena, int index, size_t size)
+{
+    struct block *block = &arena->blocks[index];
+
+    size = whole_pages(arena, size);
+    pthread_mutex_lock(&process.lock);
+    if (block->room < size) {
+        drop_view(block);
+        block->base = map(arena, index, size, MAP_SHARED, NULL);
+        block->room = block->base != NULL ? size : 0;
+    }
+    block->is_taken = 1;
+    pthread_mutex_unlock(&process.lock);
+    if (block->base == NULL) {
+        arena_give_back(arena, index);
+    }
+    return block->base;
+}
+
 /* Not by what a task has forked. */
 void
-arena_give_back(struct arena *arena, int block)
+arena_give_back(struct arena *arena, int index)
 {
-    if (arena->pid == getpid()) {
-        atomic_fetch_sub(&arena->lent[block], 1);
-    }
-}
+    struct block *block = &arena->blocks[index];
 
-int
-arena_look(struct arena *arena, int block, size_t size,
-           struct arena_view *view)
-{
-    void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE,
-                      arena->file, offset_of(block));
-
-    if (base == MAP_FAILED) {
-        arena_give_back(arena, block);
-        return -1;
+    if (arena->pid != getpid()) {
+        return;
     }
-    *view = (struct arena_view){
-        .arena = arena, .base = base, .size = size, .block = block};
     pthread_mutex_lock(&process.lock);
-    view->next = arena->views;
-    view->link = &arena->views;
-    arena->views = view;
-    if (view->next != NULL) {
-        view->next->link = &view->next;
+    block->is_taken = 0;
+    if (block->is_private) {
+        drop_view(block);
     }
     pthread_mutex_unlock(&process.lock);
-    return 0;
-}
-
-void
-arena_look_away(struct arena_view *view)
-{
-    pthread_mutex_lock(&process.lock);
-    *view->link = view->next;
-    if (view->next != NULL) {
-        view->next->link = view->link;
-    }
-    unmap(view->base, view->size);
-    pthread_mutex_unlock(&process.lock);
-    arena_give_back(view->arena, view->block);
+    atomic_fetch_sub(&arena->lent[index], 1);
 }

@@ -2,9 +2,8 @@
    child: what comes from the master is put into a block of it, and the child
    looks at it there.  A block is taken anew when neither needs it.
 
-   What the child sees is its own, as copies would be: what tasks change nobody
-   else sees, nor does what they fork see what the block is used for later.
-   Plain C. */
+   Tasks may change what they see, for it is nobody else's; what they fork gets
+   copies, as of all of their memory.  Plain C. */
 
 #ifndef EZMPI_ARENA_H
 #define EZMPI_ARENA_H
@@ -26,7 +25,7 @@ void arena_free(struct arena *arena);
 void *arena_take(struct arena *arena, size_t size);
 /* The rank does not need it any more. */
 void arena_leave(struct arena *arena, void *base);
-/* The child gets it, too: its number; -1: base is no block's. */
+/* The child gets it, once, too: its number; -1: base is no block's. */
 int arena_lend(struct arena *arena, const void *base);
 /* The child has ended. */
 void arena_reclaim(struct arena *arena);
@@ -36,23 +35,11 @@ void arena_trim(struct arena *arena, int all);
 
 /* ---- in the child ----------------------------------------------------- */
 
-/* A block that it got, where it sees it. */
-struct arena_view {
-    struct arena *arena;
-    struct arena_view *next, **link; /* of all that there are */
-    void *base;
-    size_t size;
-    int block;
-    int is_copied; /* no page of it is the block's any more */
-};
-
 /* Once, after the fork. */
 void arena_enter(struct arena *arena);
-/* -1: no memory; the block is given back. */
-int arena_look(struct arena *arena, int block, size_t size,
-               struct arena_view *view);
-/* Gives the block back. */
-void arena_look_away(struct arena_view *view);
+/* Where a block is that it got.  NULL: no memory; it was given back. */
+void *arena_look(struct arena *arena, int block, size_t size);
+/* It does not need the block any more. */
 void arena_give_back(struct arena *arena, int block);
 
 #endif

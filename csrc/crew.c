@@ -454,15 +454,17 @@ call_send(struct crew *crew, const int *ranks, size_t receivers,
 }
 
 /* The parcel's, and what the header is to say of them.  loans: room for what
-   need not travel. */
+   need not travel: of tasks, which go to one child only, that may alter it. */
 static size_t
-fill_parts(struct crew *crew, struct parcel *parcel, struct header *header,
-           struct transport_part *parts, struct parcel_loan *loans)
+fill_parts(struct crew *crew, enum verb verb, struct parcel *parcel,
+           struct header *header, struct transport_part *parts,
+           struct parcel_loan *loans)
 {
     size_t count = parcel_part_count(parcel);
     parcel_parts(parcel, parts);
-    size_t lent =
-        crew->lends ? parcel_lend(parcel, crew->lends, parts, loans) : 0;
+    size_t lent = verb == VERB_TASKS && crew->lends != NULL
+                      ? parcel_lend(parcel, crew->lends, parts, loans)
+                      : 0;
     if (lent > 0) {
         header->flags |= FLAG_LENT;
         parts[count++] = (struct transport_part){loans, lent * sizeof *loans};
@@ -482,7 +484,7 @@ send_parts(struct crew *crew, const int *ranks, size_t receivers,
     if (most > 4 && (parts = PyMem_RawMalloc(most * sizeof *parts)) == NULL)
         return no_memory(error);
     if (parcel != NULL)
-        count += fill_parts(crew, parcel, &header, parts + 1, loans);
+        count += fill_parts(crew, verb, parcel, &header, parts + 1, loans);
     header_pack(&header, outgoing->header);
     parts[0] = (struct transport_part){outgoing->header, HEADER_SIZE};
     int status =

@@ -6,32 +6,26 @@
 struct loan {
     PyObject_HEAD
     struct arena *arena;
-    void *base;                     /* of a block of this rank's; or NULL */
-    struct arena_view view;         /* of a child; base NULL: none */
+    int block;                      /* that the child got; -1: the rank's */
+    void *base;                     /* NULL: none yet */
     Py_ssize_t size;
 };
-
-static void *
-base_of(const struct loan *loan)
-{
-    return loan->base != NULL ? loan->base : loan->view.base;
-}
 
 static int
 get_buffer(PyObject *self, Py_buffer *view, int flags)
 {
     struct loan *loan = (struct loan *)self;
-    return PyBuffer_FillInfo(view, self, base_of(loan), loan->size, 0, flags);
+    return PyBuffer_FillInfo(view, self, loan->base, loan->size, 0, flags);
 }
 
 static void
 dealloc(PyObject *self)
 {
     struct loan *loan = (struct loan *)self;
-    if (loan->base != NULL)
+    if (loan->base != NULL && loan->block < 0)
         arena_leave(loan->arena, loan->base);
-    if (loan->view.base != NULL)
-        arena_look_away(&loan->view);
+    else if (loan->base != NULL)
+        arena_give_back(loan->arena, loan->block);
     PyObject_Free(self);
 }
 
@@ -48,7 +42,7 @@ static PyTypeObject loan_type = {
 };
 
 static struct loan *
-new_loan(struct arena *arena, size_t size)
+new_loan(struct arena *arena, int block, size_t size)
 {
     if (PyType_Ready(&loan_type) < 0)
         return NULL;
@@ -56,8 +50,8 @@ new_loan(struct arena *arena, size_t size)
     if (loan == NULL)
         return NULL;
     loan->arena = arena;
+    loan->block = block;
     loan->base = NULL;
-    loan->view.base = NULL;
     loan->size = (Py_ssize_t)size;
     return loan;
 }
@@ -65,7 +59,7 @@ new_loan(struct arena *arena, size_t size)
 PyObject *
 loan_room(struct arena *arena, size_t size, void **base)
 {
-    struct loan *loan = new_loan(arena, size);
+    struct loan *loan = new_loan(arena, -1, size);
     if (loan == NULL) {
         PyErr_Clear();
         return NULL;
@@ -81,17 +75,16 @@ loan_room(struct arena *arena, size_t size, void **base)
 PyObject *
 loan_look(struct arena *arena, int block, size_t size, void **base)
 {
-    struct loan *loan = new_loan(arena, size);
+    struct loan *loan = new_loan(arena, block, size);
     if (loan == NULL) {
         arena_give_back(arena, block);
         return NULL;
     }
-    if (arena_look(arena, block, size, &loan->view) < 0) {
-        loan->view.base = NULL;
+    if ((loan->base = arena_look(arena, block, size)) == NULL) {
         Py_DECREF(loan);
         return PyErr_NoMemory();
     }
-    *base = loan->view.base;
+    *base = loan->base;
     PyObject *memory = PyMemoryView_FromObject((PyObject *)loan);
     Py_DECREF(loan);
     return memory;

@@ -28,7 +28,7 @@ STEPS = "10000"
 SECONDS = 15
 
 # What drives, with all below it, as it is; Python, jobs and calls are stubs.
-ENGINE = "driver master dispatch crew lease parcel loan arena pages helm seats chunk"
+ENGINE = "driver master dispatch crew lease parcel arena pages helm seats chunk"
 ENGINE += " claim schedule protocol transport_local link_local family stream reach"
 ENGINE += " mailbox inbox outbox relay tree frame wire lanes lane segment pipe alarm"
 ENGINE += " sleeper patience watch"

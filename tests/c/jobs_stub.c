@@ -890,3 +890,20 @@ hello_hear(struct crew *crew, const struct letter *letter)
     (void)crew, (void)letter;
     return refuse("a hello");
 }
+
+/* There is no arena (crew.h). */
+PyObject *
+loan_room(struct arena *arena, size_t size, void **base)
+{
+    (void)arena, (void)size, (void)base;
+    refuse("room in an arena");
+    return NULL;
+}
+
+PyObject *
+loan_look(struct arena *arena, int block, size_t size, void **base)
+{
+    (void)arena, (void)block, (void)size, (void)base;
+    refuse("a loan");
+    return NULL;
+}
