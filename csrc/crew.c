@@ -630,18 +630,15 @@ take_parcel(struct crew *crew, const struct transport_message *message,
     return status;
 }
 
-/* What the rank lends. */
+/* What the rank lends; who has none does not heed what a message says. */
 static int
 borrow(struct crew *crew, struct letter *letter)
 {
-    if (!(letter->header.flags & FLAG_LENT))
-        return 0;
+    int is_lent = (letter->header.flags & FLAG_LENT) != 0;
     letter->header.flags &= ~(uint32_t)FLAG_LENT;
-    if (crew->borrows == NULL || parcel_part_count(letter->parcel) < 3)
-        return errors_raise("TransportError",
-                            "rank %d says that it lends memory, and does not",
-                            letter->source);
-    return parcel_borrow(letter->parcel, crew->borrows);
+    return is_lent && crew->borrows != NULL
+               ? parcel_borrow(letter->parcel, crew->borrows)
+               : 0;
 }
 
 static int
