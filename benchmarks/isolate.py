@@ -8,6 +8,7 @@ launchers end the job then, and so what stands beside it is the time to start a 
 to end it.
 """
 
+import functools
 import json
 import os
 import platform
@@ -16,7 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Sequence
 
 import numpy as np
 from programs import tool
@@ -44,6 +45,19 @@ def ignore(x: object) -> None:
     pass
 
 
+def double(array: Any) -> None:
+    array *= 2
+
+
+def give(x: int) -> Any:
+    return kept_array()
+
+
+@functools.lru_cache(maxsize=None)
+def kept_array() -> Any:
+    return np.ones(MEGABYTES * 10**6 // 8)
+
+
 def compute(seconds: float) -> None:
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
@@ -68,18 +82,21 @@ def seconds(call: Callable[[], Any], repeat: int = 1) -> float:
 
 
 def measure(pool: MPIPool) -> Figures:
-    arrays = [np.ones(MEGABYTES * 10**6 // 8)] * 40
+    arrays = [kept_array()] * 40
 
-    def map_arrays() -> None:
-        pool.map(ignore, arrays, chunksize=1)
+    def of_array(function: Callable[[Any], Any], tasks: Sequence[Any] = arrays) -> float:
+        pool.map(function, tasks, chunksize=1)
+        call = functools.partial(pool.map, function, tasks, chunksize=1)
+        return seconds(call, 3) / len(tasks)
 
     pool.map(identity, range(10_000))
-    map_arrays()
     return {
         "map of 1 task": seconds(lambda: pool.map(identity, [0]), 3000),
         "tiny task": seconds(lambda: pool.map(identity, range(300_000)), 3) / 300_000,
         "task of 1 ms": seconds(lambda: pool.map(compute, [0.001] * 300)) / 300,
-        f"array of {MEGABYTES} MB as task": seconds(map_arrays, 3) / len(arrays),
+        f"array of {MEGABYTES} MB as task": of_array(ignore),
+        f"array of {MEGABYTES} MB as task, altered": of_array(double),
+        f"array of {MEGABYTES} MB as result": of_array(give, range(len(arrays))),
     }
 
 
