@@ -9,6 +9,7 @@
 
 #include "arena.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -27,19 +29,24 @@
 
 #define BLOCK_SHIFT 36 /* 64 GB for each, of addresses in the file */
 #define BLOCK_MOST ((uint64_t)1 << BLOCK_SHIFT)
-#define CLOSE_ON_EXEC 1u /* MFD_CLOEXEC, in newer headers only */
+#define CLOSE_ON_EXEC 1u /* MFD_CLOEXEC and ... */
+#define NOT_TO_BE_RUN 8u /* ... MFD_NOEXEC_SEAL, which old headers lack */
+#define COPIED_AT_ONCE ((size_t)64 << 20)
 
-/* As a process has it. */
+/* As a process has it mapped. */
 struct block {
-    void *base; /* NULL: it is not mapped */
+    void *base; /* NULL: it is not */
     size_t room; /* bytes that are */
-    int is_taken; /* in the child: it looks at it */
+    int is_taken; /* the rank receives into it; the child looks at it */
     int was_taken; /* in the rank: since the arena was trimmed */
-    int is_private; /* in the child: a copy */
+    size_t size; /* in the child: bytes that it looks at */
+    enum { SHARED, COPIED, STUCK } is; /* in the child */
 };
 
 struct arena {
     int file;
+    dev_t device;
+    ino_t inode;
     size_t page;
     _Atomic unsigned *lent; /* views to come, or there, by block; shared */
     struct block blocks[ARENA_BLOCKS];
@@ -65,12 +72,22 @@ may_be_large(void)
            && limit.rlim_cur == RLIM_INFINITY;
 }
 
+/* Newer kernels may want the second flag, which older ones do not know. */
+static int
+make_file(void)
+{
+    int file = (int)syscall(SYS_memfd_create, "ezmpi arena",
+                            CLOSE_ON_EXEC | NOT_TO_BE_RUN);
+
+    return file >= 0 || errno != EINVAL
+               ? file
+               : (int)syscall(SYS_memfd_create, "ezmpi arena", CLOSE_ON_EXEC);
+}
+
 static int
 new_file(void)
 {
-    int file = may_be_large() ? (int)syscall(SYS_memfd_create, "ezmpi arena",
-                                             CLOSE_ON_EXEC)
-                              : -1;
+    int file = may_be_large() ? make_file() : -1;
 
     if (file >= 0
         && ftruncate(file, (off_t)(ARENA_BLOCKS * BLOCK_MOST)) != 0) {
@@ -85,6 +102,19 @@ keep_to_this_process(void *base, size_t size)
 {
     (void)madvise(base, size, MADV_DONTFORK);
     (void)madvise(base, size, MADV_DONTDUMP);
+}
+
+/* Memory for these bytes of the file; to lack it when they are written would
+   be a signal. */
+static int
+provide(int file, off_t offset, size_t size)
+{
+    int status;
+
+    do {
+        status = fallocate(file, FALLOC_FL_KEEP_SIZE, offset, (off_t)size);
+    } while (status != 0 && errno == EINTR);
+    return status == 0;
 }
 
 static void
@@ -108,6 +138,13 @@ keep_to_this_process(void *base, size_t size)
     (void)base, (void)size;
 }
 
+static int
+provide(int file, off_t offset, size_t size)
+{
+    (void)file, (void)offset, (void)size;
+    return 0;
+}
+
 static void
 punch(int file, off_t offset, size_t size)
 {
@@ -116,23 +153,36 @@ punch(int file, off_t offset, size_t size)
 
 #endif
 
+static int
+open_file(struct arena *arena)
+{
+    struct stat status;
+
+    arena->file = new_file();
+    if (arena->file < 0 || fstat(arena->file, &status) != 0) {
+        return -1;
+    }
+    arena->device = status.st_dev;
+    arena->inode = status.st_ino;
+    return 0;
+}
+
 struct arena *
 arena_new(void)
 {
     struct arena *arena = calloc(1, sizeof(*arena));
-
-    if (arena == NULL) {
-        return NULL;
-    }
-    arena->page = (size_t)sysconf(_SC_PAGESIZE);
-    arena->lent =
+    void *lent =
         mmap(NULL, ARENA_BLOCKS * sizeof(*arena->lent), PROT_READ | PROT_WRITE,
              MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    arena->file = (void *)arena->lent != MAP_FAILED ? new_file() : -1;
-    if (arena->file < 0) {
-        arena_free(arena);
+
+    if (arena == NULL || lent == MAP_FAILED || open_file(arena) < 0) {
+        unmap(lent != MAP_FAILED ? lent : NULL,
+              ARENA_BLOCKS * sizeof(*arena->lent));
+        free(arena);
         return NULL;
     }
+    arena->lent = lent;
+    arena->page = (size_t)sysconf(_SC_PAGESIZE);
     return arena;
 }
 
@@ -146,6 +196,16 @@ static off_t
 offset_of(int block)
 {
     return (off_t)((uint64_t)block << BLOCK_SHIFT);
+}
+
+/* A task may have closed it, and opened another by that number. */
+static int
+has_file(const struct arena *arena)
+{
+    struct stat status;
+
+    return fstat(arena->file, &status) == 0 && status.st_dev == arena->device
+           && status.st_ino == arena->inode;
 }
 
 /* NULL: no memory. */
@@ -169,24 +229,6 @@ drop(struct block *block)
     *block = (struct block){0};
 }
 
-void
-arena_free(struct arena *arena)
-{
-    if (arena == NULL) {
-        return;
-    }
-    for (int i = 0; i < ARENA_BLOCKS; i++) {
-        drop(&arena->blocks[i]);
-    }
-    if ((void *)arena->lent != MAP_FAILED) {
-        munmap((void *)arena->lent, ARENA_BLOCKS * sizeof(*arena->lent));
-    }
-    if (arena->file >= 0) {
-        close(arena->file);
-    }
-    free(arena);
-}
-
 static int
 is_free(const struct arena *arena, int block)
 {
@@ -194,8 +236,8 @@ is_free(const struct arena *arena, int block)
            && atomic_load(&arena->lent[block]) == 0;
 }
 
-/* Rather than another: what was used last and is large enough has its pages;
-   then, the one that has fewest to lose. */
+/* Rather than another: the smallest that is large enough, for it is mapped;
+   else the one that has least to lose. */
 static int
 is_better(const struct block *block, const struct block *than, size_t size)
 {
@@ -211,7 +253,9 @@ static int
 enlarge(struct arena *arena, int index, size_t size)
 {
     struct block *block = &arena->blocks[index];
-    void *base = map(arena, index, size, MAP_SHARED, NULL);
+    void *base = provide(arena->file, offset_of(index), size)
+                     ? map(arena, index, size, MAP_SHARED, NULL)
+                     : NULL;
 
     if (base != NULL) {
         keep_to_this_process(base, size);
@@ -227,10 +271,14 @@ arena_trim(struct arena *arena, int all)
 {
     for (int i = 0; arena != NULL && i < ARENA_BLOCKS; i++) {
         struct block *block = &arena->blocks[i];
-        if (block->room > 0 && is_free(arena, i)
-            && (all || !block->was_taken)) {
+        int is_idle = block->room > 0 && !block->is_taken;
+        if (is_idle && is_free(arena, i) && (all || !block->was_taken)) {
             punch(arena->file, offset_of(i), block->room);
             drop(block);
+        }
+        else if (is_idle && !block->was_taken) {
+            /* It is the child's, as is the blame for that much memory. */
+            madvise(block->base, block->room, MADV_DONTNEED);
         }
         block->was_taken = 0;
     }
@@ -308,23 +356,47 @@ arena_reclaim(struct arena *arena)
 
 /* ---- in the child ----------------------------------------------------- */
 
-/* Writes what is there, for other threads of the task may write, too. */
+/* Writes what is there, for other threads of the task may write, too.  A
+   compiler may leave out what seems to change nothing, but not this. */
 static void
 copy_pages(unsigned char *bytes, size_t size, size_t page)
 {
     for (size_t i = 0; i < size; i += page) {
-        __atomic_fetch_or(&bytes[i], 0, __ATOMIC_RELAXED);
+        unsigned char is = __atomic_load_n(&bytes[i], __ATOMIC_RELAXED);
+        __atomic_compare_exchange_n(&bytes[i], &is, is, 0, __ATOMIC_RELAXED,
+                                    __ATOMIC_RELAXED);
     }
 }
 
+/* Step by step, so that not all of it is there twice. */
+static void
+copy(const struct arena *arena, int index, const struct block *block)
+{
+    size_t step;
+
+    for (size_t done = 0; done < block->size; done += step) {
+        size_t left = block->size - done;
+        step = left < COPIED_AT_ONCE ? left : COPIED_AT_ONCE;
+        copy_pages((unsigned char *)block->base + done, step, arena->page);
+        punch(arena->file, offset_of(index) + (off_t)done, step);
+    }
+}
+
+/* What cannot be is not given back. */
 static void
 make_private(const struct arena *arena, int index, struct block *block)
 {
-    if (block->is_taken && block->base != NULL && !block->is_private
-        && map(arena, index, block->room, MAP_PRIVATE | MAP_FIXED, block->base)
-               != NULL) {
-        copy_pages(block->base, block->room, arena->page);
-        block->is_private = 1;
+    if (!block->is_taken || block->base == NULL || block->is != SHARED) {
+        return;
+    }
+    block->is = has_file(arena)
+                        && map(arena, index, block->size,
+                               MAP_PRIVATE | MAP_FIXED, block->base)
+                               != NULL
+                    ? COPIED
+                    : STUCK;
+    if (block->is == COPIED) {
+        copy(arena, index, block);
     }
 }
 
@@ -345,18 +417,18 @@ after_fork(void)
     pthread_mutex_unlock(&process.lock);
 }
 
-void
+int
 arena_enter(struct arena *arena)
 {
     if (arena == NULL) {
-        return;
+        return 0;
     }
     for (int i = 0; i < ARENA_BLOCKS; i++) { /* they stayed with the rank */
         arena->blocks[i] = (struct block){0};
     }
     arena->pid = getpid();
     process.arena = arena;
-    pthread_atfork(before_fork, after_fork, after_fork);
+    return pthread_atfork(before_fork, after_fork, after_fork) == 0 ? 0 : -1;
 }
 
 static void
@@ -364,6 +436,33 @@ drop_view(struct block *block)
 {
     unmap(block->base, block->room);
     *block = (struct block){0};
+}
+
+static void
+drop_idle_views(struct arena *arena)
+{
+    for (int i = 0; i < ARENA_BLOCKS; i++) {
+        if (!arena->blocks[i].is_taken) {
+            drop_view(&arena->blocks[i]);
+        }
+    }
+}
+
+static void
+map_view(struct arena *arena, int index, size_t size)
+{
+    struct block *block = &arena->blocks[index];
+
+    drop_view(block);
+    if (!has_file(arena)) {
+        return;
+    }
+    block->base = map(arena, index, size, MAP_SHARED, NULL);
+    if (block->base == NULL) {
+        drop_idle_views(arena);
+        block->base = map(arena, index, size, MAP_SHARED, NULL);
+    }
+    block->room = block->base != NULL ? size : 0;
 }
 
 void *
@@ -374,16 +473,26 @@ arena_look(struct arena *arena, int index, size_t size)
     size = whole_pages(arena, size);
     pthread_mutex_lock(&process.lock);
     if (block->room < size) {
-        drop_view(block);
-        block->base = map(arena, index, size, MAP_SHARED, NULL);
-        block->room = block->base != NULL ? size : 0;
+        map_view(arena, index, size);
     }
+    void *base = block->base;
     block->is_taken = 1;
+    block->size = size;
     pthread_mutex_unlock(&process.lock);
-    if (block->base == NULL) {
+    if (base == NULL) {
         arena_give_back(arena, index);
     }
-    return block->base;
+    return base;
+}
+
+/* Then nothing is held of it that is not used. */
+static int
+is_memory_limited(void)
+{
+    struct rlimit limit;
+
+    return getrlimit(RLIMIT_AS, &limit) == 0
+           && limit.rlim_cur != RLIM_INFINITY;
 }
 
 /* Not by what a task has forked. */
@@ -396,10 +505,15 @@ arena_give_back(struct arena *arena, int index)
         return;
     }
     pthread_mutex_lock(&process.lock);
-    block->is_taken = 0;
-    if (block->is_private) {
-        drop_view(block);
+    int is_stuck = block->is == STUCK;
+    if (!is_stuck) {
+        block->is_taken = 0;
+        if (block->is == COPIED || is_memory_limited()) {
+            drop_view(block);
+        }
     }
     pthread_mutex_unlock(&process.lock);
-    atomic_fetch_sub(&arena->lent[index], 1);
+    if (!is_stuck) {
+        atomic_fetch_sub(&arena->lent[index], 1);
+    }
 }

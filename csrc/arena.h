@@ -2,7 +2,7 @@
    child: what comes from the master is put into a block of it, and the child
    looks at it there.  A block is taken anew when neither needs it.
 
-   Tasks may change what they see, for it is nobody else's; what they fork gets
+   Tasks may change what they see, for it is nobody else's; what they fork sees
    copies, as of all of their memory.  Plain C. */
 
 #ifndef EZMPI_ARENA_H
@@ -17,7 +17,6 @@ struct arena;
 
 /* Forks share it.  NULL: out of memory, or not on this system. */
 struct arena *arena_new(void);
-void arena_free(struct arena *arena);
 
 /* ---- in the worker's rank: the guard ---------------------------------- */
 
@@ -35,8 +34,8 @@ void arena_trim(struct arena *arena, int all);
 
 /* ---- in the child ----------------------------------------------------- */
 
-/* Once, after the fork. */
-void arena_enter(struct arena *arena);
+/* Once, after the fork.  -1: no memory. */
+int arena_enter(struct arena *arena);
 /* Where a block is that it got.  NULL: no memory; it was given back. */
 void *arena_look(struct arena *arena, int block, size_t size);
 /* It does not need the block any more. */

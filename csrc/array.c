@@ -173,6 +173,12 @@ array_open(struct arrays *arrays, PyObject *object, struct array_kind *kind,
 }
 
 int
+array_is(struct arrays *arrays, PyObject *object)
+{
+    return is_of(arrays, object, &arrays->ndarray, "numpy.ndarray");
+}
+
+int
 array_is_float64(struct arrays *arrays, PyObject *object)
 {
     return is_of(arrays, object, &arrays->float64, "numpy.float64");

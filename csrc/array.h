@@ -31,6 +31,8 @@ void arrays_free(struct arrays *arrays);
    PyBuffer_Release; 0: it is not; -1: exception set. */
 int array_open(struct arrays *arrays, PyObject *object,
                struct array_kind *kind, Py_buffer *view);
+/* Is it of exactly numpy.ndarray? */
+int array_is(struct arrays *arrays, PyObject *object);
 /* Is it of exactly numpy.float64?  That is a float to PyFloat_AS_DOUBLE. */
 int array_is_float64(struct arrays *arrays, PyObject *object);
 

@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "array.h"
 #include "plain.h"
 #include "rows.h"
 
@@ -23,10 +24,11 @@
 struct item {
     uint64_t size;          /* of the pickle; PICKLE_IS_BUFFER: it is the
                                first of the item's buffers */
-    uint64_t buffers;
+    uint64_t buffers;       /* and ARE_ARRAYS, where they all are */
 };
 
 #define PICKLE_IS_BUFFER UINT64_MAX
+#define ARE_ARRAYS ((uint64_t)1 << 63)
 
 struct codec {
     PyObject *dumps, *loads;        /* _pickle.dumps, _pickle.loads */
@@ -39,6 +41,7 @@ struct codec {
     struct parcel *target;          /* where buffer_callback puts them */
     struct parcel_mark mark;        /* where the item being dumped begins */
     int copy;
+    int has_others;                 /* buffers that are no array's */
     int encoded; /* the encoder was used: it may have bindings */
 };
 
@@ -63,6 +66,7 @@ take_buffer(PyObject *capsule, PyObject *pickle_buffer)
     struct codec *codec = PyCapsule_GetPointer(capsule, NULL);
     if (codec != NULL && pickle_buffer == Py_None) {
         parcel_cut(codec->target, codec->mark);
+        codec->has_others = 0;
         Py_RETURN_NONE;
     }
     const Py_buffer *view = PyPickleBuffer_GetBuffer(pickle_buffer);
@@ -70,6 +74,8 @@ take_buffer(PyObject *capsule, PyObject *pickle_buffer)
         return NULL;
     if (view->len < OUT_OF_BAND_MIN || !PyBuffer_IsContiguous(view, 'A'))
         Py_RETURN_TRUE;
+    codec->has_others |=
+        view->obj == NULL || !array_is(codec->arrays, view->obj);
     size_t size = (size_t)view->len;
     int status = codec->copy ? parcel_add_copy(codec->target, view->buf, size)
                              : parcel_add(codec->target, pickle_buffer,
@@ -109,6 +115,7 @@ append_pickle(struct codec *codec, struct parcel *parcel, PyObject *pickle)
         size = 0;
     }
     item.buffers = parcel_mark(parcel).count - first;
+    item.buffers |= codec->has_others ? 0 : ARE_ARRAYS;
     unsigned char *room = parcel_extend(parcel, 1 + sizeof item + size);
     if (room == NULL)
         return -1;
@@ -125,6 +132,7 @@ dump_pickle(struct codec *codec, struct parcel *parcel, PyObject *object,
     codec->target = parcel;
     codec->mark = parcel_mark(parcel);
     codec->copy = copy;
+    codec->has_others = 0;
     PyObject *pickle = pickle_of(codec, object);
     codec->target = NULL;
     int status = pickle ? append_pickle(codec, parcel, pickle) : -1;
@@ -217,14 +225,17 @@ codec_bind(PyObject *bindings)
 
 /* ---- loading ---------------------------------------------------------- */
 
-/* Reads what stands before the pickle; all that it announces is there. */
+/* Reads what stands before the pickle; all that it announces is there.
+   are_arrays: are its buffers? */
 static int
-take_item(struct reader *reader, struct item *item)
+take_item(struct reader *reader, struct item *item, int *are_arrays)
 {
     const unsigned char *bytes = reader_take(reader, sizeof *item);
     if (bytes == NULL)
         return -1;
     memcpy(item, bytes, sizeof *item);
+    *are_arrays = (item->buffers & ARE_ARRAYS) != 0;
+    item->buffers &= ~ARE_ARRAYS;
     if (item->size != PICKLE_IS_BUFFER)
         return reader_has(reader, item->size, item->buffers);
     if (item->buffers > 0)
@@ -245,14 +256,27 @@ take_pickle(struct reader *reader, struct item *item)
     return PyMemoryView_FromMemory(bytes, (Py_ssize_t)item->size, PyBUF_READ);
 }
 
+/* What is made of it may be shown to the user, who gets a bytearray, wherever
+   the memory is; but an array hides it. */
 static PyObject *
-item_buffers(struct reader *reader, size_t count)
+shown(PyObject *buffer, int is_array)
+{
+    return is_array || !PyMemoryView_Check(buffer)
+               ? Py_NewRef(buffer)
+               : PyByteArray_FromObject(buffer);
+}
+
+static PyObject *
+item_buffers(struct reader *reader, size_t count, int are_arrays)
 {
     PyObject *buffers = PyTuple_New((Py_ssize_t)count);
     for (size_t i = 0; i < count; i++) {
         PyObject *owner = reader_take_buffer(reader);
-        if (buffers != NULL)
-            PyTuple_SET_ITEM(buffers, (Py_ssize_t)i, Py_NewRef(owner));
+        PyObject *buffer = buffers ? shown(owner, are_arrays) : NULL;
+        if (buffer != NULL)
+            PyTuple_SET_ITEM(buffers, (Py_ssize_t)i, buffer);
+        else
+            Py_CLEAR(buffers);
     }
     return buffers;
 }
@@ -261,10 +285,11 @@ static PyObject *
 load_pickle(struct codec *codec, struct reader *reader)
 {
     struct item item;
-    if (take_item(reader, &item) < 0)
+    int are_arrays;
+    if (take_item(reader, &item, &are_arrays) < 0)
         return NULL;
     PyObject *pickle = take_pickle(reader, &item), *object = NULL;
-    PyObject *buffers = item_buffers(reader, item.buffers);
+    PyObject *buffers = item_buffers(reader, item.buffers, are_arrays);
     if (pickle != NULL && buffers != NULL) {
         PyObject *args[] = {pickle, buffers};
         object = PyObject_Vectorcall(codec->loads, args, 1,
@@ -351,7 +376,8 @@ static int
 skip_pickle(struct reader *reader)
 {
     struct item item;
-    if (take_item(reader, &item) < 0)
+    int are_arrays;
+    if (take_item(reader, &item, &are_arrays) < 0)
         return -1;
     if (item.size != PICKLE_IS_BUFFER)
         reader_take(reader, item.size);

@@ -454,22 +454,25 @@ call_send(struct crew *crew, const int *ranks, size_t receivers,
 }
 
 /* The parcel's, and what the header is to say of them.  loans: room for what
-   need not travel: of tasks, which go to one child only, that may alter it. */
+   need not travel: of tasks, which go to one child only, that may alter it.
+   They are so few bytes that they are copied before this returns. */
 static size_t
 fill_parts(struct crew *crew, enum verb verb, struct parcel *parcel,
            struct header *header, struct transport_part *parts,
            struct parcel_loan *loans)
 {
-    size_t count = parcel_part_count(parcel);
-    parcel_parts(parcel, parts);
-    size_t lent = verb == VERB_TASKS && crew->lends != NULL
-                      ? parcel_lend(parcel, crew->lends, parts, loans)
-                      : 0;
-    if (lent > 0) {
-        header->flags |= FLAG_LENT;
-        parts[count++] = (struct transport_part){loans, lent * sizeof *loans};
+    size_t count = parcel_part_count(parcel), lent = 0;
+    if (verb == VERB_TASKS && crew->lends != NULL) {
+        parcel_parts(parcel, parts + 1);
+        lent = parcel_lend(parcel, crew->lends, parts + 1, loans);
     }
-    return count;
+    if (lent == 0) {
+        parcel_parts(parcel, parts);
+        return count;
+    }
+    header->flags |= FLAG_LENT;
+    parts[0] = (struct transport_part){loans, lent * sizeof *loans};
+    return count + 1;
 }
 
 static int
@@ -612,9 +615,9 @@ take_part(struct crew *crew, const struct transport_message *message,
 /* 1: the sender died in the middle of it, as take_part. */
 static int
 take_parcel(struct crew *crew, const struct transport_message *message,
-            struct parcel *parcel, int64_t *took)
+            size_t first, struct parcel *parcel, int64_t *took)
 {
-    size_t count = message->count - 1;
+    size_t count = message->count - first;
     struct transport_part *into = PyMem_RawMalloc(count * sizeof *into);
     if (into == NULL) {
         discard(crew, message);
@@ -624,21 +627,31 @@ take_parcel(struct crew *crew, const struct transport_message *message,
     int64_t began = count > 1 ? crew_clock() : 0;
     int status = 0;
     for (size_t i = 0; i < count && status == 0; i++)
-        status = take_part(crew, message, i + 1, &into[i]);
+        status = take_part(crew, message, first + i, &into[i]);
     *took = count > 1 ? crew_clock() - began : 0;
     PyMem_RawFree(into);
     return status;
 }
 
-/* What the rank lends; who has none does not heed what a message says. */
-static int
-borrow(struct crew *crew, struct letter *letter)
+struct loans {
+    const struct parcel_loan *first;
+    size_t count;
+};
+
+/* What the rank lends, by a message's part 1; who borrows nothing does not
+   heed what a message says. */
+static struct loans
+find_loans(struct crew *crew, const struct transport_message *message,
+           struct header *header)
 {
-    int is_lent = (letter->header.flags & FLAG_LENT) != 0;
-    letter->header.flags &= ~(uint32_t)FLAG_LENT;
-    return is_lent && crew->borrows != NULL
-               ? parcel_borrow(letter->parcel, crew->borrows)
-               : 0;
+    int is_lent = (header->flags & FLAG_LENT) != 0 && crew->borrows != NULL;
+    struct loans loans = {NULL, 0};
+    header->flags &= ~(uint32_t)FLAG_LENT;
+    if (is_lent) {
+        loans.first = message->parts[1].base;
+        loans.count = message->parts[1].size / sizeof *loans.first;
+    }
+    return loans;
 }
 
 static int
@@ -650,6 +663,50 @@ no_room(const struct transport_message *message)
     PyErr_Format(PyExc_MemoryError, "a message of %zu bytes from rank %d",
                  size, message->source);
     return -1;
+}
+
+/* For the parts from first on.  Memory that a guard keeps for later goes
+   before there is too little. */
+static struct parcel *
+new_parcel(struct crew *crew, const struct transport_message *message,
+           size_t first)
+{
+    const struct transport_part *parts = message->parts + first;
+    size_t count = message->count - first;
+    struct arena *arena = message->verb == VERB_TASKS ? crew->arena : NULL;
+    struct arena *kept = crew->arena != NULL ? crew->arena : crew->lends;
+    struct parcel *parcel = parcel_for(parts, count, arena);
+    if (parcel == NULL && kept != NULL) {
+        PyErr_Clear();
+        arena_trim(kept, 1);
+        parcel = parcel_for(parts, count, NULL);
+    }
+    return parcel;
+}
+
+static int
+take_letter(struct crew *crew, const struct transport_message *message,
+            size_t first, const struct loans *loans, struct letter *letter)
+{
+    struct parcel *parcel = new_parcel(crew, message, first);
+    int status;
+    if (parcel == NULL) {
+        discard(crew, message);
+        status = no_room(message);
+    }
+    else {
+        status = take_parcel(crew, message, first, parcel, &letter->took);
+    }
+    if (parcel_borrow(status == 0 ? parcel : NULL, crew->borrows, loans->first,
+                      loans->count)
+        < 0)
+        status = -1;
+    if (status == 0) {
+        letter->parcel = parcel;
+        return 1;
+    }
+    parcel_free(parcel);
+    return status < 0 ? -1 : 0;
 }
 
 static int
@@ -668,22 +725,11 @@ open_letter(struct crew *crew, const struct transport_message *message,
                             message->source);
     }
     letter->verb = message->verb;
-    if (message->count == 1)
-        return 1;
-    letter->parcel =
-        parcel_for(message->parts + 1, message->count - 1, crew->arena);
-    if (letter->parcel == NULL) {
-        discard(crew, message);
-        return no_room(message);
-    }
-    int status = take_parcel(crew, message, letter->parcel, &letter->took);
-    if (status == 0)
-        status = borrow(crew, letter);
-    if (status == 0)
-        return 1;
-    parcel_free(letter->parcel);
-    letter->parcel = NULL;
-    return status < 0 ? -1 : 0;
+    struct loans loans = find_loans(crew, message, &letter->header);
+    size_t first = loans.first != NULL ? 2 : 1;
+    return message->count == first
+               ? 1
+               : take_letter(crew, message, first, &loans, letter);
 }
 
 int

@@ -86,33 +86,34 @@ struct crew {
     struct worker *worker;          /* on a worker: worker.c's own */
     struct ledger *ledger;          /* of its guard; NULL: it has none */
     struct guard *guard;            /* NULL: none, it runs tasks itself */
-    struct arena *arena;            /* where large buffers that come are put,
-                                       for a guard; NULL: nowhere */
-    struct arena *lends, *borrows;  /* towards, or in, a guard's child: where
-                                       they are; or NULL */
-    int known_as;                   /* the rank that messages name */
-    int is_isolated;                /* some worker's tasks run in a child */
+    /* A guard's, in one of its crews each; NULL: large buffers of tasks are
+       as any others are. */
+    struct arena *arena; /* to the master: they are put there */
+    struct arena *lends; /* to the child: they are not sent */
+    struct arena *borrows; /* in the child: they are there */
+    int known_as; /* the rank that messages name */
+    int is_isolated; /* some worker's tasks run in a child */
     /* on the master */
     struct helm helm;
-    struct crew_member *members;    /* [workers], rank - 1 */
+    struct crew_member *members; /* [workers], rank - 1 */
     struct callables callables;
-    PyObject *record;               /* MainRecord of the workers' __main__ */
-    struct futures *futures;        /* to be told by the driver's thread */
+    PyObject *record; /* MainRecord of the workers' __main__ */
+    struct futures *futures; /* to be told by the driver's thread */
     struct errand *_Atomic errands; /* master.c's own; needs the GIL alone */
-    int64_t looked;                 /* for signals: crew_coarse_clock */
-    uint64_t turns;                 /* the helm was left so often */
-    PyObject *ticket_type;          /* ticket.c's */
-    struct dispatch *dispatch;      /* dispatch.c's own */
+    int64_t looked; /* for signals: crew_coarse_clock */
+    uint64_t turns; /* the helm was left so often */
+    PyObject *ticket_type; /* ticket.c's */
+    struct dispatch *dispatch; /* dispatch.c's own */
     void (*end_jobs)(struct crew *); /* frees what master.c has; or NULL */
     struct crew_driver driver;
-    _Atomic uint64_t unfinished;    /* jobs and calls */
-    _Atomic int is_dropped;         /* its own workers are to end when the
+    _Atomic uint64_t unfinished; /* jobs and calls */
+    _Atomic int is_dropped; /* its own workers are to end when the
                                        helm is left */
 };
 
 /* A message as it came in. */
 struct letter {
-    int source;                     /* rank */
+    int source; /* rank */
     int verb;
     struct header header;
     struct parcel *parcel; /* NULL where it has none; the caller's */

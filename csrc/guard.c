@@ -62,7 +62,10 @@ be_child(struct guard *guard)
     struct crew *crew = crew_open(guard->local, guard->handle);
     PyObject *module = NULL, *capsule = NULL;
     sigint_heed(&guard->users);
-    arena_enter(guard->arena);
+    if (crew != NULL && arena_enter(guard->arena) < 0) {
+        PyErr_NoMemory();
+        crew = NULL;
+    }
     if (crew != NULL) {
         crew->borrows = guard->arena;
         crew->ledger = guard->ledger;
@@ -166,10 +169,10 @@ bury_child(struct guard *guard, struct death *death)
     guard->local->part(guard->handle, 0);
     crew_release(guard->child);
     guard->child = NULL;
-    arena_reclaim(guard->arena);
     Py_BEGIN_ALLOW_THREADS
     orphans_end(guard->orphans);
     Py_END_ALLOW_THREADS
+    arena_reclaim(guard->arena);
     int status = debts_pay(guard->debts, death);
     journal_unsay(&guard->journal);
     return status;

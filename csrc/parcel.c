@@ -278,7 +278,6 @@ parcel_for(const struct transport_part *parts, size_t count,
     return parcel;
 failed:
     parcel_free(parcel);
-    arena_trim(arena, 1);
     return NULL;
 }
 
@@ -330,21 +329,18 @@ borrow(struct buffer *buffer, const struct parcel_loan *loan,
     return 0;
 }
 
-/* All are looked at or given back, also where one cannot be. */
 int
-parcel_borrow(struct parcel *parcel, struct arena *arena)
+parcel_borrow(struct parcel *parcel, struct arena *arena,
+              const struct parcel_loan *loans, size_t count)
 {
-    struct buffer last = parcel->buffers[--parcel->count];
-    const struct parcel_loan *loans = last.base;
     int status = 0;
-    for (size_t i = 0; i < last.size / sizeof *loans; i++) {
-        if (status < 0)
+    for (size_t i = 0; i < count; i++) {
+        if (parcel == NULL || status < 0)
             arena_give_back(arena, loans[i].block);
         else
             status =
                 borrow(&parcel->buffers[loans[i].buffer], &loans[i], arena);
     }
-    Py_DECREF(last.owner);
     return status;
 }
 

@@ -63,7 +63,7 @@ struct parcel *parcel_for(const struct transport_part *parts, size_t count,
 struct parcel *parcel_of(const void *stream, size_t size);
 
 /* From a worker's rank to its child: what is in the arena need not travel, and
-   loans say so in its place, in a part behind all others. */
+   loans say so in its place, in a part before the parcel's. */
 struct parcel_loan {
     uint32_t buffer; /* its index */
     int32_t block;
@@ -75,9 +75,10 @@ struct parcel_loan {
 size_t parcel_lend(const struct parcel *parcel, struct arena *arena,
                    struct transport_part *parts,
                    struct parcel_loan loans[ARENA_BLOCKS]);
-/* In the child: that part, a parcel's last buffer, gives way to what it says.
-   -1: exception set. */
-int parcel_borrow(struct parcel *parcel, struct arena *arena);
+/* In the child: puts what was lent into what came of the parcel; or, where
+   that is NULL, gives it back.  -1: exception set. */
+int parcel_borrow(struct parcel *parcel, struct arena *arena,
+                  const struct parcel_loan *loans, size_t count);
 
 /* ---- reading ---------------------------------------------------------- */
 

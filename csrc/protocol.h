@@ -69,12 +69,12 @@ enum flag {
     FLAG_LOST =
         1024, /* from a guard: it had no memory for what came with it */
     FLAG_LENT =
-        2048, /* from a guard: some buffers are where both see them, and the
-                 last part says which (parcel_lend) */
+        2048, /* from a guard: some buffers are where both see them, and part
+                 1 says which (parcel_lend); the others stand behind it */
 };
 
 /* Counts up with every change of what is here, or travels in a parcel. */
-#define PROTOCOL_VERSION 3
+#define PROTOCOL_VERSION 4
 
 #define CALLABLE_SLOTS 4 /* callables that a worker holds at once */
 

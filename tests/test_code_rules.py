@@ -71,7 +71,7 @@ ARROWS = {
     "tag": "",
     "rows": "array parcel tag",
     "plain": "array parcel tag",
-    "codec": "parcel plain rows",
+    "codec": "array parcel plain rows",
     "snapshot": "compat",
     "callable": "parcel protocol schedule snapshot",
     "future": "compat",

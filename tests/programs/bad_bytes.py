@@ -25,7 +25,7 @@ from ezmpi.errors import TransportError
 CALLABLE, TASKS, SHARE, UNSHARE, ANSWER, NEED, FAREWELL = 3, 4, 7, 8, 11, 12, 14
 BIND, INITIALIZE, HELLO = 1, 2, 1000  # the verbs, in protocol.h
 NO_RESULTS, FAILED, BROKEN, BACK, STAR, CALL, EACH = 2, 4, 8, 16, 32, 64, 128
-PROTOCOL = 3
+PROTOCOL = 4
 HEADER = 64  # bytes
 HUGE = (1 << 64) - 1
 SECONDS = 20  # in which all that waits must have ended
