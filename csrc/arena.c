@@ -236,8 +236,8 @@ is_free(const struct arena *arena, int block)
            && atomic_load(&arena->lent[block]) == 0;
 }
 
-/* Rather than another: the smallest that is large enough, for it is mapped;
-   else the one that has least to lose. */
+/* Rather than another: the smallest that is large enough, else the largest,
+   so that there are no more than are needed at once. */
 static int
 is_better(const struct block *block, const struct block *than, size_t size)
 {
@@ -246,7 +246,7 @@ is_better(const struct block *block, const struct block *than, size_t size)
     if (than == NULL || fits != (than->room >= size)) {
         return than == NULL || fits;
     }
-    return block->room < than->room;
+    return fits ? block->room < than->room : block->room > than->room;
 }
 
 static int

@@ -165,6 +165,12 @@ with MPIPool(isolate=True) as pool:
     wait_until(lambda: max(pool.run_everywhere(shared_memory, "getppid")) < 16 << 20)
     wait_until(lambda: max(pool.run_everywhere(shared_memory, "getpid")) < 16 << 20)
 
+    case("there are no more blocks than are needed at once")
+    growing = [numpy.ones(250_000 + 1000 * i) for i in range(100)]
+    pool.map(numpy.sum, growing, chunksize=1)
+    used = max(pool.run_everywhere(shared_memory, "getppid"))
+    assert used < 64 << 20, used
+
     case("what a process had that died is used again, and others' is as it was")
     shared = pool.share(ONES[0])
     for _ in range(70):
