@@ -1,11 +1,11 @@
 /* arena.c -- a file without a name, which rank and child map block by block:
    arena.h says which of them calls what.
 
-   Each block has a range of its own in the file, of which only what was
-   written takes memory.  Mappings stay, for to touch new pages costs as much
-   as to copy them.  The rank's are not handed on by fork; nor are the child's
-   as they are: before a task forks, what it looks at becomes a copy, since the
-   block may be given back while what was forked still looks. */
+   Each block has a range of its own in the file, of which only what is used
+   takes memory.  Mappings stay for a while, for to touch new pages costs as
+   much as to copy them.  The rank's are not handed on by fork; nor are the
+   child's as they are: before a task forks, what it looks at becomes a copy,
+   since the block may be given back while what was forked still looks. */
 
 #include "arena.h"
 
@@ -39,8 +39,14 @@ struct block {
     size_t room; /* bytes that are */
     int is_taken; /* the rank receives into it; the child looks at it */
     int was_taken; /* in the rank: since the arena was trimmed */
-    size_t size; /* in the child: bytes that it looks at */
+    size_t size; /* bytes that are used, whole pages */
     enum { SHARED, COPIED, STUCK } is; /* in the child */
+};
+
+/* In memory that rank and child share. */
+struct pact {
+    _Atomic unsigned lent; /* views to come, or there */
+    _Atomic int is_punched; /* the child has taken its pages away */
 };
 
 struct arena {
@@ -48,7 +54,7 @@ struct arena {
     dev_t device;
     ino_t inode;
     size_t page;
-    _Atomic unsigned *lent; /* views to come, or there, by block; shared */
+    struct pact *pacts; /* by block */
     struct block blocks[ARENA_BLOCKS];
     pid_t pid; /* of the child */
 };
@@ -124,12 +130,28 @@ punch(int file, off_t offset, size_t size)
                     (off_t)size);
 }
 
+/* The first mapping goes where the second one is. */
+static int
+replace(void *base, size_t size, void *where)
+{
+    int how = MREMAP_MAYMOVE | MREMAP_FIXED;
+
+    return mremap(base, size, size, how, where) == where;
+}
+
 #else
 
 static int
 new_file(void)
 {
     return -1;
+}
+
+static int
+replace(void *base, size_t size, void *where)
+{
+    (void)base, (void)size, (void)where;
+    return 0;
 }
 
 static void
@@ -171,17 +193,16 @@ struct arena *
 arena_new(void)
 {
     struct arena *arena = calloc(1, sizeof(*arena));
-    void *lent =
-        mmap(NULL, ARENA_BLOCKS * sizeof(*arena->lent), PROT_READ | PROT_WRITE,
-             MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    size_t size = ARENA_BLOCKS * sizeof(struct pact);
+    void *pacts = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
-    if (arena == NULL || lent == MAP_FAILED || open_file(arena) < 0) {
-        unmap(lent != MAP_FAILED ? lent : NULL,
-              ARENA_BLOCKS * sizeof(*arena->lent));
+    if (arena == NULL || pacts == MAP_FAILED || open_file(arena) < 0) {
+        unmap(pacts != MAP_FAILED ? pacts : NULL, size);
         free(arena);
         return NULL;
     }
-    arena->lent = lent;
+    arena->pacts = pacts;
     arena->page = (size_t)sysconf(_SC_PAGESIZE);
     return arena;
 }
@@ -210,9 +231,9 @@ has_file(const struct arena *arena)
 
 /* NULL: no memory. */
 static void *
-map(const struct arena *arena, int block, size_t size, int how, void *where)
+map(const struct arena *arena, int block, size_t size, int how)
 {
-    void *base = mmap(where, size, PROT_READ | PROT_WRITE, how, arena->file,
+    void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, how, arena->file,
                       offset_of(block));
 
     return base != MAP_FAILED ? base : NULL;
@@ -233,7 +254,7 @@ static int
 is_free(const struct arena *arena, int block)
 {
     return !arena->blocks[block].is_taken
-           && atomic_load(&arena->lent[block]) == 0;
+           && atomic_load(&arena->pacts[block].lent) == 0;
 }
 
 /* Rather than another: the smallest that is large enough, else the largest,
@@ -253,17 +274,40 @@ static int
 enlarge(struct arena *arena, int index, size_t size)
 {
     struct block *block = &arena->blocks[index];
-    void *base = provide(arena->file, offset_of(index), size)
-                     ? map(arena, index, size, MAP_SHARED, NULL)
-                     : NULL;
+    void *base = map(arena, index, size, MAP_SHARED);
 
-    if (base != NULL) {
-        keep_to_this_process(base, size);
-        drop(block);
-        block->base = base;
+    if (base == NULL) {
+        return 0;
+    }
+    keep_to_this_process(base, size);
+    if (!provide(arena->file, offset_of(index), size)) {
+        munmap(base, size);
+        return 0;
+    }
+    drop(block);
+    block->base = base;
+    block->room = size;
+    return 1;
+}
+
+/* To so many bytes, which are the child's, as is the blame for that much
+   memory; the rank does not look at them any more. */
+static void
+shrink(struct arena *arena, int index, size_t size)
+{
+    struct block *block = &arena->blocks[index];
+
+    if (block->room > size) {
+        punch(arena->file, offset_of(index) + (off_t)size, block->room - size);
+        munmap((char *)block->base + size, block->room - size);
         block->room = size;
     }
-    return base != NULL;
+    if (size > 0) {
+        madvise(block->base, size, MADV_DONTNEED);
+    }
+    else {
+        *block = (struct block){0};
+    }
 }
 
 void
@@ -271,14 +315,9 @@ arena_trim(struct arena *arena, int all)
 {
     for (int i = 0; arena != NULL && i < ARENA_BLOCKS; i++) {
         struct block *block = &arena->blocks[i];
-        int is_idle = block->room > 0 && !block->is_taken;
-        if (is_idle && is_free(arena, i) && (all || !block->was_taken)) {
-            punch(arena->file, offset_of(i), block->room);
-            drop(block);
-        }
-        else if (is_idle && !block->was_taken) {
-            /* It is the child's, as is the blame for that much memory. */
-            madvise(block->base, block->room, MADV_DONTNEED);
+        int is_idle = all || !block->was_taken;
+        if (is_idle && !block->is_taken) {
+            shrink(arena, i, is_free(arena, i) ? 0 : block->size);
         }
         block->was_taken = 0;
     }
@@ -306,10 +345,17 @@ arena_take(struct arena *arena, size_t size)
             best = i;
         }
     }
-    if (best < 0 || !has_room(arena, best, size)) {
+    if (best < 0) {
+        return NULL;
+    }
+    if (atomic_exchange(&arena->pacts[best].is_punched, 0)) {
+        drop(&arena->blocks[best]); /* so that MPI hears of it, too */
+    }
+    if (!has_room(arena, best, size)) {
         return NULL;
     }
     arena->blocks[best].is_taken = arena->blocks[best].was_taken = 1;
+    arena->blocks[best].size = size;
     return arena->blocks[best].base;
 }
 
@@ -341,7 +387,7 @@ arena_lend(struct arena *arena, const void *base)
     int block = find(arena, base);
 
     if (block >= 0) {
-        atomic_fetch_add(&arena->lent[block], 1);
+        atomic_fetch_add(&arena->pacts[block].lent, 1);
     }
     return block;
 }
@@ -350,7 +396,7 @@ void
 arena_reclaim(struct arena *arena)
 {
     for (int i = 0; arena != NULL && i < ARENA_BLOCKS; i++) {
-        atomic_store(&arena->lent[i], 0);
+        atomic_store(&arena->pacts[i].lent, 0);
     }
 }
 
@@ -368,18 +414,32 @@ copy_pages(unsigned char *bytes, size_t size, size_t page)
     }
 }
 
-/* Step by step, so that not all of it is there twice. */
+/* What was copied is taken away, step by step, or it would be there twice. */
 static void
 copy(const struct arena *arena, int index, const struct block *block)
 {
     size_t step;
 
+    atomic_store(&arena->pacts[index].is_punched, 1);
     for (size_t done = 0; done < block->size; done += step) {
         size_t left = block->size - done;
         step = left < COPIED_AT_ONCE ? left : COPIED_AT_ONCE;
         copy_pages((unsigned char *)block->base + done, step, arena->page);
         punch(arena->file, offset_of(index) + (off_t)done, step);
     }
+}
+
+static int
+map_privately(const struct arena *arena, int index, const struct block *block)
+{
+    void *base =
+        has_file(arena) ? map(arena, index, block->size, MAP_PRIVATE) : NULL;
+
+    if (base != NULL && !replace(base, block->size, block->base)) {
+        unmap(base, block->size);
+        return 0;
+    }
+    return base != NULL;
 }
 
 /* What cannot be is not given back. */
@@ -389,12 +449,7 @@ make_private(const struct arena *arena, int index, struct block *block)
     if (!block->is_taken || block->base == NULL || block->is != SHARED) {
         return;
     }
-    block->is = has_file(arena)
-                        && map(arena, index, block->size,
-                               MAP_PRIVATE | MAP_FIXED, block->base)
-                               != NULL
-                    ? COPIED
-                    : STUCK;
+    block->is = map_privately(arena, index, block) ? COPIED : STUCK;
     if (block->is == COPIED) {
         copy(arena, index, block);
     }
@@ -457,10 +512,10 @@ map_view(struct arena *arena, int index, size_t size)
     if (!has_file(arena)) {
         return;
     }
-    block->base = map(arena, index, size, MAP_SHARED, NULL);
+    block->base = map(arena, index, size, MAP_SHARED);
     if (block->base == NULL) {
         drop_idle_views(arena);
-        block->base = map(arena, index, size, MAP_SHARED, NULL);
+        block->base = map(arena, index, size, MAP_SHARED);
     }
     block->room = block->base != NULL ? size : 0;
 }
@@ -514,6 +569,6 @@ arena_give_back(struct arena *arena, int index)
     }
     pthread_mutex_unlock(&process.lock);
     if (!is_stuck) {
-        atomic_fetch_sub(&arena->lent[index], 1);
+        atomic_fetch_sub(&arena->pacts[index].lent, 1);
     }
 }

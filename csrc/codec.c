@@ -256,8 +256,8 @@ take_pickle(struct reader *reader, struct item *item)
     return PyMemoryView_FromMemory(bytes, (Py_ssize_t)item->size, PyBUF_READ);
 }
 
-/* What is made of it may be shown to the user, who gets a bytearray, wherever
-   the memory is; but an array hides it. */
+/* The user's own class may be given it, and gets a bytearray, wherever the
+   memory is.  An array hides it, but from a class that travels as an array. */
 static PyObject *
 shown(PyObject *buffer, int is_array)
 {

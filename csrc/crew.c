@@ -483,8 +483,8 @@ send_parts(struct crew *crew, const int *ranks, size_t receivers,
     struct parcel *parcel = outgoing->parcel;
     size_t most = 2 + (parcel ? parcel_part_count(parcel) : 0), count = 1;
     struct parcel_loan loans[ARENA_BLOCKS];
-    struct transport_part few[4], *parts = few;
-    if (most > 4 && (parts = PyMem_RawMalloc(most * sizeof *parts)) == NULL)
+    struct transport_part few[5], *parts = few;
+    if (most > 5 && (parts = PyMem_RawMalloc(most * sizeof *parts)) == NULL)
         return no_memory(error);
     if (parcel != NULL)
         count += fill_parts(crew, verb, parcel, &header, parts + 1, loans);

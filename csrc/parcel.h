@@ -70,8 +70,8 @@ struct parcel_loan {
     uint64_t size;
 };
 
-/* Lends what is in the arena, and empties these parts; returns how many it
-   has.  Needs no GIL. */
+/* Lends what is in the arena, and empties these parts; returns how many loans
+   there are.  Needs no GIL. */
 size_t parcel_lend(const struct parcel *parcel, struct arena *arena,
                    struct transport_part *parts,
                    struct parcel_loan loans[ARENA_BLOCKS]);

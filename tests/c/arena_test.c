@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -73,6 +74,25 @@ filled(int value, size_t size)
     return base;
 }
 
+/* What the last arena's blocks take of memory. */
+static long
+blocks_of_file(void)
+{
+    struct stat status;
+    long found = -1;
+
+    for (int file = 3; file < 64; file++) {
+        char path[64], name[64] = "";
+        snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+        if (readlink(path, name, sizeof name - 1) > 0
+            && strstr(name, "ezmpi arena") != NULL) {
+            CHECK(fstat(file, &status) == 0);
+            found = (long)status.st_blocks;
+        }
+    }
+    return found;
+}
+
 /* ---- a child alters what it got --------------------------------------- */
 
 static void
@@ -134,12 +154,46 @@ test_forked(void)
     pid_t pid = in_fork(fork_and_give_back, block);
     hear(back);
     hear(back);
+    CHECK(blocks_of_file() == 0); /* what was copied is not there twice */
     again = arena_take(arena, SIZE);
-    CHECK(again == base);
+    CHECK(again != NULL
+          && blocks_of_file() > 0); /* it is there before the touch */
     memset(again, 9, SIZE);
     say(there);
     join(pid);
     arena_leave(arena, again);
+}
+
+/* ---- little is kept of a large block ----------------------------------- */
+
+static void
+test_rest_goes(void)
+{
+    unsigned char *base = filled(1, 64 * SIZE);
+    arena_leave(arena, base);
+    CHECK(arena_take(arena, SIZE) == base);
+    CHECK(arena_lend(arena, base) >= 0);
+    arena_leave(arena, base);
+    arena_trim(arena, 0);
+    CHECK(blocks_of_file() * 512 >= (long)(64 * SIZE));
+    arena_trim(arena, 0);
+    CHECK(blocks_of_file() * 512 == (long)SIZE);
+    CHECK(all_are(base, SIZE, 1));
+    arena_reclaim(arena);
+    arena_trim(arena, 0);
+    CHECK(blocks_of_file() == 0);
+}
+
+static void
+test_no_memory(void)
+{
+    struct rlimit all, some = {(rlim_t)256 << 20, RLIM_INFINITY};
+    CHECK(getrlimit(RLIMIT_AS, &all) == 0);
+    if (setrlimit(RLIMIT_AS, &some) == 0) {
+        CHECK(arena_take(arena, (size_t)1 << 30) == NULL);
+        CHECK(setrlimit(RLIMIT_AS, &all) == 0);
+    }
+    CHECK(blocks_of_file() == 0);
 }
 
 /* ---- the child has died, or has no memory ------------------------------ */
@@ -223,7 +277,8 @@ main(void)
 {
     CHECK(pipe(there) == 0 && pipe(back) == 0);
     void (*const tests[])(void) = {test_taken_again, test_forked,
-                                   test_reclaimed, test_blocks};
+                                   test_reclaimed,   test_blocks,
+                                   test_rest_goes,   test_no_memory};
     static struct arena *arenas[sizeof tests / sizeof tests[0]];
     for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) {
         arena = arenas[i] = arena_new();
