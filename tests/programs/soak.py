@@ -84,8 +84,8 @@ def state_of(pid):
 
 
 def least_of(pid):
-    """What it holds, and not what it has open for a moment: a worker looks once a
-    second for programs that have ended, and for some milliseconds where a child begins."""
+    """What it holds, and not what it has open for a moment: a worker looks for programs
+    once a second, and where a child begins."""
     looks = [state_of(pid)]
     for _ in range(4):
         time.sleep(0.005)
