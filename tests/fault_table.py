@@ -87,7 +87,18 @@ def kill_rank(job, cell):
     return kill(job, cell, which=1)
 
 
+def is_idle(pid):
+    """It waits for tasks, and ignores Ctrl-C: some moments after its last answer."""
+    status = Path("/proc/%d/status" % pid).read_text()
+    ignored = int(re.search(r"SigIgn:\s*(\w+)", status).group(1), 16)
+    return ignored >> (signal.SIGINT - 1) & 1
+
+
 def kill_idle(job, cell, number=signal.SIGKILL):
+    deadline = time.monotonic() + 10
+    while not is_idle(pids_of(job)[0]):
+        assert time.monotonic() < deadline, "the worker is not idle"
+        time.sleep(0.01)
     now = kill(job, cell, number)
     while number != signal.SIGINT and not is_gone(pids_of(job)[0]):
         time.sleep(0.01)
