@@ -9,8 +9,6 @@
 
 #include "arena.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -21,16 +19,11 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#ifdef __linux__
-#include <sys/syscall.h>
-#endif
-
+#include "memfile.h"
 #include "unmap.h"
 
 #define BLOCK_SHIFT 36 /* 64 GB for each, of addresses in the file */
 #define BLOCK_MOST ((uint64_t)1 << BLOCK_SHIFT)
-#define CLOSE_ON_EXEC 1u /* MFD_CLOEXEC and ... */
-#define NOT_TO_BE_RUN 8u /* ... MFD_NOEXEC_SEAL, which old headers lack */
 #define COPIED_AT_ONCE ((size_t)64 << 20)
 
 /* As a process has it mapped. */
@@ -66,7 +59,7 @@ static struct {
 
 /* ---- both: one is made ------------------------------------------------ */
 
-#if defined(SYS_memfd_create) && defined(__LP64__)
+#if HAS_MEMFILES
 
 /* Beyond a limit of the user's for files a signal would end the process. */
 static int
@@ -78,22 +71,10 @@ may_be_large(void)
            && limit.rlim_cur == RLIM_INFINITY;
 }
 
-/* Newer kernels may want the second flag, which older ones do not know. */
-static int
-make_file(void)
-{
-    int file = (int)syscall(SYS_memfd_create, "ezmpi arena",
-                            CLOSE_ON_EXEC | NOT_TO_BE_RUN);
-
-    return file >= 0 || errno != EINVAL
-               ? file
-               : (int)syscall(SYS_memfd_create, "ezmpi arena", CLOSE_ON_EXEC);
-}
-
 static int
 new_file(void)
 {
-    int file = may_be_large() ? make_file() : -1;
+    int file = may_be_large() ? memfile_new("ezmpi arena") : -1;
 
     if (file >= 0
         && ftruncate(file, (off_t)(ARENA_BLOCKS * BLOCK_MOST)) != 0) {
@@ -108,19 +89,6 @@ keep_to_this_process(void *base, size_t size)
 {
     (void)madvise(base, size, MADV_DONTFORK);
     (void)madvise(base, size, MADV_DONTDUMP);
-}
-
-/* Memory for these bytes of the file; to lack it when they are written would
-   be a signal. */
-static int
-provide(int file, off_t offset, size_t size)
-{
-    int status;
-
-    do {
-        status = fallocate(file, FALLOC_FL_KEEP_SIZE, offset, (off_t)size);
-    } while (status != 0 && errno == EINTR);
-    return status == 0;
 }
 
 static void
@@ -161,10 +129,10 @@ keep_to_this_process(void *base, size_t size)
 }
 
 static int
-provide(int file, off_t offset, size_t size)
+memfile_reserve(int file, off_t offset, size_t size)
 {
     (void)file, (void)offset, (void)size;
-    return 0;
+    return -1;
 }
 
 static void
@@ -241,6 +209,7 @@ map(const struct arena *arena, int block, size_t size, int how)
 
 /* ---- in the worker's rank: the guard ---------------------------------- */
 
+/* By munmap, since MPI may know the memory. */
 static void
 drop(struct block *block)
 {
@@ -280,7 +249,7 @@ enlarge(struct arena *arena, int index, size_t size)
         return 0;
     }
     keep_to_this_process(base, size);
-    if (!provide(arena->file, offset_of(index), size)) {
+    if (memfile_reserve(arena->file, offset_of(index), size) < 0) {
         munmap(base, size);
         return 0;
     }

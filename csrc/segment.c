@@ -19,20 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#ifdef __linux__
-#include <sys/syscall.h>
-#endif
-
+#include "memfile.h"
 #include "unmap.h"
-
-/* 64 bits: counters that several processes see must not need a lock of one. */
-#if defined(SYS_memfd_create) && defined(__LP64__)
-#define HAS_SEGMENTS 1
-#else
-#define HAS_SEGMENTS 0
-#endif
-
-#define CLOSE_ON_EXEC 1u            /* MFD_CLOEXEC, which old headers lack */
 
 struct front {
     _Alignas(PIPE_LINE) uint64_t cookie;
@@ -113,17 +101,11 @@ new_segment(int descriptor, int peers, int first, int count)
     return segment;
 }
 
-#if HAS_SEGMENTS
-/* Sets memory aside: where there is none, a write would be SIGBUS. */
+#if HAS_MEMFILES
 static int
 reserve(const struct segment *segment, size_t at, size_t size)
 {
-    int status;
-
-    do {
-        status = fallocate(segment->descriptor, 0, (off_t)at, (off_t)size);
-    } while (status < 0 && errno == EINTR);
-    return status;
+    return memfile_reserve(segment->descriptor, (off_t)at, size);
 }
 
 static void *
@@ -142,7 +124,7 @@ map(const struct segment *segment, size_t at, size_t size)
 static int
 make_file(void)
 {
-    return (int)syscall(SYS_memfd_create, "ezmpi", CLOSE_ON_EXEC);
+    return memfile_new("ezmpi");
 }
 #else
 static int

@@ -52,7 +52,7 @@ with MPIPool() as pool:
     seen = []
     future = pool.submit(nap, 0.1)
     future.add_done_callback(lambda f: seen.append(threading.current_thread()))
-    wait_until(lambda: seen)
+    wait_until(lambda: seen, 10)
     assert seen[0] is not threading.main_thread()
 
     case("a callback that exits is told of, and nobody else's exit")
@@ -63,7 +63,7 @@ with MPIPool() as pool:
     assert future.result() == 0.05
     result = pool.apply_async(nap, (0.05,), callback=lambda _: sys.exit(5))
     assert result.get(10) == 0.05
-    wait_until(lambda: ignored == [SystemExit, SystemExit])
+    wait_until(lambda: ignored == [SystemExit, SystemExit], 10)
     assert pool.submit(square, 3).result() == 9
     sys.unraisablehook = sys.__unraisablehook__
 
@@ -88,7 +88,7 @@ with MPIPool() as pool:
     case("a call that no worker was given can be cancelled, others cannot")
     blocking = [pool.submit(nap, 0.5) for _ in range(pool.size)]
     waiting = [pool.submit(nap, 60) for _ in range(10)]
-    wait_until(lambda: all(future.running() for future in blocking))
+    wait_until(lambda: all(future.running() for future in blocking), 10)
     assert not any(future.running() for future in waiting)
     assert all(future.cancel() for future in waiting)
     assert not any(future.cancel() for future in blocking)

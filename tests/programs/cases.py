@@ -1,6 +1,8 @@
 """What the programs share.  They print each case first, so that a hang names it."""
 
 import os
+import pickle
+import resource
 import time
 import warnings
 
@@ -29,6 +31,25 @@ def wait_until(condition, seconds=60):
     while not condition():
         assert time.monotonic() < deadline, "it did not come about"
         time.sleep(0.005)
+
+
+class Block:
+    """Bytes that travel beside the pickle, and are no array's."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def __reduce_ex__(self, protocol):
+        return Block, (pickle.PickleBuffer(self.data),)
+
+
+def limit_memory(pid, room):
+    """What else that process may take; 0: as much as there is."""
+    with open("/proc/%d/statm" % pid) as file:
+        taken = int(file.read().split()[0]) * resource.getpagesize()
+    most = taken + room if room else resource.RLIM_INFINITY
+    hard = resource.prlimit(pid, resource.RLIMIT_AS)[1]
+    resource.prlimit(pid, resource.RLIMIT_AS, (most, hard))
 
 
 def launchers_rank():

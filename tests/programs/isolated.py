@@ -6,15 +6,22 @@ The arguments: a case, a folder where tasks say that they ran.
 import functools
 import os
 import pathlib
-import pickle
-import resource
 import signal
 import subprocess
 import sys
 import threading
 import time
 
-from cases import case, check_works, launchers_rank, raised, told, wait_until
+from cases import (
+    Block,
+    case,
+    check_works,
+    launchers_rank,
+    limit_memory,
+    raised,
+    told,
+    wait_until,
+)
 
 import ezmpi
 from ezmpi import BrokenPoolError, MPIPool, TaskTimeout, WorkerDied
@@ -236,7 +243,7 @@ def many():
         before = list(map(min, zip(*looks)))
         for _ in range(25):
             pool.map(os._exit, [1] * 4, on_error="return", chunksize=1)
-        wait_until(lambda: pool.run_everywhere(descriptors) == before)
+        wait_until(lambda: pool.run_everywhere(descriptors) == before, 30)
 
 
 def elsewhere():
@@ -409,21 +416,8 @@ def terminated():
 
 
 def limit_guard(room):
-    """What else the rank, this process's parent, may take of memory."""
-    pages = int(pathlib.Path(f"/proc/{os.getppid()}/statm").read_text().split()[0])
-    most = pages * resource.getpagesize() + room if room else resource.RLIM_INFINITY
-    limit = resource.prlimit(os.getppid(), resource.RLIMIT_AS)[1]
-    resource.prlimit(os.getppid(), resource.RLIMIT_AS, (most, limit))
-
-
-class Block:
-    """Travels beside the pickle."""
-
-    def __init__(self, data):
-        self.data = data
-
-    def __reduce_ex__(self, protocol):
-        return Block, (pickle.PickleBuffer(self.data),)
+    """Of the rank, this process's parent."""
+    limit_memory(os.getppid(), room)
 
 
 def count_blocks(blocks, x=None):
@@ -537,10 +531,10 @@ def forked():
     for _ in range(3):
         with MPIPool(**options) as pool:
             begun = pool.map_async(subprocess.call, [["sleep", "614"]] * 2)
-            wait_until(lambda: running().count("sleep 614") == 2)
+            wait_until(lambda: running().count("sleep 614") == 2, 20)
             pool.terminate()
             assert begun.ready()
-        wait_until(lambda: "sleep 614" not in running())
+        wait_until(lambda: "sleep 614" not in running(), 20)
 
     case("and waits for no callback")
     lock = threading.Lock()

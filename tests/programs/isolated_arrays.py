@@ -6,7 +6,6 @@ arguments: a folder, and "shared" or "copied".
 
 import os
 import pathlib
-import pickle
 import random
 import re
 import resource
@@ -14,7 +13,7 @@ import signal
 import sys
 
 import numpy
-from cases import case, check_works, raised, told, wait_until
+from cases import Block, case, check_works, limit_memory, raised, told, wait_until
 
 from ezmpi import MPIPool, WorkerDied
 
@@ -66,16 +65,6 @@ def fork_and_return(array):
         os._exit(0)
 
 
-class Data:
-    """Its bytes travel beside the pickle, and are no array's."""
-
-    def __init__(self, data):
-        self.data = data
-
-    def __reduce_ex__(self, protocol):
-        return Data, (pickle.PickleBuffer(self.data),)
-
-
 def add_one(data):
     assert type(data.data) is bytearray
     data.data.append(1)
@@ -84,12 +73,12 @@ def add_one(data):
 
 def fork_and_tell(array):
     """Bytes that a fork takes of memory."""
-    before = private_memory()
+    before = memory("RssAnon")
     pid = os.fork()
     if pid == 0:
         os._exit(int(array.sum() != array.size))
     assert os.waitpid(pid, 0)[1] == 0
-    return private_memory() - before
+    return memory("RssAnon") - before
 
 
 def sum_with_data(numbers, several, array):
@@ -121,19 +110,12 @@ def memory(kind, which="getpid"):
     return int(re.search(kind + r":\s+(\d+) kB", status).group(1)) * 1024
 
 
-def private_memory():
-    return memory("RssAnon")
-
-
 def shared_memory(which):
     return memory("RssShmem", which)
 
 
-def limit_memory(room):
-    """What else this process may take."""
-    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
-    most = pages * resource.getpagesize() + room if room else resource.RLIM_INFINITY
-    resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
+def limit_own(room):
+    limit_memory(os.getpid(), room)
 
 
 if not is_shared:
@@ -194,14 +176,14 @@ with MPIPool(isolate=True) as pool:
 
     case("what is no array's is a bytearray, large or not")
     for size in (10_000, 1 << 20):
-        (data,) = pool.map(add_one, [Data(bytearray(size))])
+        (data,) = pool.map(add_one, [Block(bytearray(size))])
         assert data.data == bytearray(size) + b"\1"
 
     case("beside many other buffers")
     blocks = [bytes(12_000 + i) for i in range(60)]
     numbers = [random.random() for _ in range(400)]
     for array in ONES[:5]:
-        several = [(numbers, [Data(block) for block in blocks], array)] * 3
+        several = [(numbers, [Block(block) for block in blocks], array)] * 3
         total = sum(map(len, blocks)) + array.size
         got = pool.starmap(sum_with_data, several, chunksize=1)
         assert got == [total] * 3, got
@@ -213,12 +195,12 @@ with MPIPool(isolate=True) as pool:
 
     if is_shared:
         case("there may be no memory to look at one")
-        pool.run_everywhere(limit_memory, 8 << 20)
+        pool.run_everywhere(limit_own, 8 << 20)
         error = raised(pool.map, numpy.sum, [numpy.ones(24 << 20)])
         assert type(error) is MemoryError and "receiving task" in told(error), told(error)
         check_works(pool)
         assert pool.map(numpy.sum, ONES[:3]) == SUMS[:3]
-        pool.run_everywhere(limit_memory, 0)
+        pool.run_everywhere(limit_own, 0)
         assert pool.map(numpy.sum, [numpy.ones(24 << 20)]) == [24 << 20]
 
         case("a task may have closed the file behind it, and that number is its own")

@@ -1,20 +1,13 @@
 """Large memory that tasks and results are received into comes in large pages."""
 
-import pickle
 import resource
+
+from cases import Block
 
 from ezmpi import MPIPool
 
 SIZE = 64 << 20  # bytes: more than malloc ever keeps for later
 PAGE = resource.getpagesize()
-
-
-class Block:
-    def __init__(self, data):
-        self.data = data
-
-    def __reduce_ex__(self, protocol):
-        return Block, (pickle.PickleBuffer(self.data),)
 
 
 def faults(block=None):

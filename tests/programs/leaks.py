@@ -15,7 +15,7 @@ import time
 from concurrent.futures import wait
 
 import dill  # noqa: F401  a worker's first closure would, and it may come late
-from cases import case, raised, resident, square
+from cases import Block, case, raised, resident, square
 
 from ezmpi import MPIPool, PoolClosedError
 
@@ -56,16 +56,6 @@ def fails(x):
     if x == 32:
         return Unpicklable()
     return x
-
-
-class Block:
-    """Bytes that travel out-of-band."""
-
-    def __init__(self, data):
-        self.data = data
-
-    def __reduce_ex__(self, protocol):
-        return Block, (pickle.PickleBuffer(self.data),)
 
 
 def grown(block):
