@@ -21,7 +21,7 @@ from build_backend import mpi_compilers  # noqa: E402
 
 ENGINE = """
 module pool lease iterator ticket driver master progress job tasks results call dispatch
-seats claim schedule chunk worker guard journal debts ledger orphans helm hello crew
+seats claim schedule chunk worker kit guard journal debts ledger orphans helm hello crew
 callable initializer future codec plain rows array parcel loan arena snapshot pages errors
 sigint forked protocol retries status
 """

@@ -8,6 +8,8 @@
 
 #include <stdarg.h>
 
+#include "sigint.h"
+
 static PyObject *
 from_errors(const char *name)
 {
@@ -114,6 +116,20 @@ errors_account(int rank, const char *what)
     }
     Py_XDECREF(function);
     Py_DECREF(exception);
+    return account;
+}
+
+PyObject *
+errors_account_undisturbed(int rank, const char *what)
+{
+    struct sigaction users = sigint_ignore();
+    PyObject *raised = PyErr_GetRaisedException();
+    if (sigint_look() == 0)
+        PyErr_SetRaisedException(raised);
+    else
+        Py_DECREF(raised);
+    PyObject *account = errors_account(rank, what);
+    sigint_heed(&users);
     return account;
 }
 

@@ -44,6 +44,10 @@ int errors_raise_transport(const struct transport_error *error);
    before the task's number in "Raised by task 3": "unpickling task".  NULL: an
    exception is set, and it is another one (MemoryError). */
 PyObject *errors_account(int rank, const char *what);
+/* The same on a worker, without Ctrl-C: it imports modules, which would be
+   left half done.  Another signal's exception that comes yet takes the place
+   of the one that is set. */
+PyObject *errors_account_undisturbed(int rank, const char *what);
 
 /* The exception that the account tells of, with its remote traceback as the
    cause and a note that names task, rank and host; a new reference.  NULL:

@@ -41,6 +41,16 @@ sigint_look(void)
 }
 
 int
+sigint_begin_own(struct sigaction *users)
+{
+    *users = sigint_ignore();
+    if (sigint_look() == 0)
+        return 0;
+    sigint_heed(users);
+    return -1;
+}
+
+int
 sigint_expect(double seconds)
 {
     PyObject *module = PyImport_ImportModule("ezmpi._sigint");

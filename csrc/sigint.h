@@ -16,6 +16,10 @@
 struct sigaction sigint_ignore(void);
 void sigint_heed(const struct sigaction *users);
 
+/* The same, before what is the worker's own; what came until here ends nothing
+   (sigint_look).  -1: exception set, and SIGINT is heeded. */
+int sigint_begin_own(struct sigaction *users);
+
 /* Runs pending signal handlers, of all signals.  -1: exception set, of a
    handler; but a KeyboardInterrupt is dropped, for no task runs. */
 int sigint_look(void);

@@ -18,8 +18,8 @@
 
 #include "claim.h"
 #include "errors.h"
-#include "forked.h"
 #include "hello.h"
+#include "kit.h"
 #include "ledger.h"
 #include "sigint.h"
 
@@ -29,32 +29,6 @@
 #define ITEMS 8                 /* arguments of a call without a tuple */
 #define POLL_NANOSECONDS 200000 /* between looks at the mailbox in a chunk */
 #define LATE_SECONDS 1.0        /* from the master's Ctrl-C to the same */
-
-/* What was made of a parcel that came: an object, or the account of why it
-   could not be made. */
-struct outcome {
-    PyObject *value;
-    PyObject *account;
-};
-
-struct slot {
-    uint64_t callable;          /* 0: empty */
-    uint64_t pool;              /* that used it last */
-    uint64_t job;               /* that it was sent for, or loaded in */
-    struct parcel *parcel;      /* until it is loaded, for a chunk */
-    uint32_t flags;
-    struct outcome outcome;
-};
-
-/* A pool whose initializer has run here. */
-struct initialized {
-    uint64_t pool;
-    uint64_t job;               /* that it ran for */
-    PyObject *account;          /* why it failed, or NULL */
-    struct parcel *parcel;      /* if Ctrl-C was why: to run it again */
-    uint32_t flags;
-    struct initialized *next;
-};
 
 struct chunk {
     struct header header;
@@ -72,38 +46,17 @@ struct chunk {
 };
 
 struct worker {
-    struct slot slots[CALLABLE_SLOTS];
-    struct initialized *initialized;
+    struct kit *kit;
     struct chunk *first, **last;
     uint64_t messages;          /* so many came, so far */
-    uint64_t unbound_job;       /* job whose names could not be bound ... */
-    PyObject *unbound;          /* ... and why */
-    struct codec *codecs[2]; /* without and with dill; made when needed */
     uint64_t failed_job; /* the last one that failed here: its tasks ... */
     uint64_t failed_end; /* ... from this one on are dropped */
     int64_t late_until; /* Ctrl-C here is the master's; 0: it is not */
     int64_t polled; /* when messages were looked for last */
     int64_t looked; /* when that was thought of, by the coarse clock */
-    struct forked here;
     int releases; /* waits that the master ended */
     int ended; /* the master said farewell */
 };
-
-/* ---- parts of the state ----------------------------------------------- */
-
-static void
-outcome_clear(struct outcome *outcome)
-{
-    Py_CLEAR(outcome->value);
-    Py_CLEAR(outcome->account);
-}
-
-static struct outcome
-outcome_keep(const struct outcome *outcome)
-{
-    return (struct outcome){Py_XNewRef(outcome->value),
-                            Py_XNewRef(outcome->account)};
-}
 
 static void
 chunk_free(struct chunk *chunk)
@@ -112,43 +65,6 @@ chunk_free(struct chunk *chunk)
     outcome_clear(&chunk->callable);
     Py_XDECREF(chunk->account);
     PyMem_RawFree(chunk);
-}
-
-/* pool 0: of every pool. */
-static void
-forget_initialized(struct worker *worker, uint64_t pool)
-{
-    struct initialized **link = &worker->initialized;
-    while (*link != NULL) {
-        struct initialized *one = *link;
-        if (pool != 0 && one->pool != pool) {
-            link = &one->next;
-            continue;
-        }
-        *link = one->next;
-        Py_XDECREF(one->account);
-        parcel_free(one->parcel);
-        PyMem_RawFree(one);
-    }
-}
-
-static void
-slot_clear(struct slot *slot)
-{
-    slot->callable = 0;
-    parcel_free(slot->parcel);
-    slot->parcel = NULL;
-    outcome_clear(&slot->outcome);
-}
-
-static void
-forget_callables(struct worker *worker, uint64_t pool)
-{
-    for (int i = 0; i < CALLABLE_SLOTS; i++) {
-        if (pool != 0 && worker->slots[i].pool != pool)
-            continue;
-        slot_clear(&worker->slots[i]);
-    }
 }
 
 static void
@@ -163,231 +79,32 @@ forget_chunks(struct worker *worker)
 }
 
 static struct worker *
-worker_of(struct crew *crew)
+worker_new(void)
 {
-    if (crew->worker == NULL) {
-        crew->worker = PyMem_RawCalloc(1, sizeof *crew->worker);
-        if (crew->worker == NULL)
-            return PyErr_NoMemory(), NULL;
-        crew->worker->last = &crew->worker->first;
-        crew->worker->here = forked_here();
-    }
-    return crew->worker;
-}
-
-/* Ctrl-C is ignored in what is the worker's own, until sigint_heed.  What came
-   before it ended nothing. */
-static int
-begin_own(struct sigaction *users)
-{
-    *users = sigint_ignore();
-    if (sigint_look() == 0)
-        return 0;
-    sigint_heed(users);
-    return -1;
-}
-
-static struct codec *
-codec_for(struct worker *worker, uint32_t flags)
-{
-    struct codec **codec = &worker->codecs[(flags & FLAG_DILL) != 0];
-    struct sigaction users;
-    if (*codec == NULL && begin_own(&users) == 0) {
-        *codec = codec_new((flags & FLAG_DILL) != 0, NULL);
-        sigint_heed(&users);
-    }
-    return *codec;
-}
-
-/* A child that a task forked, and that came back out of the task, ends here:
-   MPI is its parent's, and so is the answer. */
-static void
-end_if_forked(const struct worker *worker)
-{
-    if (!forked_since(&worker->here))
-        return;
-    if (!PyErr_Occurred())
-        PyErr_SetNone(PyExc_SystemExit);
-    PyErr_PrintEx(0); /* does not return from a SystemExit */
-    Py_Exit(1);
-}
-
-/* The only item of a parcel; NULL where that could not be kept. */
-static PyObject *
-load_one(struct worker *worker, const struct parcel *parcel, uint32_t flags)
-{
-    struct reader reader = {.parcel = parcel};
-    struct codec *codec = codec_for(worker, flags);
-    if (codec == NULL)
-        return NULL;
-    if (parcel == NULL)
-        return PyErr_NoMemory();
-    PyObject *object = codec_load(codec, &reader);
-    codec_end(&reader);
-    end_if_forked(worker);
-    return object;
-}
-
-/* errors_account, without Ctrl-C: it imports modules, which would be left half
-   done.  Another signal's exception that comes yet takes the place of the one
-   that is set. */
-static PyObject *
-make_account(const struct crew *crew, const char *what)
-{
-    struct sigaction users = sigint_ignore();
-    PyObject *raised = PyErr_GetRaisedException();
-    if (sigint_look() == 0)
-        PyErr_SetRaisedException(raised);
-    else
-        Py_DECREF(raised);
-    PyObject *account = errors_account(crew->known_as, what);
-    sigint_heed(&users);
-    return account;
+    struct worker *worker = PyMem_RawCalloc(1, sizeof *worker);
+    if (worker == NULL)
+        return PyErr_NoMemory(), NULL;
+    worker->last = &worker->first;
+    worker->kit = kit_new();
+    if (worker->kit == NULL)
+        PyMem_RawFree(worker), worker = NULL;
+    return worker;
 }
 
 /* ---- messages --------------------------------------------------------- */
 
+/* Gives the callable that came to chunks that asked for it (VERB_NEED). */
 static int
-load_callable(struct crew *crew, struct worker *worker, struct slot *slot)
-{
-    if (slot->outcome.value != NULL || slot->outcome.account != NULL)
-        return 0;
-    slot->outcome.value = load_one(worker, slot->parcel, slot->flags);
-    parcel_free(slot->parcel);
-    slot->parcel = NULL;
-    if (slot->outcome.value == NULL)
-        slot->outcome.account =
-            make_account(crew, "unpickling the callable of task");
-    return PyErr_Occurred() ? -1 : 0;
-}
-
-/* Gives the callable to chunks that asked for it (VERB_NEED). */
-static int
-supply_chunks(struct crew *crew, struct worker *worker, struct slot *slot)
+supply_chunks(struct crew *crew, struct worker *worker, uint64_t callable)
 {
     for (struct chunk *chunk = worker->first; chunk; chunk = chunk->next) {
-        if (chunk->header.callable != slot->callable || chunk->account
+        if (chunk->header.callable != callable || chunk->account
             || chunk->callable.value || chunk->callable.account)
             continue;
-        if (load_callable(crew, worker, slot) < 0)
+        if (kit_load(crew, worker->kit, &chunk->header, &chunk->callable) < 0)
             return -1;
-        chunk->callable = outcome_keep(&slot->outcome);
     }
     return 0;
-}
-
-/* Takes over the letter's parcel. */
-static int
-hold(struct crew *crew, struct worker *worker, struct letter *letter)
-{
-    struct slot *slot = &worker->slots[letter->header.slot % CALLABLE_SLOTS];
-    slot_clear(slot);
-    slot->callable = letter->header.callable;
-    slot->pool = letter->header.pool;
-    slot->job = letter->header.job;
-    slot->flags = letter->header.flags;
-    slot->parcel = letter->parcel;
-    letter->parcel = NULL;
-    return supply_chunks(crew, worker, slot);
-}
-
-static int
-bind(struct crew *crew, struct worker *worker, const struct letter *letter)
-{
-    PyObject *account = NULL;
-    PyObject *bindings =
-        load_one(worker, letter->parcel, letter->header.flags);
-    if (bindings == NULL || codec_bind(bindings) < 0)
-        account = make_account(crew, "binding names for task");
-    Py_XDECREF(bindings);
-    if (PyErr_Occurred())
-        return -1;
-    if (account == NULL)
-        return 0;
-    Py_XSETREF(worker->unbound, account);
-    worker->unbound_job = letter->header.job;
-    return crew_send(crew, 0, VERB_UNBOUND, &letter->header, NULL);
-}
-
-static int
-call_initializer(struct worker *worker, const struct initialized *one)
-{
-    PyObject *function, *arguments, *done = NULL;
-    PyObject *pair = load_one(worker, one->parcel, one->flags);
-    if (pair != NULL
-        && PyArg_ParseTuple(pair, "OO!", &function, &PyTuple_Type, &arguments))
-        done = PyObject_CallObject(function, arguments);
-    end_if_forked(worker);
-    Py_XDECREF(pair);
-    Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
-}
-
-/* Keeps the parcel where Ctrl-C ended it: the next job tries again. */
-static int
-run_initializer(struct crew *crew, struct worker *worker,
-                struct initialized *one, uint64_t job)
-{
-    int interrupted = 0;
-    one->job = job;
-    Py_CLEAR(one->account);
-    if (call_initializer(worker, one) < 0) {
-        interrupted = PyErr_ExceptionMatches(PyExc_KeyboardInterrupt);
-        one->account = make_account(crew, "the initializer, before task");
-    }
-    if (!interrupted) {
-        parcel_free(one->parcel);
-        one->parcel = NULL;
-    }
-    return PyErr_Occurred() ? -1 : 0;
-}
-
-/* Takes over the letter's parcel. */
-static int
-initialize(struct crew *crew, struct worker *worker, struct letter *letter)
-{
-    struct initialized *one = PyMem_RawCalloc(1, sizeof *one);
-    if (one == NULL)
-        return PyErr_NoMemory(), -1;
-    one->pool = letter->header.pool;
-    one->flags = letter->header.flags;
-    one->parcel = letter->parcel;
-    letter->parcel = NULL;
-    one->next = worker->initialized;
-    worker->initialized = one;
-    return run_initializer(crew, worker, one, letter->header.job);
-}
-
-static struct initialized *
-initialized_of(const struct worker *worker, uint64_t pool)
-{
-    struct initialized *one = worker->initialized;
-    while (one != NULL && one->pool != pool)
-        one = one->next;
-    return one;
-}
-
-/* Why the chunk cannot run: an account, borrowed; NULL: it can. */
-static PyObject *
-find_obstacle(const struct worker *worker, struct chunk *chunk)
-{
-    const struct header *header = &chunk->header;
-    const struct initialized *one = initialized_of(worker, header->pool);
-    if (one != NULL && one->account != NULL) {
-        chunk->broken = one->parcel == NULL ? FLAG_BROKEN : 0;
-        return one->account;
-    }
-    return worker->unbound_job == header->job ? worker->unbound : NULL;
-}
-
-/* A callable that could not be loaded stays so for one job: what was in the
-   way (Ctrl-C, a full memory) may be gone by the next. */
-static int
-is_held(const struct slot *slot, const struct header *header)
-{
-    return slot->callable == header->callable
-           && (slot->outcome.value != NULL || slot->parcel != NULL
-               || slot->job == header->job);
 }
 
 /* Finds what the chunk is to be run with, or why it cannot be. */
@@ -395,77 +112,21 @@ static int
 equip(struct crew *crew, struct worker *worker, struct chunk *chunk)
 {
     const struct header *header = &chunk->header;
-    struct slot *slot = &worker->slots[header->slot % CALLABLE_SLOTS];
-    struct initialized *one = initialized_of(worker, header->pool);
-    if (one != NULL && one->parcel != NULL && one->job != header->job
-        && run_initializer(crew, worker, one, header->job) < 0)
+    if (kit_check(crew, worker->kit, header, &chunk->account, &chunk->broken)
+        < 0)
         return -1;
-    chunk->account = Py_XNewRef(find_obstacle(worker, chunk));
     if (chunk->account == NULL && chunk->parcel == NULL) {
         PyErr_NoMemory();
-        if ((chunk->account = make_account(crew, "receiving task")) == NULL)
+        chunk->account =
+            errors_account_undisturbed(crew->known_as, "receiving task");
+        if (chunk->account == NULL)
             return -1;
     }
-    if (!is_held(slot, header))
+    if (!kit_holds(worker->kit, header))
         return crew_send(crew, 0, VERB_NEED, header, NULL);
-    slot->pool = header->pool;
-    slot->job = header->job;
-    if (chunk->account == NULL && load_callable(crew, worker, slot) < 0)
-        return -1;
-    chunk->callable = outcome_keep(&slot->outcome);
-    return 0;
-}
-
-/* ezmpi._shared keeps what is shared; what cannot be made here is raised where
-   it is used. */
-static int
-keep_shared(const char *what, PyObject *key, PyObject *object, int failed)
-{
-    PyObject *module = PyImport_ImportModule("ezmpi._shared");
-    PyObject *done = NULL;
-    if (module != NULL)
-        done = PyObject_CallMethod(module, what, "(OOi)", key, object, failed);
-    Py_XDECREF(module);
-    Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
-}
-
-/* What was shared; or, where others have died of that, an exception which says
-   so.  NULL: exception set. */
-static PyObject *
-load_shared(const struct crew *crew, struct codec *codec,
-            struct reader *reader, const struct header *header)
-{
-    if (!(header->flags & FLAG_FAILED))
-        return codec_load(codec, reader);
-    PyObject *death = errors_new_deadly(crew->known_as, header->ended);
-    if (death != NULL)
-        PyErr_SetRaisedException(death);
-    return NULL;
-}
-
-static int
-share(const struct crew *crew, struct worker *worker,
-      const struct letter *letter, const char *what)
-{
-    struct codec *codec = codec_for(worker, letter->header.flags);
-    struct reader reader = {.parcel = letter->parcel};
-    if (codec == NULL || letter->parcel == NULL)
-        return codec == NULL ? -1 : 0;
-    PyObject *key = codec_load(codec, &reader);
-    PyObject *object =
-        key ? load_shared(crew, codec, &reader, &letter->header) : NULL;
-    int status, failed = object == NULL;
-    codec_end(&reader);
-    if (key == NULL)
-        return -1;
-    if (failed)
-        object = PyErr_GetRaisedException();
-    end_if_forked(worker);
-    status = keep_shared(what, key, object, failed);
-    Py_DECREF(object);
-    Py_DECREF(key);
-    return status;
+    return chunk->account != NULL
+               ? 0
+               : kit_load(crew, worker->kit, header, &chunk->callable);
 }
 
 /* Takes over the letter's parcel. */
@@ -514,18 +175,17 @@ open_own(struct crew *crew, struct worker *worker, const struct letter *letter)
 {
     switch (letter->verb) {
     case VERB_BIND:
-        return bind(crew, worker, letter);
+        return kit_bind(crew, worker->kit, letter);
     case VERB_ABANDON:
         drop_from(worker, letter->header.job, letter->header.first);
         return 0;
     case VERB_FORGET:
-        forget_initialized(worker, letter->header.pool);
-        forget_callables(worker, letter->header.pool);
+        kit_forget(worker->kit, letter->header.pool);
         return 0;
     case VERB_SHARE:
-        return share(crew, worker, letter, "hold");
+        return kit_share(crew, worker->kit, letter, "hold");
     case VERB_UNSHARE:
-        return share(crew, worker, letter, "drop");
+        return kit_share(crew, worker->kit, letter, "drop");
     case VERB_INTERRUPTED:
         return expect_late(worker);
     case VERB_RELEASE:
@@ -550,13 +210,14 @@ open_letter(struct crew *crew, struct worker *worker, struct letter *letter)
     case VERB_TASKS:
         return queue(crew, worker, letter);
     case VERB_CALLABLE:
-        return hold(crew, worker, letter);
+        kit_hold(worker->kit, letter);
+        return supply_chunks(crew, worker, letter->header.callable);
     case VERB_INITIALIZE:
-        return initialize(crew, worker, letter);
+        return kit_initialize(crew, worker->kit, letter);
     }
     /* After VERB_ABANDON no Ctrl-C that ended the job may be pending: it must
        not end a task of the next one. */
-    if (begin_own(&users) < 0)
+    if (sigint_begin_own(&users) < 0)
         return -1;
     int status = open_own(crew, worker, letter);
     sigint_heed(&users);
@@ -572,7 +233,7 @@ open_noted(struct crew *crew, struct worker *worker, struct letter *letter)
         return open_letter(crew, worker, letter);
     ledger_open(crew->ledger);
     int status = open_letter(crew, worker, letter);
-    end_if_forked(worker);
+    kit_end_if_forked(worker->kit);
     ledger_shut(crew->ledger);
     return status;
 }
@@ -663,7 +324,7 @@ is_late(const struct chunk *chunk, int64_t now)
 static int
 look_around(struct crew *crew, struct worker *worker, struct chunk *chunk)
 {
-    end_if_forked(worker);
+    kit_end_if_forked(worker->kit);
     int64_t coarse = crew_coarse_clock();
     if (coarse == worker->looked)
         return 0;
@@ -771,7 +432,7 @@ static int
 add_account(struct worker *worker, struct parcel *results, PyObject *account,
             int as_result)
 {
-    struct codec *codec = account ? codec_for(worker, 0) : NULL;
+    struct codec *codec = account ? kit_codec(worker->kit, 0) : NULL;
     if (codec == NULL)
         return -1;
     return as_result ? codec_dump_failure(codec, results, account)
@@ -783,8 +444,9 @@ static int
 add_failure(struct crew *crew, struct worker *worker, struct chunk *chunk,
             struct parcel *results, int as_result)
 {
-    end_if_forked(worker);
-    PyObject *account = make_account(crew, chunk->doing);
+    kit_end_if_forked(worker->kit);
+    PyObject *account =
+        errors_account_undisturbed(crew->known_as, chunk->doing);
     int status = add_account(worker, results, account, as_result);
     Py_XDECREF(account);
     return status;
@@ -808,7 +470,7 @@ note_done(struct crew *crew, struct worker *worker, struct chunk *chunk,
     struct transport_part parts[LEDGER_PARTS];
     if (crew->ledger == NULL)
         return;
-    end_if_forked(worker);
+    kit_end_if_forked(worker->kit);
     size_t count = parcel_part_count(results);
     int is_last = done == chunk->header.count;
     if (count > LEDGER_PARTS
@@ -829,7 +491,7 @@ run_tasks(struct crew *crew, struct worker *worker, struct chunk *chunk,
 {
     const struct header *header = &chunk->header;
     struct reader reader = {.parcel = chunk->parcel};
-    struct codec *codec = codec_for(worker, header->flags);
+    struct codec *codec = kit_codec(worker->kit, header->flags);
     int status = codec == NULL ? -1 : 0;
     *done = 0;
     if (crew->ledger != NULL)
@@ -881,7 +543,7 @@ fill_answer(struct crew *crew, struct worker *worker, struct chunk *chunk,
     }
     if (run_tasks(crew, worker, chunk, results, &answer->count, &fatal) == 0)
         return 0;
-    end_if_forked(worker);
+    kit_end_if_forked(worker->kit);
     if (fatal)
         return -1;
     answer->flags |= FLAG_FAILED;
@@ -900,7 +562,7 @@ expect_no_more(struct worker *worker)
     if (worker->late_until == 0)
         return 0;
     worker->late_until = 0;
-    if (begin_own(&users) < 0)
+    if (sigint_begin_own(&users) < 0)
         return -1;
     int status = sigint_expect(0);
     sigint_heed(&users);
@@ -939,7 +601,7 @@ work(struct crew *crew, struct worker *worker)
     if (fill_answer(crew, worker, chunk, results, &answer) < 0)
         goto done;
     int64_t ended = crew_clock();
-    end_if_forked(worker);
+    kit_end_if_forked(worker->kit);
     answer.elapsed = (uint64_t)(chunk->took + ended - chunk->began);
     if (chunk->is_back && answer.count < chunk->header.count
         && !(answer.flags & FLAG_FAILED))
@@ -998,8 +660,7 @@ say_farewell(struct crew *crew, struct worker *worker)
     struct transport_error error = {0};
     int status;
     forget_chunks(worker);
-    forget_initialized(worker, 0);
-    forget_callables(worker, 0);
+    kit_forget(worker->kit, 0);
     Py_BEGIN_ALLOW_THREADS
     status = crew->transport->close(crew->mailbox, &error);
     Py_END_ALLOW_THREADS
@@ -1010,7 +671,7 @@ static int
 say_hello(struct crew *crew)
 {
     struct sigaction users;
-    if (begin_own(&users) < 0)
+    if (sigint_begin_own(&users) < 0)
         return -1;
     int status = hello_say(crew);
     sigint_heed(&users);
@@ -1020,7 +681,9 @@ say_hello(struct crew *crew)
 int
 worker_serve(struct crew *crew, int one_wait)
 {
-    struct worker *worker = worker_of(crew);
+    if (crew->worker == NULL)
+        crew->worker = worker_new();
+    struct worker *worker = crew->worker;
     if (worker == NULL || say_hello(crew) < 0)
         return -1;
     while (!worker->ended) {

@@ -63,7 +63,7 @@ ARROWS = {
     "seats": "chunk",
     "forked": "",
     "sigint": "compat",
-    "errors": "compat transport",
+    "errors": "compat sigint transport",
     "pages": "",
     "arena": "memfile unmap",
     "loan": "arena compat",
@@ -78,7 +78,8 @@ ARROWS = {
     "future": "compat",
     "crew": "callable codec errors future helm protocol transport",
     "hello": "crew errors",
-    "worker": "claim crew errors forked hello ledger sigint",
+    "kit": "crew errors forked sigint",
+    "worker": "claim crew errors hello kit ledger sigint",
     "guard": "arena crew debts errors hello journal ledger orphans sigint worker",
     "journal": "crew",
     "debts": "errors journal ledger",
@@ -134,7 +135,7 @@ SEES_PYTHON |= {
     "tasks",
     "ticket",
 }
-SEES_PYTHON |= {"sigint", "worker"}
+SEES_PYTHON |= {"kit", "sigint", "worker"}
 PYTHON_HEADERS = {"Python.h", "structmember.h"}
 
 # Variables that may change, and why.
