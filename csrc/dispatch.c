@@ -375,10 +375,11 @@ compare_ranks(const void *one, const void *other)
     return *(const int *)one - *(const int *)other;
 }
 
-/* The ranks of the idle workers that will need the callable and lack it. */
+/* The rank of the worker that is next, and those of idle ones that will need
+   the callable and lack it, too: so many as there are chunks to come. */
 static size_t
-find_idle(const struct dispatch *dispatch, const struct chunk *chunk,
-          int *ranks)
+find_receivers(const struct dispatch *dispatch, const struct chunk *chunk,
+               int worker, int *ranks)
 {
     const struct line *line = chunk->line;
     uint64_t most = schedule_chunks(line->schedule);
@@ -386,9 +387,11 @@ find_idle(const struct dispatch *dispatch, const struct chunk *chunk,
     size_t idle = seats_list_idle(dispatch->seats, ranks,
                                   most < workers ? (size_t)most : workers);
     for (size_t i = 0; i < idle; i++) {
-        if (*held_of(dispatch, chunk, ranks[i]) != chunk->callable->number)
+        if (ranks[i] != worker
+            && *held_of(dispatch, chunk, ranks[i]) != chunk->callable->number)
             ranks[found++] = ranks[i] + 1;
     }
+    ranks[found++] = worker + 1; /* it need not be the first that is idle */
     qsort(ranks, found, sizeof *ranks, compare_ranks);
     return found;
 }
@@ -406,18 +409,17 @@ send_callable(struct dispatch *dispatch, const struct chunk *chunk,
     return status;
 }
 
-/* To all that are idle, among them the worker that is next. */
 static int
 send_along_tree(struct dispatch *dispatch, const struct chunk *chunk,
-                struct transport_error *error)
+                int worker, struct transport_error *error)
 {
     int *ranks = malloc((size_t)dispatch->crew->workers * sizeof *ranks);
     if (ranks == NULL) {
         *error = (struct transport_error){"malloc", "out of memory"};
         return TRANSPORT_FAILED;
     }
-    int status = send_callable(dispatch, chunk, ranks,
-                               find_idle(dispatch, chunk, ranks), error);
+    size_t found = find_receivers(dispatch, chunk, worker, ranks);
+    int status = send_callable(dispatch, chunk, ranks, found, error);
     free(ranks);
     return status;
 }
@@ -443,7 +445,7 @@ supply_callable(struct dispatch *dispatch, const struct chunk *chunk,
     if (*held_of(dispatch, chunk, worker) == chunk->callable->number)
         return TRANSPORT_OK;
     return is_for_tree(dispatch, chunk, worker)
-               ? send_along_tree(dispatch, chunk, error)
+               ? send_along_tree(dispatch, chunk, worker, error)
                : send_callable(dispatch, chunk, &rank, 1, error);
 }
 

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import time
 from collections import Counter
 from itertools import count
 
@@ -284,6 +285,29 @@ def check_elsewhere(pool):
             calls.join()  # who still owes an answer would be no other worker
 
 
+class Large(Flaky):
+    """Goes along a tree to idle workers; task 3 is slow."""
+
+    def __init__(self):
+        super().__init__(most=2)
+        self.data = os.urandom(2_000_000)
+
+    def __call__(self, x):
+        if x == 3:
+            time.sleep(1)
+            return x
+        return super().__call__(x)
+
+
+def check_large_callable(pool):
+    case("a worker that gets free needs the callable, and the idle one has it")
+    busy = pool.apply_async(time.sleep, (0.5,))
+    # While the one sleeps and another is slow, the third fails, and is avoided then.
+    options = {"chunksize": 1, "retries": 2, "retry_on": OSError}
+    assert pool.map(Large(), [1, 3], **options) == [1, 3]
+    assert busy.get() is None
+
+
 def check_arguments(pool):
     case("bad arguments")
     for bad, kind in (
@@ -314,5 +338,6 @@ with MPIPool() as pool:
     with MPIPool(retries=2, retry_on=OSError) as retrying:
         check_calls(retrying)
     check_elsewhere(pool)
+    check_large_callable(pool)
     check_arguments(pool)
     print("ok")
