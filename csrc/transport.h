@@ -26,7 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TRANSPORT_VERSION 6u
+#define TRANSPORT_VERSION 7u
 #define TRANSPORT_SYMBOL "ezmpi_transport"
 #define TRANSPORT_WORLD INT32_MIN   /* the handle that means COMM_WORLD */
 
@@ -62,6 +62,7 @@ struct transport_fate {
     int signal;                     /* that ended it; 0: none */
     int code;                       /* that it ended with; -1: not known */
     int64_t peak;                   /* of its memory, in kB */
+    int is_gone;                    /* 0: it may yet run, though killed */
 };
 
 /* What each side says last; every rank of a mailbox says it once. */
@@ -111,7 +112,8 @@ struct transport {
     int (*fork)(int workers, int32_t *handle, int *rank,
                 struct transport_error *error);
     void (*part)(int32_t handle, double seconds);
-    /* How the process of that rank has ended, at rank 0. */
+    /* How the process of that rank has ended, at rank 0; what has not is
+       waited for, killed, and waited for again, a second each. */
     void (*fate)(int32_t handle, int rank, struct transport_fate *fate);
     /* Frees a mailbox that part has closed, when all tokens were reaped: no
        thread may use it any more. */

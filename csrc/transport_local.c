@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "family.h"
+#include "flush.h"
 #include "mailbox.h"
 #include "transport.h"
 #include "wire.h"
@@ -135,7 +136,7 @@ transport_fork(int workers, int32_t *handle, int *rank,
     if (family == NULL) {
         return refuse(error, "mmap", "out of memory");
     }
-    fflush(NULL);               /* or each worker writes it again */
+    flush_output();             /* or each worker writes it again */
     add_family(family);
     *handle = family->handle;
     *rank = fork_all(family);
@@ -280,7 +281,7 @@ transport_part(int32_t handle, double seconds)
         part_workers(family, seconds);
     }
     else {
-        fflush(NULL);
+        flush_output();
         family->pacts[family->wire.rank - 1].has_left = 1;
         cut(family);
     }
@@ -296,6 +297,7 @@ transport_fate(int32_t handle, int rank, struct transport_fate *fate)
     fate->signal = status != -1 && WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     fate->code = status != -1 && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     fate->peak = peer != NULL ? peer->peak : 0;
+    fate->is_gone = peer != NULL && peer->process == 0;
 }
 
 static void
@@ -338,7 +340,7 @@ transport_leave(void)
 _Noreturn void
 wire_abort(int code)
 {
-    fflush(NULL);
+    flush_output();
     if (process.pid == getpid()) {
         for (struct family *f = process.families; f != NULL; f = f->next) {
             family_kill(f);

@@ -22,6 +22,7 @@
 #include <mpi-ext.h>
 #endif
 
+#include "flush.h"
 #include "link.h"
 #include "mailbox.h"
 #include "patience.h"
@@ -303,7 +304,7 @@ die_visibly(void)
 static _Noreturn void
 end_job(int code)
 {
-    fflush(NULL);
+    flush_output();
     if (getpid() == process.pid && is_running()) {
         if (!process.survives) {
             MPI_Abort(MPI_COMM_WORLD, code);

@@ -36,6 +36,7 @@ ARROWS = {
     "alarm": "sleeper",
     "memfile": "",
     "unmap": "",
+    "flush": "",
     "segment": "memfile pipe sleeper unmap",
     "link": "wire",
     "lane": "pipe segment wire",
@@ -46,13 +47,13 @@ ARROWS = {
     "outbox": "frame relay transport wire",
     "inbox": "frame outbox patience relay transport wire",
     "mailbox": "alarm frame inbox outbox patience relay transport wire",
-    "transport_mpi": "link mailbox patience transport watch wire",
+    "transport_mpi": "flush link mailbox patience transport watch wire",
     # the plug-in to forked processes: neither
     "reach": "",
     "stream": "reach transport",
     "family": "patience reach stream unmap watch wire",
     "link_local": "family link",
-    "transport_local": "family mailbox transport wire",
+    "transport_local": "family flush mailbox transport wire",
     # the engine: Python, no MPI
     "compat": "",
     "protocol": "",
