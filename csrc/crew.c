@@ -118,7 +118,7 @@ crew_open(const struct transport *transport, int32_t handle)
         status = transport->open(handle, &farewell, SIGNAL_SECONDS, &mailbox,
                                  &error);
         Py_END_ALLOW_THREADS
-        if (PyErr_CheckSignals() < 0)
+        if (status == TRANSPORT_NOTHING && PyErr_CheckSignals() < 0)
             return NULL;
     } while (status == TRANSPORT_NOTHING);
     if (status != TRANSPORT_OK) {

@@ -5,7 +5,8 @@
    for one that has died the debts know.
 
    Ctrl-C and a queue's signals need not be passed on: launchers send them to
-   the rank's process group, and the child is in it.
+   the rank's process group, and the child is in it.  So the script's handlers
+   run here, too, and are all that does of the user's.
 
    Must not know what is in a parcel. */
 
@@ -61,7 +62,6 @@ be_child(struct guard *guard)
 {
     struct crew *crew = crew_open(guard->local, guard->handle);
     PyObject *module = NULL, *capsule = NULL;
-    sigint_heed(&guard->users);
     if (crew != NULL && arena_enter(guard->arena) < 0) {
         PyErr_NoMemory();
         crew = NULL;
@@ -73,6 +73,8 @@ be_child(struct guard *guard)
         capsule = PyCapsule_New(crew, CHILD_CAPSULE, NULL);
     }
     if (capsule != NULL)
+        PyCapsule_SetContext(capsule, &guard->users);
+    if (capsule != NULL)
         module = PyImport_ImportModule("ezmpi._forks");
     if (module != NULL)
         PyObject_CallMethod(module, "run_child", "Oii", capsule,
@@ -81,18 +83,21 @@ be_child(struct guard *guard)
     _exit(1);
 }
 
-/* What ezmpi._forks.run_child calls. */
+/* What ezmpi._forks.run_child calls, behind all that no Ctrl-C may end. */
 int
-guard_run_child(PyObject *capsule)
+guard_serve_in_child(PyObject *capsule)
 {
     struct crew *crew = PyCapsule_GetPointer(capsule, CHILD_CAPSULE);
-    return crew == NULL ? -1 : worker_serve(crew, 0);
+    if (crew == NULL)
+        return -1;
+    sigint_heed(PyCapsule_GetContext(capsule));
+    return worker_serve(crew, 0);
 }
 
 /* ---- in the worker's rank: the child's life --------------------------- */
 
-/* 1: it is there; 0: not now, for the system has no room.  The child itself
-   does not come back. */
+/* 1: it is there; 0: not now, for the system has no room.  Comes back in the
+   rank alone: the child goes on in be_child. */
 static int
 try_fork(struct guard *guard, struct transport_error *error)
 {
@@ -123,12 +128,12 @@ fork_in_time(struct guard *guard)
     return 0;
 }
 
-/* What they hold each child would write again. */
+/* What they hold each child would write again; the transport looks after
+   those of C code. */
 static void
 flush_streams(void)
 {
     static const char *const names[] = {"stdout", "stderr"};
-    fflush(NULL); /* of C code */
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         PyObject *stream = PySys_GetObject(names[i]); /* borrowed */
         PyObject *done = stream == NULL || stream == Py_None
@@ -164,15 +169,20 @@ open_child(struct guard *guard)
 static int
 bury_child(struct guard *guard, struct death *death)
 {
+    struct transport_fate last;
     if (death->how == BY_ITSELF)
         guard->local->fate(guard->handle, CHILD, &death->fate);
     guard->local->part(guard->handle, 0);
+    guard->local->fate(guard->handle, CHILD, &last);
     crew_release(guard->child);
     guard->child = NULL;
     Py_BEGIN_ALLOW_THREADS
     orphans_end(guard->orphans);
     Py_END_ALLOW_THREADS
-    arena_reclaim(guard->arena);
+    /* One that is stuck in the kernel, reading a file that no server sends,
+       might write there yet: what it was lent is lost. */
+    if (last.is_gone)
+        arena_reclaim(guard->arena);
     int status = debts_pay(guard->debts, death);
     journal_unsay(&guard->journal);
     return status;
@@ -357,26 +367,58 @@ listen_to_master(struct guard *guard, double seconds)
     return came;
 }
 
+static int
+attend_to_child(struct guard *guard, double seconds)
+{
+    struct death death = {.how = KILLED_AS_LATE};
+    int came = listen_to_child(guard, seconds);
+    if (came == 0 && guard->child != NULL && debts_is_late(guard->debts))
+        came = bury_child(guard, &death);
+    return came;
+}
+
+/* Once in a while. */
+static void
+tidy_up(struct guard *guard)
+{
+    int64_t now = crew_coarse_clock();
+    if (now - guard->reaped <= (int64_t)(1e9 * REAP_SECONDS))
+        return;
+    guard->reaped = now;
+    orphans_reap(guard->orphans);
+    arena_trim(guard->arena, 0);
+}
+
+/* What the script's handlers raise ends a task in the child, which gets the
+   same signals; here none runs, and it is said. */
+static void
+look_for_signals(void)
+{
+    if (sigint_look() == 0)
+        return;
+    PyObject *raised = PyErr_GetRaisedException();
+    PyObject *where = PyUnicode_FromString(
+        "a signal's handler, in a worker that has a child run its tasks");
+    if (where == NULL)
+        PyErr_Clear();
+    PyErr_SetRaisedException(raised);
+    PyErr_WriteUnraisable(where);
+    Py_XDECREF(where);
+}
+
 /* Waits where the next message comes from, most likely. */
 static int
 step(struct guard *guard)
 {
     int is_busy = debts_are_left(guard->debts);
-    int64_t now = crew_coarse_clock();
-    if (now - guard->reaped > (int64_t)(1e9 * REAP_SECONDS)) {
-        guard->reaped = now;
-        orphans_reap(guard->orphans);
-        arena_trim(guard->arena, 0);
-    }
+    tidy_up(guard);
     int came = listen_to_master(guard, is_busy ? 0 : IDLE_SECONDS);
-    if (came != 0 || guard->ended || guard->child == NULL)
-        return came < 0 ? -1 : sigint_look();
-    came = listen_to_child(guard, is_busy ? BUSY_SECONDS : 0);
-    if (came == 0 && guard->child != NULL && debts_is_late(guard->debts)) {
-        struct death death = {.how = KILLED_AS_LATE};
-        came = bury_child(guard, &death);
-    }
-    return came < 0 ? -1 : sigint_look();
+    if (came == 0 && guard->child != NULL)
+        came = attend_to_child(guard, is_busy ? BUSY_SECONDS : 0);
+    if (came < 0)
+        return -1;
+    look_for_signals();
+    return 0;
 }
 
 /* ---- in the worker's rank: its own life ------------------------------- */

@@ -182,11 +182,11 @@ fork_workers(PyObject *Py_UNUSED(module), PyObject *args)
     return NULL;
 }
 
-/* For ezmpi._forks. */
+/* For ezmpi._forks, in the child of a guard. */
 static PyObject *
-serve_guard(PyObject *Py_UNUSED(module), PyObject *capsule)
+serve_in_child(PyObject *Py_UNUSED(module), PyObject *capsule)
 {
-    return guard_run_child(capsule) < 0 ? NULL : Py_NewRef(Py_None);
+    return guard_serve_in_child(capsule) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 /* A worker's end. */
@@ -268,7 +268,8 @@ PyDoc_STRVAR(
     "fork_workers(transport, workers, serve)\n\n"
     "Fork so many, which call serve(handle) and do not return; a handle for\n"
     "MPIPool, until whose constructor they end with it.");
-PyDoc_STRVAR(guard_doc, "serve_guard(crew)\n\nWhat its child runs.");
+PyDoc_STRVAR(in_child_doc,
+             "serve_in_child(crew)\n\nWhat the child of a guard runs.");
 PyDoc_STRVAR(part_doc,
              "part(transport, handle)\n\n"
              "What a forked worker does before it leaves with os._exit.");
@@ -288,7 +289,7 @@ static PyMethodDef module_methods[] = {
     {"load_transport", load_transport, METH_VARARGS, load_doc},
     {"start_transport", start_transport, METH_O, start_doc},
     {"fork_workers", fork_workers, METH_VARARGS, fork_doc},
-    {"serve_guard", serve_guard, METH_O, guard_doc},
+    {"serve_in_child", serve_in_child, METH_O, in_child_doc},
     {"part", part, METH_VARARGS, part_doc},
     {"set_ending", set_ending, METH_VARARGS, ending_doc},
     {"drive", drive, METH_O, drive_doc},

@@ -145,7 +145,7 @@ def run_child(crew: Any, handle: int, number: int) -> NoReturn:
         # Or it would draw what the one before has drawn. Python's own generator gets a
         # new state at each fork.
         sys.modules["numpy.random"].seed()
-    _be(_mpi.start_local(), handle, forget, functools.partial(_ezmpi.serve_guard, crew))
+    _be(_mpi.start_local(), handle, forget, functools.partial(_ezmpi.serve_in_child, crew))
 
 
 def _be(transport: Any, handle: int, *what: Callable[[], object]) -> NoReturn:
@@ -160,11 +160,11 @@ def _be(transport: Any, handle: int, *what: Callable[[], object]) -> NoReturn:
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
-        try:
-            sys.stdout.flush()
-            sys.stderr.flush()
-        except BaseException:
-            pass  # nobody reads it, or the task has closed it
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except BaseException:
+                pass  # nobody reads it, or the task has closed it
         if code == 0:
             _ezmpi.part(transport, handle)
         os._exit(code)

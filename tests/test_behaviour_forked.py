@@ -41,6 +41,30 @@ def test_isolated_workers(tmp_path):
     assert "ok" in check_run("isolated.py", "forked", str(tmp_path))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_ctrl_c_while_children_begin(tmp_path):
+    code, output, errors = run("isolated.py", "interrupted_at_birth", str(tmp_path))
+    assert code == 0 and "ok" in output, (output, errors)
+    assert "run_child" not in errors, errors
+
+
+def test_another_thread_reads_a_line():
+    """Which holds the lock of C's stdin."""
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    command = [sys.executable, str(PROGRAMS / "reads_line.py")]
+    process = subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=str(PROGRAMS)
+    )
+    try:
+        assert process.wait(30 * PATIENCE) == 0, os.read(ours, 4096)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+        os.close(theirs)
+
+
 @pytest.mark.parametrize("program", SHARED)
 def test_programs_do_as_under_mpiexec(program):
     check_run("over_forks.py", "3", str(PROGRAMS / f"{program}.py"))

@@ -45,6 +45,14 @@ def test_what_a_rank_has_not_written_yet(tmp_path):
     assert result.stdout.count("said once") == 3, result
 
 
+def test_a_handler_that_raises(tmp_path):
+    result = launch("isolated.py", 3, "handlers", str(tmp_path))
+    assert result.returncode == 0 and "ok" in result.stdout.splitlines(), result
+    ignored = "Exception ignored in: \"a signal's handler, in a worker"
+    assert result.stderr.count(ignored) == 3, result
+    assert result.stderr.count("Traceback") == 3, result
+
+
 def test_not_on_every_rank(tmp_path):
     check("isolated.py", 3, "elsewhere", str(tmp_path))
 

@@ -513,6 +513,62 @@ def signals():
         check_works(pool)
 
 
+class Signalled(Exception):
+    pass
+
+
+def raise_signalled(number, frame):
+    raise Signalled(number)
+
+
+def signal_both(x):
+    if x == 1:
+        os.kill(os.getppid(), signal.SIGUSR1)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        time.sleep(0.2)
+    return x
+
+
+def handlers():
+    case("a handler that raises costs the task, and not the job")
+    signal.signal(signal.SIGUSR1, raise_signalled)
+    with MPIPool(isolate=True) as pool:
+        for _ in range(3):
+            got = pool.map(signal_both, range(4), on_error="return")
+            assert kinds(got) == with_one(1, Signalled, 4), got
+        check_works(pool)
+
+
+INTERRUPT_CHILDREN = """
+import os, signal, sys, time
+seen = set()
+while True:
+    with open("/proc/{0}/task/{0}/children".format(sys.argv[1])) as file:
+        new = set(file.read().split()) - seen
+    for child in new:
+        time.sleep(0.0005)
+        try:
+            os.kill(int(child), signal.SIGINT)
+        except OSError:
+            pass
+    seen |= new
+"""
+
+
+def interrupted_at_birth():
+    case("Ctrl-C ends tasks, and not what a child does before them")
+    with MPIPool(fallback="local", processes=1, isolate=True) as pool:
+        rank = pool.apply(os.getppid)
+        command = [sys.executable, "-c", INTERRUPT_CHILDREN, str(rank)]
+        interrupting = subprocess.Popen(command)
+        try:
+            options = {"chunksize": 1, "on_error": "return"}
+            got = pool.map(os._exit, [3] * 150, **options)
+        finally:
+            interrupting.kill()
+        assert set(kinds(got)) <= {WorkerDied, KeyboardInterrupt}, got
+
+
 def forked():
     case("local workers have children, too")
     with MPIPool(fallback="local", processes=2, isolate=True, task_timeout=1) as pool:
