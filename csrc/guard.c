@@ -455,11 +455,10 @@ end(struct guard *guard)
     if (guard->child != NULL)
         guard->local->part(guard->handle, LEAVING_SECONDS);
     status = crew->transport->close(crew->mailbox, &error);
+    orphans_end(guard->orphans); /* launchers may wait for what they hold */
     Py_END_ALLOW_THREADS
     crew_release(guard->child);
     guard->child = NULL;
-    if (debts_are_left(guard->debts)) /* of what it started, too */
-        orphans_end(guard->orphans);
     return status == TRANSPORT_OK ? 0 : errors_raise_transport(&error);
 }
 

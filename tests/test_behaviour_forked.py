@@ -42,6 +42,12 @@ def test_isolated_workers(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_what_isolated_tasks_leave_behind(tmp_path):
+    # Its pipes are read to their end, which what is left would hold open.
+    assert "ok" in check_run("isolated.py", "left_behind", str(tmp_path), "local")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_ctrl_c_while_children_begin(tmp_path):
     code, output, errors = run("isolated.py", "interrupted_at_birth", str(tmp_path))
     assert code == 0 and "ok" in output, (output, errors)

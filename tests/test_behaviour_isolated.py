@@ -53,6 +53,10 @@ def test_a_handler_that_raises(tmp_path):
     assert result.stderr.count("Traceback") == 3, result
 
 
+def test_what_tasks_leave_behind(tmp_path):
+    check("isolated.py", 3, "left_behind", str(tmp_path))
+
+
 def test_not_on_every_rank(tmp_path):
     check("isolated.py", 3, "elsewhere", str(tmp_path))
 

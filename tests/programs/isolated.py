@@ -4,6 +4,7 @@ The arguments: a case, a folder where tasks say that they ran.
 """
 
 import functools
+import multiprocessing
 import os
 import pathlib
 import signal
@@ -112,6 +113,7 @@ def deaths():
         error = raised(pool.map, function, range(8))
         assert type(error) is WorkerDied and text in str(error), repr(error)
         assert error.task == 3
+    assert (error.signal, error.exitcode) == (None, 7), vars(error)
     error = raised(pool.map, sys.exit, [3])
     assert type(error) is ezmpi.TaskExit, repr(error)
 
@@ -182,6 +184,8 @@ def timeout():
     if launchers_rank() == 0:
         error = raised(MPIPool, task_timeout=1)
         assert type(error) is ValueError and "isolate=True" in str(error), repr(error)
+        error = raised(MPIPool, isolate="no")
+        assert type(error) is TypeError and "not 'no'" in str(error), repr(error)
     with MPIPool(isolate=True, task_timeout=0.5) as pool:
         case("the child lives as long as no task is late")
         for _ in range(3):
@@ -770,6 +774,20 @@ def orphans():
             assert "sleep 613" in running()  # nobody else's do
     finally:
         mine.kill()
+
+
+def leave_behind(x):
+    multiprocessing.Process(target=time.sleep, args=(600,), daemon=x == 1).start()
+    subprocess.Popen(["sleep", "615"])
+    return x
+
+
+def left_behind():
+    """The job ends, though tasks have left what would hold it up."""
+    local = {"fallback": "local", "processes": 2} if "local" in sys.argv else {}
+    with MPIPool(isolate=True, **local) as pool:
+        assert pool.map(leave_behind, range(3)) == [0, 1, 2]
+        assert "sleep 615" in running()
 
 
 def running():
