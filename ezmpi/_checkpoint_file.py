@@ -75,6 +75,14 @@ ORDER BY first DESC LIMIT 1
 _GET_RESULTS = "SELECT results FROM results WHERE place = ? AND first = ? ORDER BY piece"
 
 
+def _what_to_do(error: sqlite3.Error) -> str:
+    """What ends the message, where the file's content is in the way."""
+    text = str(error)
+    if not any(sign in text for sign in ("malformed", "not decode", "no such table")):
+        return ""
+    return ": it is damaged; put a copy in its place, or delete it to begin anew"
+
+
 class File:
     """An open checkpoint, and locked: no other process can open it.
 
@@ -149,7 +157,6 @@ class File:
             for statement in _TABLES.split(";")[:-1]:
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-            connection.execute(f"PRAGMA user_version = {_VERSION}")
         elif application != _APPLICATION:
             raise CheckpointError(
                 f"{self.path} is a database, but not a checkpoint of ezmpi: "
@@ -160,6 +167,8 @@ class File:
                 f"{self.path} was written by another version of ezmpi (its format is "
                 f"{version}, this one's {_VERSION}): use that one, or give another file"
             )
+        # Always: what cannot be written to is to be known before tasks run.
+        connection.execute(f"PRAGMA user_version = {_VERSION}")
 
     def _why_not_open(self, error: sqlite3.Error) -> str:
         text = str(error)
@@ -171,7 +180,17 @@ class File:
             )
         if "not a database" in text:
             return f"{self.path} is not a checkpoint of ezmpi: give another file"
-        return f"the checkpoint {self.path} cannot be opened: {text}"
+        if os.path.isdir(self.path):
+            return f"the checkpoint {self.path} is a directory: give a file in it"
+        directory = os.path.dirname(os.path.abspath(self.path))
+        if not os.path.isdir(directory):
+            return f"the checkpoint's directory is not there: make {directory} first"
+        if "readonly" in text:
+            return (
+                f"the checkpoint {self.path} cannot be written to: change what may be "
+                "done with it and its directory, or give a copy in another one"
+            )
+        return f"the checkpoint {self.path} cannot be opened: {text}{_what_to_do(error)}"
 
     def _look(self) -> Tuple[int, int]:
         """Which file the path leads to.  Nobody opens it: that would end the lock."""
@@ -192,7 +211,9 @@ class File:
             try:
                 return self._connection.execute(*statement).fetchall()
             except sqlite3.Error as error:
-                raise CheckpointError(f"cannot read {self.path}: {error}") from error
+                raise CheckpointError(
+                    f"cannot read {self.path}: {error}{_what_to_do(error)}"
+                ) from error
 
     def callable_of(self, place: int) -> Dict[str, str]:
         """The parts of the callable of a map that it held when it was opened."""

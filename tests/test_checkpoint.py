@@ -7,9 +7,11 @@ import functools
 import importlib
 import os
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 
@@ -518,8 +520,59 @@ def test_many_results_share_a_row(file):
 
 
 def test_a_directory(tmp_path):
-    with pytest.raises(CheckpointError, match="cannot be opened"):
+    with pytest.raises(CheckpointError, match="is a directory: give a file"):
         mapped(tmp_path, abs, [1])
+
+
+def test_a_directory_that_is_not_there(tmp_path):
+    with pytest.raises(CheckpointError, match="is not there: make .*missing first"):
+        mapped(tmp_path / "missing" / "file", abs, [1])
+
+
+def test_a_damaged_file(file):
+    assert mapped(file, abs, [-1, -2]) == ([1, 2], 2)
+    content = file.read_bytes()
+    for damaged in (content[: len(content) // 2], content.replace(b"TABLE", b"LABLE")):
+        file.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match="it is damaged; put a copy in its"):
+            mapped(file, abs, [-1, -2])
+
+
+READ_ONLY = """
+import os, sys
+from ezmpi._checkpoint_file import File
+from ezmpi.errors import CheckpointError
+if os.getuid() == 0:  # who may write all
+    os.setgid(65534), os.setuid(65534)
+try:
+    File(sys.argv[1])
+except CheckpointError as error:
+    print(error)
+"""
+
+
+def test_a_file_that_cannot_be_written(file):
+    """Is known when the map begins, not when the results of its first tasks are there."""
+    assert mapped(file, abs, [-1]) == ([1], 1)
+    content = file.read_bytes()
+    folder = tempfile.mkdtemp(dir="/tmp")  # pytest's own is not for other users
+    try:
+        other = os.path.join(folder, "run.sqlite")
+        shutil.copy(file, other)
+        os.chmod(other, 0o444)
+        os.chmod(folder, 0o555)
+        done = subprocess.run(
+            [sys.executable, "-c", READ_ONLY, other],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            universal_newlines=True,
+            cwd=folder,
+        )
+        assert "cannot be written to: change what may be done" in done.stdout
+        assert open(other, "rb").read() == content
+    finally:
+        os.chmod(folder, 0o755)
+        shutil.rmtree(folder)
 
 
 def test_an_empty_file(file):
