@@ -57,6 +57,8 @@ def is_isolation_set() -> bool:
 
 def isolation(isolate: Optional[bool], use_dill: bool) -> Any:
     """The transport to the children that workers fork for tasks; None: they do not."""
+    if isolate not in (None, True, False):
+        raise TypeError(f"isolate must be True, False or None, not {isolate!r}")
     if isolate is None:
         isolate = is_isolation_set()
     if not isolate:
@@ -145,7 +147,9 @@ def run_child(crew: Any, handle: int, number: int) -> NoReturn:
         # Or it would draw what the one before has drawn. Python's own generator gets a
         # new state at each fork.
         sys.modules["numpy.random"].seed()
-    _be(_mpi.start_local(), handle, forget, functools.partial(_ezmpi.serve_in_child, crew))
+    _be(
+        _mpi.start_local(), handle, forget, functools.partial(_ezmpi.serve_in_child, crew)
+    )
 
 
 def _be(transport: Any, handle: int, *what: Callable[[], object]) -> NoReturn:

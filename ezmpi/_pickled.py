@@ -34,6 +34,10 @@ def _dumps(result: object) -> bytes:
     try:
         return pickle.dumps(result, _PROTOCOL)
     except Exception:  # local functions and classes
-        from ._pickling import Encoder
+        from . import _pickling, errors
 
-        return Encoder(None)(result, None)
+        try:
+            return _pickling.Encoder(None)(result, None)
+        except Exception as error:
+            errors._is_by_result(error)
+            raise

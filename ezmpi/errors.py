@@ -152,10 +152,12 @@ class WorkerDied(RuntimeError):
         Name of the host that it ran on.
     signal : int, optional
         Number of the signal that ended it.
+    exitcode : int, optional
+        The exit code that it ended with, if it did.
 
     Attributes
     ----------
-    task, rank, signal : int or None
+    task, rank, signal, exitcode : int or None
         The same; None where it is not known.
     host : str or None
         The same.
@@ -175,12 +177,14 @@ class WorkerDied(RuntimeError):
         rank: Optional[int] = None,
         host: Optional[str] = None,
         signal: Optional[int] = None,
+        exitcode: Optional[int] = None,
     ) -> None:
         super().__init__(text)
         self.task = task
         self.rank = rank
         self.host = host
         self.signal = signal
+        self.exitcode = exitcode
 
 
 class TaskTimeout(TimeoutError):
@@ -346,8 +350,15 @@ def _pickled(exception: BaseException) -> Optional[bytes]:
         return None
 
 
+def _is_by_result(exception: BaseException) -> None:
+    """Note that pickling a task's result raised it; the engine takes it for a task."""
+    exception._ezmpi_by_result = True  # type: ignore[attr-defined]
+
+
 def _account(exception: BaseException, rank: int, what: str) -> _Account:
     """What a worker tells of an exception; can always be pickled."""
+    if getattr(exception, "__dict__", {}).pop("_ezmpi_by_result", False):
+        what = "pickling the result of task"
     is_exit = isinstance(exception, SystemExit)
     if is_exit:
         exception_to_send: BaseException = TaskExit(exception.code)  # type: ignore
@@ -440,18 +451,20 @@ def _child_died(
     if before is not None:
         text += f", before the task began, and so did those before it: {before}"
     host = os.uname().nodename
-    return WorkerDied(text, _number(task), rank, host, signum or None)
+    exitcode = code if not signum and code >= 0 else None
+    return WorkerDied(text, _number(task), rank, host, signum or None, exitcode)
 
 
 def _deadly(rank: int, ended: int) -> WorkerDied:
     """The exception for a task that uses what nobody unpickles and lives."""
-    how = _how(0, ended - 256) if ended >= 256 else _how(ended, -1)
+    signum, code = (0, ended - 256) if ended >= 256 else (ended, -1)
+    how = _how(signum, code)
     text = (
         f"the worker's process on rank {rank} {how} before the task began, each time "
         "that it was given what was shared: unpickling that is what it did last"
     )
     host = os.uname().nodename
-    return WorkerDied(text, None, rank, host, ended if 0 < ended < 256 else None)
+    return WorkerDied(text, None, rank, host, signum or None, code if code >= 0 else None)
 
 
 def _timed_out(task: int, rank: int, seconds: float) -> TaskTimeout:

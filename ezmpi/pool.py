@@ -93,8 +93,8 @@ class MPIPool(_ezmpi.MPIPool):
         Whether each worker runs tasks in a process that it forks. One that dies, by a
         signal, by `os._exit` or for want of memory, then costs the task that it ran,
         which raises `WorkerDied`, and not the job: another is forked. Give it on every
-        rank, to the first pool on a communicator. Default: whether the environment has
-        ``EZMPI_ISOLATE=1``.
+        rank, to the first pool on a communicator: later ones have the same workers, and
+        are isolated, too. Default: whether the environment has ``EZMPI_ISOLATE=1``.
     task_timeout : float, optional
         Seconds that a task of this pool may run, from where it begins: one that takes
         longer is killed, and raises `TaskTimeout`. Needs `isolate`. Default: any.
@@ -142,8 +142,8 @@ class MPIPool(_ezmpi.MPIPool):
         isolated, or `isolate` and a worker does not do so.
     TypeError
         If `comm` is neither a communicator nor an int, `initializer` or `on_signal` is
-        not callable, `initargs` is not iterable, `retries` is not an int, `task_timeout`
-        not a number, or `retry_on` does not hold exception types.
+        not callable, `initargs` is not iterable, `retries` is not an int, `isolate` not a
+        bool, `task_timeout` not a number, or `retry_on` does not hold exception types.
     ImportError
         If `threads_per_worker` is given and threadpoolctl is not installed.
     RuntimeError

@@ -66,6 +66,10 @@ def of_point(point):
     return Point(point.norm(), 0)
 
 
+def unpicklable(x):
+    return (each for each in [x])
+
+
 def fail_once(x):
     note(x)
     if x == 5 and not os.path.exists(log + ".failed"):
@@ -219,6 +223,11 @@ with MPIPool() as pool:
     again = noted()
     assert not set(again) & set(range(5)) and (5 in again) == (run == 1), again
 
+    case("a result that cannot be pickled")
+    error = raised(pool.map, unpicklable, [1], checkpoint=file)
+    assert "by pickling the result of task 0, rank" in told(error), told(error)
+    noted()
+
     case("failures of imap, in their places")
     if run == 1:
         os.remove(log + ".failed")
@@ -266,7 +275,7 @@ with MPIPool() as pool:
     case("bad arguments")
     nowhere = os.path.join(directory, "no", "file")
     error = raised(pool.map, f, numbers, checkpoint=nowhere)
-    assert isinstance(error, CheckpointError) and "cannot be opened" in str(error)
+    assert isinstance(error, CheckpointError) and "is not there: make" in str(error)
     assert isinstance(raised(pool.map, f, numbers, checkpoint=3), TypeError)
     assert isinstance(raised(pool.map, f, [], "x", checkpoint=file), TypeError)
     assert isinstance(raised(pool.map, 3, [], checkpoint=file), TypeError)
