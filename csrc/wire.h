@@ -21,7 +21,7 @@
 
 #define WIRE_TAGS 32768 /* tags are below: every MPI has these */
 #define PIECE_TAG (WIRE_TAGS - 1) /* of a part's bytes */
-#define NOTE_TAG (WIRE_TAGS - 2) /* of what relay.h says */
+#define NOTE_TAG (WIRE_TAGS - 2) /* of what multicast.h says */
 #define LANE_TAG (WIRE_TAGS - 3) /* of what lanes.h says */
 #define VERB_TAGS (WIRE_TAGS - 3) /* the others are verbs */
 #define WIRE_SIZE_LIMIT INT32_MAX /* bytes of one message */
