@@ -37,9 +37,5 @@ struct call {
 PyObject *calls_begin(struct calls *calls, const struct call *call);
 /* The futures of calls that no worker was given, as a new list. */
 PyObject *calls_waiting(struct calls *calls);
-/* All that are out fail with this exception (borrowed). */
-void calls_fail(struct calls *calls, PyObject *exception);
-/* How many are out; needs no helm. */
-uint64_t calls_out(const struct calls *calls);
 
 #endif

@@ -46,7 +46,5 @@ void chunks_prepend(struct chunks *chunks, struct chunk *chunk);
 /* Before those with higher tasks. */
 void chunks_insert(struct chunks *chunks, struct chunk *chunk);
 struct chunk *chunks_pop(struct chunks *chunks);    /* NULL: it is empty */
-/* 0: it is not there. */
-int chunks_remove(struct chunks *chunks, struct chunk *chunk);
 
 #endif

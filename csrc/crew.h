@@ -134,7 +134,7 @@ void crew_release(struct crew *crew);
 int crew_alive(const struct crew *crew);
 /* Of a worker; NULL: not known. */
 const char *crew_host_of(const struct crew *crew, int worker);
-/* Notes its death; dispatch_bury does the rest. */
+/* Notes its death; dispatch.c does the rest. */
 void crew_lose(struct crew *crew, int worker);
 /* The exception for a task that its worker did not survive, or, with
    ERRORS_SINGLE_CALL, a call; a new reference.  NULL: exception set. */
@@ -192,10 +192,6 @@ crew_hold(struct crew *crew, struct codec *codec, PyObject *function,
 int crew_send_bindings(struct crew *crew, struct codec *codec,
                        const struct header *header);
 
-/* Names were bound anew on the workers.  Callables that they hold by reference
-   would go on meaning what the names meant before: all are to be sent and
-   looked at again. */
-void crew_rebound(struct crew *crew);
 /* A worker could not bind what it was sent: nothing that was counts as held
    there any more. */
 int crew_distrust(struct crew *crew);

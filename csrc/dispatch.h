@@ -155,10 +155,6 @@ int dispatch_accept(struct dispatch *dispatch, struct letter *letter,
 /* What workers hold of the line is of no use any more: frees all but what it
    takes to know their answers.  Needs the GIL. */
 void dispatch_strip(struct dispatch *dispatch, const struct line *line);
-/* The worker has died: what it held counts as answered for, and not begun; or
-   as given up, if it was for that worker alone, or is a single task that was
-   run when another died. */
-void dispatch_bury(struct dispatch *dispatch, int worker);
 /* The worker's oldest chunk was answered for, but the answer is lost: takes it
    out.  NULL: it holds none. */
 struct chunk *dispatch_lose(struct dispatch *dispatch, int worker);
