@@ -1,8 +1,8 @@
 /* call.h -- single calls: each has a callable, arguments and a future of its
    own, and a chunk to itself.
 
-   The calls of a pool are one line, first come, first served.  Needs the GIL
-   and the helm, but where it says that the helm is not needed. */
+   Runs on the master (rank 0), in whatever thread has the helm.  Needs that
+   and the GIL.  The calls of a pool are one line, first come, first served. */
 
 #ifndef EZMPI_CALL_H
 #define EZMPI_CALL_H

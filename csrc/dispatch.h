@@ -3,10 +3,11 @@
    Each job is a line of chunks.  A worker that is free gets a chunk of the
    line that has the fewest workers; it holds chunks of one line at a time.
 
-   Needs the helm, but no GIL: nothing here calls Python, so that workers are
-   kept busy while other threads run Python code.  What needs it is left to the
-   caller: drawing tasks (what line_kind says of a line), and reading answers,
-   which wait in a queue. */
+   Runs on the master (rank 0), in whatever thread has the helm.  Needs that,
+   but no GIL: nothing here calls Python, so that workers are kept busy while
+   other threads run Python code.  What needs it is left to the caller: drawing
+   tasks (what line_kind says of a line), and reading answers, which wait in a
+   queue. */
 
 #ifndef EZMPI_DISPATCH_H
 #define EZMPI_DISPATCH_H
