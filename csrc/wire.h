@@ -3,11 +3,11 @@
 
    Messages with one sender and one receiver arrive in the order in which they
    were sent; but pieces (PIECE_TAG) keep it among themselves only, and so do
-   all others.  They travel through MPI (link.h) or, between rank 0 and ranks
-   of its host, through shared memory (lanes.h), but for pieces.  Functions
-   return TRANSPORT_OK, TRANSPORT_NOTHING where they say so, or
-   TRANSPORT_FAILED with wire->error filled: the wire is of no use from then
-   on.
+   all others.  They travel over the link (link.h: MPI or, between forked
+   processes, sockets) or, between rank 0 and ranks of its host, through shared
+   memory (lanes.h), but for pieces.  Functions return TRANSPORT_OK,
+   TRANSPORT_NOTHING where they say so, or TRANSPORT_FAILED with wire->error
+   filled: the wire is of no use from then on.
 
    A rank may die and the others live on (gone not NULL).  Rank 0 then hears no
    more of it, and what goes there is dropped; to all others the death of rank
