@@ -140,7 +140,7 @@ PYTHON_HEADERS = {"Python.h", "structmember.h"}
 
 # Variables that may change, and why.
 MUTABLE = {
-    ("arena.c", "process"): "pthread_atfork's callbacks take no argument of ours",
+    ("arena.c", "child"): "pthread_atfork's callbacks take no argument of ours",
     ("transport_mpi.c", "process"): "MPI exists once in a process, and its "
     "callbacks and Py_AtExit's take no argument of ours",
     ("transport_local.c", "process"): "what a fork inherits, and Py_AtExit's "
