@@ -25,7 +25,7 @@ seats claim schedule chunk worker kit guard journal debts ledger orphans helm he
 callable initializer future codec plain rows array parcel loan arena snapshot pages errors
 sigint forked protocol retries status
 """
-MAILBOX = "mailbox inbox outbox relay tree frame wire lanes lane segment pipe alarm"
+MAILBOX = "mailbox inbox outbox multicast tree frame wire lanes lane segment pipe alarm"
 MAILBOX += " sleeper patience"
 OVER_MPI = f"transport_mpi watch {MAILBOX}"
 LOCAL = f"transport_local link_local family stream reach watch {MAILBOX}"

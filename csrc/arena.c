@@ -37,7 +37,7 @@ struct block {
 };
 
 /* In memory that rank and child share. */
-struct pact {
+struct tally {
     _Atomic unsigned lent; /* views to come, or there */
     _Atomic int is_punched; /* the child has taken its pages away */
 };
@@ -47,17 +47,61 @@ struct arena {
     dev_t device;
     ino_t inode;
     size_t page;
-    struct pact *pacts; /* by block */
+    struct tally *tallies; /* by block */
     struct block blocks[ARENA_BLOCKS];
     pid_t pid; /* of the child */
 };
 
+/* Of the child. */
 static struct {
-    struct arena *arena; /* of this child: it has one guard */
+    struct arena *arena; /* it has one guard */
     pthread_mutex_t lock; /* of its blocks */
-} process = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} child = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-/* ---- both: one is made ------------------------------------------------ */
+/* ---- both ------------------------------------------------------------- */
+
+#if HAS_MEMFILES
+
+static void
+punch(int file, off_t offset, size_t size)
+{
+    (void)fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset,
+                    (off_t)size);
+}
+
+#else
+
+static void
+punch(int file, off_t offset, size_t size)
+{
+    (void)file, (void)offset, (void)size;
+}
+
+#endif
+
+static size_t
+whole_pages(const struct arena *arena, size_t size)
+{
+    return (size + arena->page - 1) / arena->page * arena->page;
+}
+
+static off_t
+offset_of(int block)
+{
+    return (off_t)((uint64_t)block << BLOCK_SHIFT);
+}
+
+/* NULL: no memory. */
+static void *
+map(const struct arena *arena, int block, size_t size, int how)
+{
+    void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, how, arena->file,
+                      offset_of(block));
+
+    return base != MAP_FAILED ? base : NULL;
+}
+
+/* ---- in the worker's rank: one is made, before there is a child ------- */
 
 #if HAS_MEMFILES
 
@@ -84,61 +128,12 @@ new_file(void)
     return file;
 }
 
-static void
-keep_to_this_process(void *base, size_t size)
-{
-    (void)madvise(base, size, MADV_DONTFORK);
-    (void)madvise(base, size, MADV_DONTDUMP);
-}
-
-static void
-punch(int file, off_t offset, size_t size)
-{
-    (void)fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset,
-                    (off_t)size);
-}
-
-/* The first mapping goes where the second one is. */
-static int
-replace(void *base, size_t size, void *where)
-{
-    int how = MREMAP_MAYMOVE | MREMAP_FIXED;
-
-    return mremap(base, size, size, how, where) == where;
-}
-
 #else
 
 static int
 new_file(void)
 {
     return -1;
-}
-
-static int
-replace(void *base, size_t size, void *where)
-{
-    (void)base, (void)size, (void)where;
-    return 0;
-}
-
-static void
-keep_to_this_process(void *base, size_t size)
-{
-    (void)base, (void)size;
-}
-
-static int
-memfile_reserve(int file, off_t offset, size_t size)
-{
-    (void)file, (void)offset, (void)size;
-    return -1;
-}
-
-static void
-punch(int file, off_t offset, size_t size)
-{
-    (void)file, (void)offset, (void)size;
 }
 
 #endif
@@ -161,53 +156,47 @@ struct arena *
 arena_new(void)
 {
     struct arena *arena = calloc(1, sizeof(*arena));
-    size_t size = ARENA_BLOCKS * sizeof(struct pact);
-    void *pacts = mmap(NULL, size, PROT_READ | PROT_WRITE,
-                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    size_t size = ARENA_BLOCKS * sizeof(struct tally);
+    void *tallies = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                         MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
-    if (arena == NULL || pacts == MAP_FAILED || open_file(arena) < 0) {
-        unmap(pacts != MAP_FAILED ? pacts : NULL, size);
+    if (arena == NULL || tallies == MAP_FAILED || open_file(arena) < 0) {
+        unmap(tallies != MAP_FAILED ? tallies : NULL, size);
         free(arena);
         return NULL;
     }
-    arena->pacts = pacts;
+    arena->tallies = tallies;
     arena->page = (size_t)sysconf(_SC_PAGESIZE);
     return arena;
 }
 
-static size_t
-whole_pages(const struct arena *arena, size_t size)
-{
-    return (size + arena->page - 1) / arena->page * arena->page;
-}
-
-static off_t
-offset_of(int block)
-{
-    return (off_t)((uint64_t)block << BLOCK_SHIFT);
-}
-
-/* A task may have closed it, and opened another by that number. */
-static int
-has_file(const struct arena *arena)
-{
-    struct stat status;
-
-    return fstat(arena->file, &status) == 0 && status.st_dev == arena->device
-           && status.st_ino == arena->inode;
-}
-
-/* NULL: no memory. */
-static void *
-map(const struct arena *arena, int block, size_t size, int how)
-{
-    void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, how, arena->file,
-                      offset_of(block));
-
-    return base != MAP_FAILED ? base : NULL;
-}
-
 /* ---- in the worker's rank: the guard ---------------------------------- */
+
+#if HAS_MEMFILES
+
+static void
+keep_to_this_process(void *base, size_t size)
+{
+    (void)madvise(base, size, MADV_DONTFORK);
+    (void)madvise(base, size, MADV_DONTDUMP);
+}
+
+#else
+
+static void
+keep_to_this_process(void *base, size_t size)
+{
+    (void)base, (void)size;
+}
+
+static int
+memfile_reserve(int file, off_t offset, size_t size)
+{
+    (void)file, (void)offset, (void)size;
+    return -1;
+}
+
+#endif
 
 /* By munmap, since MPI may know the memory. */
 static void
@@ -223,7 +212,7 @@ static int
 is_free(const struct arena *arena, int block)
 {
     return !arena->blocks[block].is_taken
-           && atomic_load(&arena->pacts[block].lent) == 0;
+           && atomic_load(&arena->tallies[block].lent) == 0;
 }
 
 /* Rather than another: the smallest that is large enough, else the largest,
@@ -317,7 +306,7 @@ arena_take(struct arena *arena, size_t size)
     if (best < 0) {
         return NULL;
     }
-    if (atomic_exchange(&arena->pacts[best].is_punched, 0)) {
+    if (atomic_exchange(&arena->tallies[best].is_punched, 0)) {
         drop(&arena->blocks[best]); /* so that MPI hears of it, too */
     }
     if (!has_room(arena, best, size)) {
@@ -356,7 +345,7 @@ arena_lend(struct arena *arena, const void *base)
     int block = find(arena, base);
 
     if (block >= 0) {
-        atomic_fetch_add(&arena->pacts[block].lent, 1);
+        atomic_fetch_add(&arena->tallies[block].lent, 1);
     }
     return block;
 }
@@ -365,11 +354,47 @@ void
 arena_reclaim(struct arena *arena)
 {
     for (int i = 0; arena != NULL && i < ARENA_BLOCKS; i++) {
-        atomic_store(&arena->pacts[i].lent, 0);
+        atomic_store(&arena->tallies[i].lent, 0);
     }
 }
 
 /* ---- in the child ----------------------------------------------------- */
+
+/* What a task forks has a copy of all this.  It runs after_fork, and
+   before_fork where it forks, too, and arena_give_back: by arena->pid these
+   leave the blocks alone there. */
+
+#if HAS_MEMFILES
+
+/* The first mapping goes where the second one is. */
+static int
+replace(void *base, size_t size, void *where)
+{
+    int how = MREMAP_MAYMOVE | MREMAP_FIXED;
+
+    return mremap(base, size, size, how, where) == where;
+}
+
+#else
+
+static int
+replace(void *base, size_t size, void *where)
+{
+    (void)base, (void)size, (void)where;
+    return 0;
+}
+
+#endif
+
+/* A task may have closed it, and opened another by that number. */
+static int
+has_file(const struct arena *arena)
+{
+    struct stat status;
+
+    return fstat(arena->file, &status) == 0 && status.st_dev == arena->device
+           && status.st_ino == arena->inode;
+}
 
 /* Writes what is there, for other threads of the task may write, too.  A
    compiler may leave out what seems to change nothing, but not this. */
@@ -389,7 +414,7 @@ copy(const struct arena *arena, int index, const struct block *block)
 {
     size_t step;
 
-    atomic_store(&arena->pacts[index].is_punched, 1);
+    atomic_store(&arena->tallies[index].is_punched, 1);
     for (size_t done = 0; done < block->size; done += step) {
         size_t left = block->size - done;
         step = left < COPIED_AT_ONCE ? left : COPIED_AT_ONCE;
@@ -427,9 +452,9 @@ make_private(const struct arena *arena, int index, struct block *block)
 static void
 before_fork(void)
 {
-    struct arena *arena = process.arena;
+    struct arena *arena = child.arena;
 
-    pthread_mutex_lock(&process.lock);
+    pthread_mutex_lock(&child.lock);
     for (int i = 0; i < ARENA_BLOCKS && arena->pid == getpid(); i++) {
         make_private(arena, i, &arena->blocks[i]);
     }
@@ -438,7 +463,7 @@ before_fork(void)
 static void
 after_fork(void)
 {
-    pthread_mutex_unlock(&process.lock);
+    pthread_mutex_unlock(&child.lock);
 }
 
 int
@@ -451,7 +476,7 @@ arena_enter(struct arena *arena)
         arena->blocks[i] = (struct block){0};
     }
     arena->pid = getpid();
-    process.arena = arena;
+    child.arena = arena;
     return pthread_atfork(before_fork, after_fork, after_fork) == 0 ? 0 : -1;
 }
 
@@ -495,14 +520,14 @@ arena_look(struct arena *arena, int index, size_t size)
     struct block *block = &arena->blocks[index];
 
     size = whole_pages(arena, size);
-    pthread_mutex_lock(&process.lock);
+    pthread_mutex_lock(&child.lock);
     if (block->room < size) {
         map_view(arena, index, size);
     }
     void *base = block->base;
     block->is_taken = 1;
     block->size = size;
-    pthread_mutex_unlock(&process.lock);
+    pthread_mutex_unlock(&child.lock);
     if (base == NULL) {
         arena_give_back(arena, index);
     }
@@ -519,7 +544,7 @@ is_memory_limited(void)
            && limit.rlim_cur != RLIM_INFINITY;
 }
 
-/* Not by what a task has forked. */
+/* What a task has forked gives nothing back. */
 void
 arena_give_back(struct arena *arena, int index)
 {
@@ -528,7 +553,7 @@ arena_give_back(struct arena *arena, int index)
     if (arena->pid != getpid()) {
         return;
     }
-    pthread_mutex_lock(&process.lock);
+    pthread_mutex_lock(&child.lock);
     int is_stuck = block->is == STUCK;
     if (!is_stuck) {
         block->is_taken = 0;
@@ -536,8 +561,8 @@ arena_give_back(struct arena *arena, int index)
             drop_view(block);
         }
     }
-    pthread_mutex_unlock(&process.lock);
+    pthread_mutex_unlock(&child.lock);
     if (!is_stuck) {
-        atomic_fetch_sub(&arena->pacts[index].lent, 1);
+        atomic_fetch_sub(&arena->tallies[index].lent, 1);
     }
 }

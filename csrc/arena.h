@@ -15,10 +15,10 @@
 
 struct arena;
 
+/* ---- in the worker's rank: the guard ---------------------------------- */
+
 /* Forks share it.  NULL: out of memory, or not on this system. */
 struct arena *arena_new(void);
-
-/* ---- in the worker's rank: the guard ---------------------------------- */
 
 /* A block of at least so many bytes.  NULL: there is none. */
 void *arena_take(struct arena *arena, size_t size);
@@ -38,7 +38,7 @@ void arena_trim(struct arena *arena, int all);
 int arena_enter(struct arena *arena);
 /* Where a block is that it got.  NULL: no memory; it was given back. */
 void *arena_look(struct arena *arena, int block, size_t size);
-/* It does not need the block any more. */
+/* It does not need the block any more.  Does nothing in what a task forked. */
 void arena_give_back(struct arena *arena, int block);
 
 #endif

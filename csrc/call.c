@@ -295,9 +295,10 @@ lose(struct line *line, struct chunk *chunk, PyObject *exception)
         fail_ticket(calls_of(line), chunk->ticket, exception);
 }
 
-void
-calls_fail(struct calls *calls, PyObject *exception)
+static void
+fail_line(struct line *line, PyObject *exception)
 {
+    struct calls *calls = calls_of(line);
     struct ticket *ticket;
     struct chunk *chunk;
     calls->shares++;
@@ -311,12 +312,6 @@ calls_fail(struct calls *calls, PyObject *exception)
         fail_ticket(calls, ticket, exception);
     dispatch_strip(calls->crew->dispatch, &calls->line);
     calls_free(calls);
-}
-
-static void
-fail_line(struct line *line, PyObject *exception)
-{
-    calls_fail(calls_of(line), exception);
 }
 
 static int
@@ -517,10 +512,4 @@ calls_waiting(struct calls *calls)
             Py_CLEAR(futures);
     }
     return futures;
-}
-
-uint64_t
-calls_out(const struct calls *calls)
-{
-    return calls->out;
 }

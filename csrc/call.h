@@ -1,8 +1,8 @@
 /* call.h -- single calls: each has a callable, arguments and a future of its
    own, and a chunk to itself.
 
-   The calls of a pool are one line, first come, first served.  Needs the GIL
-   and the helm, but where it says that the helm is not needed. */
+   Runs on the master (rank 0), in whatever thread has the helm.  Needs that
+   and the GIL.  The calls of a pool are one line, first come, first served. */
 
 #ifndef EZMPI_CALL_H
 #define EZMPI_CALL_H
@@ -37,9 +37,5 @@ struct call {
 PyObject *calls_begin(struct calls *calls, const struct call *call);
 /* The futures of calls that no worker was given, as a new list. */
 PyObject *calls_waiting(struct calls *calls);
-/* All that are out fail with this exception (borrowed). */
-void calls_fail(struct calls *calls, PyObject *exception);
-/* How many are out; needs no helm. */
-uint64_t calls_out(const struct calls *calls);
 
 #endif

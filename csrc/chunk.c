@@ -43,32 +43,16 @@ chunks_insert(struct chunks *chunks, struct chunk *chunk)
     put(chunks, link, chunk);
 }
 
-static struct chunk *
-take(struct chunks *chunks, struct chunk **link)
-{
-    struct chunk *chunk = *link;
-    chunks->count--;
-    *link = chunk->next;
-    if (chunks->last == &chunk->next)
-        chunks->last = link;
-    chunk->next = NULL;
-    return chunk;
-}
-
 struct chunk *
 chunks_pop(struct chunks *chunks)
 {
-    return chunks->first == NULL ? NULL : take(chunks, &chunks->first);
-}
-
-int
-chunks_remove(struct chunks *chunks, struct chunk *chunk)
-{
-    struct chunk **link = &chunks->first;
-    while (*link != NULL && *link != chunk)
-        link = &(*link)->next;
-    if (*link == NULL)
-        return 0;
-    take(chunks, link);
-    return 1;
+    struct chunk *chunk = chunks->first;
+    if (chunk == NULL)
+        return NULL;
+    chunks->count--;
+    chunks->first = chunk->next;
+    if (chunks->last == &chunk->next)
+        chunks->last = &chunks->first;
+    chunk->next = NULL;
+    return chunk;
 }

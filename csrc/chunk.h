@@ -1,8 +1,10 @@
 /* chunk.h -- tasks that travel in one message, and queues of such.
 
-   A chunk is in one queue at a time: with its line until a worker gets it
-   (dispatch.h), at that worker's seat (seats.h), among the answered.  Plain C;
-   what its parcels hold is not its business. */
+   Runs on the master (rank 0), in whatever thread has the helm; worker.c has a
+   struct of its own for a chunk that came.  Here it is in one queue at a time:
+   with its line until a worker gets it, at that worker's seat (seats.h), among
+   the answered.  To make and free one takes Python: dispatch.h.  Plain C; what
+   its parcels hold is not its business. */
 
 #ifndef EZMPI_CHUNK_H
 #define EZMPI_CHUNK_H
@@ -46,7 +48,5 @@ void chunks_prepend(struct chunks *chunks, struct chunk *chunk);
 /* Before those with higher tasks. */
 void chunks_insert(struct chunks *chunks, struct chunk *chunk);
 struct chunk *chunks_pop(struct chunks *chunks);    /* NULL: it is empty */
-/* 0: it is not there. */
-int chunks_remove(struct chunks *chunks, struct chunk *chunk);
 
 #endif

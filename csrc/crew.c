@@ -364,6 +364,18 @@ crew_hold(struct crew *crew, struct codec *codec, PyObject *function,
     return callable;
 }
 
+/* Names were bound anew on the workers.  Callables that they hold by reference
+   would go on meaning what the names meant before: all are to be sent and
+   looked at again. */
+static void
+note_rebound(struct crew *crew)
+{
+    for (int worker = 0; worker < crew->workers; worker++)
+        memset(crew->members[worker].held, 0,
+               sizeof crew->members[worker].held);
+    callables_rebound(&crew->callables);
+}
+
 int
 crew_send_bindings(struct crew *crew, struct codec *codec,
                    const struct header *header)
@@ -377,7 +389,7 @@ crew_send_bindings(struct crew *crew, struct codec *codec,
         || !PyArg_ParseTuple(pair, "KO", &number, &bindings))
         goto done;
     numbered.names = number;
-    crew_rebound(crew);
+    note_rebound(crew);
     parcel = parcel_new();
     if (parcel != NULL && codec_dump(codec, parcel, bindings, 0) == 0)
         status = crew_broadcast(crew, VERB_BIND, &numbered, parcel);
@@ -389,19 +401,10 @@ done:
     return status;
 }
 
-void
-crew_rebound(struct crew *crew)
-{
-    for (int worker = 0; worker < crew->workers; worker++)
-        memset(crew->members[worker].held, 0,
-               sizeof crew->members[worker].held);
-    callables_rebound(&crew->callables);
-}
-
 int
 crew_distrust(struct crew *crew)
 {
-    crew_rebound(crew);
+    note_rebound(crew);
     PyObject *done = PyObject_CallMethod(crew->record, "distrust", NULL);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;

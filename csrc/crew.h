@@ -7,10 +7,15 @@
    the driver's thread have one each.  Whoever is at the helm has a share, or
    was called by who has.
 
-   Also the ways through the mailbox, for master and worker alike: send, and
-   receive with the GIL free while it waits.  On the master they need the helm.
-   What returns a transport_status needs no GIL; the rest does, and returns -1
-   or NULL with an exception set. */
+   The master has one, and so has a worker.  A guard has two: in the one to the
+   master it is a worker, in the one to its child rank 0.  So rank 0 is the
+   master or a guard; but only the master's has callables and a dispatch.
+
+   Also the ways through the mailbox, for all of them alike: send, and receive
+   with the GIL free while it waits.  At rank 0 they need the helm; a guard
+   takes its child's crew's at once and keeps it.  What returns a
+   transport_status needs no GIL; the rest does, and returns -1 or NULL with an
+   exception set. */
 
 #ifndef EZMPI_CREW_H
 #define EZMPI_CREW_H
@@ -84,15 +89,16 @@ struct crew {
                                        they were let go, and may come back */
     uint64_t jobs, pools;           /* numbers given out so far */
     struct worker *worker;          /* on a worker: worker.c's own */
-    struct ledger *ledger;          /* of its guard; NULL: it has none */
+    struct ledger *ledger;          /* in a guard's child, which writes it;
+                                       else NULL, also in the guard */
     struct guard *guard;            /* NULL: none, it runs tasks itself */
-    /* A guard's, in one of its crews each; NULL: large buffers of tasks are
-       as any others are. */
+    /* A guard's, in one of its crews each, and in its child's; NULL: large
+       buffers of tasks are as any others are. */
     struct arena *arena; /* to the master: they are put there */
     struct arena *lends; /* to the child: they are not sent */
     struct arena *borrows; /* in the child: they are there */
-    int known_as; /* the rank that messages name */
-    int is_isolated; /* some worker's tasks run in a child */
+    int known_as; /* the rank that messages name; in a child the guard's */
+    int is_isolated; /* on the master: some worker's tasks run in a child */
     /* on the master */
     struct helm helm;
     struct crew_member *members; /* [workers], rank - 1 */
@@ -130,17 +136,19 @@ struct crew *crew_keep(struct crew *crew); /* one more share */
    nor in a forked child. */
 void crew_release(struct crew *crew);
 
+/* ---- on the master: its workers --------------------------------------- */
+
 /* Ranks of workers whose death is not known. */
 int crew_alive(const struct crew *crew);
 /* Of a worker; NULL: not known. */
 const char *crew_host_of(const struct crew *crew, int worker);
-/* Notes its death; dispatch_bury does the rest. */
+/* Notes its death; dispatch.c does the rest. */
 void crew_lose(struct crew *crew, int worker);
 /* The exception for a task that its worker did not survive, or, with
    ERRORS_SINGLE_CALL, a call; a new reference.  NULL: exception set. */
 PyObject *crew_death_of(const struct crew *crew, uint64_t task, int worker);
 
-/* ---- the helm --------------------------------------------------------- */
+/* ---- in any process --------------------------------------------------- */
 
 /* Is this a forked child of the process whose crew it is? */
 int crew_is_forked(const struct crew *crew);
@@ -149,7 +157,9 @@ int crew_has_own_workers(const struct crew *crew);
 /* Or has MPI ended?  Then the workers cannot be told anything. */
 int crew_is_gone(const struct crew *crew);
 
-/* Waits for the helm, the GIL free. */
+/* ---- on the master: the helm ------------------------------------------ */
+
+/* Waits for the helm, the GIL free.  A guard does so once. */
 void crew_take_helm(struct crew *crew);
 /* The same, where the GIL is free already. */
 void crew_want_helm(struct crew *crew);
@@ -179,7 +189,7 @@ int crew_check_here(struct crew *crew);
 void crew_settle(struct crew *crew, PyObject *future, PyObject *value,
                  int is_failure);
 
-/* ---- what workers hold ------------------------------------------------ */
+/* ---- on the master: what workers hold --------------------------------- */
 
 /* What workers know, or are to be sent, as the function: it is looked for
    among the callables, or pickled.  header: of messages that go ahead.
@@ -192,10 +202,6 @@ crew_hold(struct crew *crew, struct codec *codec, PyObject *function,
 int crew_send_bindings(struct crew *crew, struct codec *codec,
                        const struct header *header);
 
-/* Names were bound anew on the workers.  Callables that they hold by reference
-   would go on meaning what the names meant before: all are to be sent and
-   looked at again. */
-void crew_rebound(struct crew *crew);
 /* A worker could not bind what it was sent: nothing that was counts as held
    there any more. */
 int crew_distrust(struct crew *crew);
@@ -218,14 +224,14 @@ void crew_tidy(struct crew *crew);
 /* The same in one, for one rank. */
 int crew_send(struct crew *crew, int rank, enum verb verb,
               const struct header *header, struct parcel *parcel);
-/* To every worker. */
+/* On the master: to every worker. */
 int crew_broadcast(struct crew *crew, enum verb verb,
                    const struct header *header, struct parcel *parcel);
 
-/* Where the exception that is set is a KeyboardInterrupt.  One Ctrl-C, at the
-   terminal or the launcher, goes to every rank, but not at once: a worker may
-   get it in a task of what is begun next, which the user did not interrupt.
-   So workers are told before that is.  Takes the helm. */
+/* On the master, where the exception that is set is a KeyboardInterrupt: one
+   Ctrl-C, at the terminal or the launcher, goes to every rank, but not at
+   once: a worker may get it in a task of what is begun next, which the user
+   did not interrupt.  So workers are told before that is.  Takes the helm. */
 void crew_tell_interrupted(struct crew *crew);
 
 /* ---- receiving -------------------------------------------------------- */
@@ -247,8 +253,8 @@ int
 crew_await(struct crew *crew, double seconds, struct transport_error *error);
 /* The same, the GIL free.  1: one is; 0: none. */
 int crew_wait(struct crew *crew, double seconds);
-/* Takes that message in, if that needs no Python: all of it is here, and it
-   has no buffers.  NOTHING: crew_receive must. */
+/* On the master: takes that message in, if that needs no Python: all of it is
+   here, and it has no buffers.  NOTHING: crew_receive must. */
 int crew_receive_small(struct crew *crew, struct letter *letter);
 
 /* Waits until what was sent has left, the GIL free, at most seconds.  0: it

@@ -825,8 +825,11 @@ last_reply(const struct chunk *chunk)
     };
 }
 
-void
-dispatch_bury(struct dispatch *dispatch, int worker)
+/* The worker has died: what it held counts as answered for, and not begun; or
+   as given up, if it was for that worker alone, or is a single task that was
+   run when another died. */
+static void
+bury(struct dispatch *dispatch, int worker)
 {
     struct crew_member *member = &dispatch->crew->members[worker];
     struct chunk *chunk = seats_oldest(dispatch->seats, worker);
@@ -883,7 +886,7 @@ dispatch_receive(struct dispatch *dispatch, double seconds,
     struct letter letter;
     int status = crew_await(crew, seconds, error);
     if (status == TRANSPORT_LOST) {
-        dispatch_bury(dispatch, crew->message.source - 1);
+        bury(dispatch, crew->message.source - 1);
         return TRANSPORT_OK;
     }
     if (status != TRANSPORT_OK)

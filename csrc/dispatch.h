@@ -3,10 +3,11 @@
    Each job is a line of chunks.  A worker that is free gets a chunk of the
    line that has the fewest workers; it holds chunks of one line at a time.
 
-   Needs the helm, but no GIL: nothing here calls Python, so that workers are
-   kept busy while other threads run Python code.  What needs it is left to the
-   caller: drawing tasks (what line_kind says of a line), and reading answers,
-   which wait in a queue. */
+   Runs on the master (rank 0), in whatever thread has the helm.  Needs that,
+   but no GIL: nothing here calls Python, so that workers are kept busy while
+   other threads run Python code.  What needs it is left to the caller: drawing
+   tasks (what line_kind says of a line), and reading answers, which wait in a
+   queue. */
 
 #ifndef EZMPI_DISPATCH_H
 #define EZMPI_DISPATCH_H
@@ -155,10 +156,6 @@ int dispatch_accept(struct dispatch *dispatch, struct letter *letter,
 /* What workers hold of the line is of no use any more: frees all but what it
    takes to know their answers.  Needs the GIL. */
 void dispatch_strip(struct dispatch *dispatch, const struct line *line);
-/* The worker has died: what it held counts as answered for, and not begun; or
-   as given up, if it was for that worker alone, or is a single task that was
-   run when another died. */
-void dispatch_bury(struct dispatch *dispatch, int worker);
 /* The worker's oldest chunk was answered for, but the answer is lost: takes it
    out.  NULL: it holds none. */
 struct chunk *dispatch_lose(struct dispatch *dispatch, int worker);

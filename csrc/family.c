@@ -1,4 +1,5 @@
-/* family.c -- how children come to be, and how they end.
+/* family.c -- how children come to be, and how they end: the parent's part in
+   that, and the child's.
 
    Knows neither messages nor mailboxes. */
 
@@ -35,6 +36,8 @@
 #define LIFE_SECONDS 0.25 /* between looks who has ended */
 #define LOOKS 64u /* in vain, between looks at the clock */
 
+/* ---- both -------------------------------------------------------------- */
+
 int
 family_peers(const struct family *family)
 {
@@ -54,7 +57,41 @@ family_rank_of(const struct family *family, const struct peer *peer)
     return family->wire.rank == 0 ? (int)(peer - family->peers) + 1 : 0;
 }
 
-/* ---- how a process ends ------------------------------------------------ */
+static void
+close_streams(struct peer *peer)
+{
+    stream_fini(&peer->mail);
+    stream_fini(&peer->pieces);
+}
+
+/* What this process can read of the other's memory, it will. */
+static void
+try_reach(struct family *family, pid_t pid, struct stream_reads *reads)
+{
+    uint64_t found = 0;
+    int code = reach_read(pid, (uint64_t)(uintptr_t)&family->cookie, &found,
+                          sizeof(found));
+
+    reads->may = code == 0 && found == family->cookie;
+}
+
+static void
+meet(struct family *family, int rank, pid_t pid, const int sockets[2])
+{
+    struct peer *peer = &family->peers[rank - 1];
+    struct pact *pact = &family->pacts[rank - 1];
+    int is_parent = family->wire.rank == 0;
+    struct stream_reads *ours = is_parent ? &pact->by_parent : &pact->by_child;
+    struct stream_reads *theirs =
+        is_parent ? &pact->by_child : &pact->by_parent;
+
+    peer->process = pid;
+    stream_init(&peer->mail, sockets[0], pid, NULL, NULL);
+    stream_init(&peer->pieces, sockets[1], pid, ours, theirs);
+    try_reach(family, pid, ours);
+}
+
+/* ---- in the parent: how a child ends ----------------------------------- */
 
 /* Has it ended? */
 static int
@@ -106,6 +143,37 @@ end_process(struct peer *peer)
     }
 }
 
+void
+family_kill(struct family *family)
+{
+    for (int i = 0; family->wire.rank == 0 && i < family_peers(family); i++) {
+        kill_process(&family->peers[i]);
+    }
+}
+
+void
+family_look(struct family *family)
+{
+    double now;
+
+    if (family->wire.rank != 0 || ++family->looks % LOOKS != 0) {
+        return;
+    }
+    now = patience_now();
+    if (now - family->looked < LIFE_SECONDS) {
+        return;
+    }
+    family->looked = now;
+    for (int i = 0; i < family_peers(family); i++) {
+        struct peer *peer = &family->peers[i];
+        if (peer->process > 0 && reap(peer) && !family->pacts[i].has_left) {
+            family->lost = peer;
+        }
+    }
+}
+
+/* ---- both: how it ends ------------------------------------------------- */
+
 static void
 describe_end(int status, char *text, size_t size)
 {
@@ -145,42 +213,6 @@ family_describe_end(struct family *family, struct peer *peer, char *text,
 }
 
 void
-family_kill(struct family *family)
-{
-    for (int i = 0; family->wire.rank == 0 && i < family_peers(family); i++) {
-        kill_process(&family->peers[i]);
-    }
-}
-
-void
-family_look(struct family *family)
-{
-    double now;
-
-    if (family->wire.rank != 0 || ++family->looks % LOOKS != 0) {
-        return;
-    }
-    now = patience_now();
-    if (now - family->looked < LIFE_SECONDS) {
-        return;
-    }
-    family->looked = now;
-    for (int i = 0; i < family_peers(family); i++) {
-        struct peer *peer = &family->peers[i];
-        if (peer->process > 0 && reap(peer) && !family->pacts[i].has_left) {
-            family->lost = peer;
-        }
-    }
-}
-
-static void
-close_streams(struct peer *peer)
-{
-    stream_fini(&peer->mail);
-    stream_fini(&peer->pieces);
-}
-
-void
 family_close(struct family *family)
 {
     size_t size = (size_t)family_peers(family) * sizeof(struct pact);
@@ -195,7 +227,34 @@ family_close(struct family *family)
     family->pacts = NULL;
 }
 
-/* ---- forking ----------------------------------------------------------- */
+/* ---- in the parent: forking -------------------------------------------- */
+
+struct family *
+family_new(int children)
+{
+    size_t size = (size_t)children * sizeof(struct peer);
+    struct family *family = calloc(1, sizeof(*family) + size);
+
+    if (family == NULL) {
+        return NULL;
+    }
+    family->wire.ranks = children + 1;
+    family->wire.is_star = 1;
+    family->wire.crowded = patience_crowded(1, children + 1);
+    family->cookie = (uint64_t)(uintptr_t)family ^ (uint64_t)getpid() << 32;
+    family->pacts =
+        mmap(NULL, (size_t)children * sizeof(struct pact),
+             PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (family->pacts == MAP_FAILED) {
+        free(family);
+        return NULL;
+    }
+    for (int i = 0; i < children; i++) {
+        stream_init(&family->peers[i].mail, -1, 0, NULL, NULL);
+        stream_init(&family->peers[i].pieces, -1, 0, NULL, NULL);
+    }
+    return family;
+}
 
 /* -1: errno says why. */
 static int
@@ -222,6 +281,9 @@ can_follow(void)
 #endif
 }
 
+/* ---- in the child ------------------------------------------------------ */
+
+/* Also in the thread that end_with starts. */
 static void
 look_at_parent(void *parent)
 {
@@ -246,32 +308,6 @@ end_with(pid_t parent, int follows)
     look_at_parent((void *)(intptr_t)parent);
 }
 
-/* What this process can read of the other's memory, it will. */
-static void
-try_reach(struct family *family, pid_t pid, struct stream_reads *reads)
-{
-    uint64_t found = 0;
-    int code = reach_read(pid, (uint64_t)(uintptr_t)&family->cookie, &found,
-                          sizeof(found));
-
-    reads->may = code == 0 && found == family->cookie;
-}
-
-static void
-meet(struct family *family, int rank, pid_t pid, const int sockets[2])
-{
-    struct peer *peer = &family->peers[rank - 1];
-    struct pact *pact = &family->pacts[rank - 1];
-    int is_host = family->wire.rank == 0;
-    struct stream_reads *ours = is_host ? &pact->by_parent : &pact->by_child;
-    struct stream_reads *theirs = is_host ? &pact->by_child : &pact->by_parent;
-
-    peer->process = pid;
-    stream_init(&peer->mail, sockets[0], pid, NULL, NULL);
-    stream_init(&peer->pieces, sockets[1], pid, ours, theirs);
-    try_reach(family, pid, ours);
-}
-
 void
 family_disown(struct family *family)
 {
@@ -286,6 +322,8 @@ family_enter(struct family *family, int rank)
     family->wire.rank = rank;
     meet(family, rank, getppid(), family->sockets);
 }
+
+/* ---- both come back from it -------------------------------------------- */
 
 pid_t
 family_fork(struct family *family, int rank)
@@ -316,31 +354,4 @@ family_fork(struct family *family, int rank)
         meet(family, rank, pid, (int[2]){mail[0], pieces[0]});
     }
     return pid;
-}
-
-struct family *
-family_new(int children)
-{
-    size_t size = (size_t)children * sizeof(struct peer);
-    struct family *family = calloc(1, sizeof(*family) + size);
-
-    if (family == NULL) {
-        return NULL;
-    }
-    family->wire.ranks = children + 1;
-    family->wire.is_star = 1;
-    family->wire.crowded = patience_crowded(1, children + 1);
-    family->cookie = (uint64_t)(uintptr_t)family ^ (uint64_t)getpid() << 32;
-    family->pacts =
-        mmap(NULL, (size_t)children * sizeof(struct pact),
-             PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (family->pacts == MAP_FAILED) {
-        free(family);
-        return NULL;
-    }
-    for (int i = 0; i < children; i++) {
-        stream_init(&family->peers[i].mail, -1, 0, NULL, NULL);
-        stream_init(&family->peers[i].pieces, -1, 0, NULL, NULL);
-    }
-    return family;
 }

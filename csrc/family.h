@@ -1,12 +1,12 @@
 /* family.h -- a process and the children that it forked for one pool.
 
-   Rank 0 forks the others, of which each has two sockets to it: one for
-   pieces, which keep their order among themselves only, and one for all else.
-   In a child only the peer of its own rank is there: rank 0.  A child is
-   killed when rank 0 has ended.
+   The parent, which is rank 0, forks the others, of which each has two sockets
+   to it: one for pieces, which keep their order among themselves only, and one
+   for all else.  In a child only the peer of its own rank is there, which is
+   the parent.  A child is killed when the parent has ended.
 
-   Rank 0 is the master's process with local workers as its children, or, where
-   tasks are isolated, a worker's rank with the one child that runs them.  Both
+   The parent is the master's process with local workers as its children, or,
+   where tasks are isolated, a guard with the one child that runs them.  Both
    sides run this file, link_local.c and transport_local.c.  Plain C. */
 
 #ifndef EZMPI_FAMILY_H
@@ -15,7 +15,7 @@
 #include "stream.h"
 #include "wire.h"
 
-/* In memory that rank 0 shares with a child. */
+/* In memory that the parent shares with a child. */
 struct pact {
     _Atomic int has_left;           /* the child, as it should */
     struct stream_reads by_parent, by_child;
@@ -38,7 +38,8 @@ struct family {
     int32_t handle;
     int turn;                       /* the peer that is looked at first */
     unsigned looks;                 /* in vain */
-    double looked;                  /* for children that have ended */
+    double looked;                  /* by the parent, for children that have
+                                       ended */
     struct peer *lost;              /* that has, and should not; or NULL */
     uint64_t cookie;                /* to be read by who may */
     int sockets[2];                 /* in a new child: its own */
@@ -46,8 +47,7 @@ struct family {
     struct peer peers[];            /* the same */
 };
 
-/* NULL: out of memory. */
-struct family *family_new(int children);
+/* ---- both ------------------------------------------------------------- */
 
 int family_peers(const struct family *family);
 /* At the other end of this process's way to that rank. */
@@ -57,22 +57,32 @@ int family_rank_of(const struct family *family, const struct peer *peer);
 /* Forks the child of that rank.  0 in the child, which is to disown all that
    there are, and to enter this one; -1: errno says why. */
 pid_t family_fork(struct family *family, int rank);
-/* In a process that was forked: what its parent has it has not. */
-void family_disown(struct family *family);
-void family_enter(struct family *family, int rank);
 
-/* Rank 0, where nothing comes: looks some times a second for children that
-   have ended.  Their sockets need not tell: what they forked may hold them. */
-void family_look(struct family *family);
-
-/* A peer has ended, or is about to: says how. */
+/* A peer has ended, or is about to: says how, as far as this side knows. */
 void family_describe_end(struct family *family, struct peer *peer, char *text,
                          size_t size);
-/* The same, for who wants to tell it otherwise: as waitpid has it, or -1. */
+/* The same, for who wants to tell it otherwise: as waitpid has it, or -1, in
+   the child always. */
 int family_await_end(struct family *family, struct peer *peer);
-/* Rank 0: children that it has yet end at once. */
-void family_kill(struct family *family);
-/* Rank 0: waits briefly for those that end by themselves, and kills others. */
+/* Also the parent waits briefly for children that end by themselves, and kills
+   others. */
 void family_close(struct family *family);
+
+/* ---- in the parent ---------------------------------------------------- */
+
+/* Before it forks.  NULL: out of memory. */
+struct family *family_new(int children);
+/* Where nothing comes: looks some times a second for children that have ended.
+   Their sockets need not tell: what they forked may hold them.  Does nothing
+   in a child, nor does family_kill. */
+void family_look(struct family *family);
+/* Children that it has yet end at once. */
+void family_kill(struct family *family);
+
+/* ---- in the child ----------------------------------------------------- */
+
+/* In any process that was forked: what its parent has it has not. */
+void family_disown(struct family *family);
+void family_enter(struct family *family, int rank);
 
 #endif

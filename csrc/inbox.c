@@ -2,9 +2,9 @@
 
    All pieces of a message are received before the next frame is looked for.
    Since the wire keeps the order, the next piece from a frame's source is
-   then always that frame's.  A multicast message (relay.h) is passed on frame
-   by frame and piece by piece, also where it is dropped here, and has left
-   before the caller gets it, who may change what it is in.  Knows neither
+   then always that frame's.  A multicast message (multicast.h) is passed on
+   frame by frame and piece by piece, also where it is dropped here, and has
+   left before the caller gets it, who may change what it is in.  Knows neither
    verbs nor farewells. */
 
 #include "inbox.h"
@@ -19,7 +19,7 @@
 void
 inbox_init(struct inbox *inbox, struct wire *wire)
 {
-    *inbox = (struct inbox){.wire = wire, .relay.wire = wire};
+    *inbox = (struct inbox){.wire = wire, .multicast.wire = wire};
 }
 
 void
@@ -110,12 +110,13 @@ receive_piece(struct inbox *inbox, void *base, size_t size)
    rank on its way is outside MPI, or waits on another communicator: that none
    is there for good is for the caller of multicast to know. */
 static int
-await_relay(struct inbox *inbox)
+await_multicast(struct inbox *inbox)
 {
     struct patience patience = {.crowded = inbox->wire->crowded};
     int status;
 
-    while ((status = relay_settle(&inbox->relay)) == TRANSPORT_NOTHING) {
+    while ((status = multicast_settle(&inbox->multicast))
+           == TRANSPORT_NOTHING) {
         if (rest(inbox, &patience) < 0) {
             return TRANSPORT_FAILED;
         }
@@ -125,15 +126,15 @@ await_relay(struct inbox *inbox)
 
 /* Receives a piece and passes it on.  While it leaves, the next one comes. */
 static int
-relay_piece(struct inbox *inbox, void *base, size_t size)
+pass_piece(struct inbox *inbox, void *base, size_t size)
 {
     int status = receive_piece(inbox, base, size);
 
     if (status == TRANSPORT_OK) {
-        status = await_relay(inbox);
+        status = await_multicast(inbox);
     }
     return status == TRANSPORT_OK
-               ? relay_pass(&inbox->relay, base, size, PIECE_TAG)
+               ? multicast_pass(&inbox->multicast, base, size, PIECE_TAG)
                : status;
 }
 
@@ -145,13 +146,13 @@ receive_pieces(struct inbox *inbox, size_t size, size_t most, char *base,
 
     for (size_t done = 0; done < size && status == TRANSPORT_OK;
          done += most) {
-        status = relay_piece(inbox, base != NULL ? base + done : scratch,
-                             piece_size(size, done, most));
+        status = pass_piece(inbox, base != NULL ? base + done : scratch,
+                            piece_size(size, done, most));
         if (status == TRANSPORT_OK && base == NULL) {
-            status = await_relay(inbox); /* the next one goes there, too */
+            status = await_multicast(inbox); /* the next one goes there, too */
         }
     }
-    return status == TRANSPORT_OK ? await_relay(inbox) : status;
+    return status == TRANSPORT_OK ? await_multicast(inbox) : status;
 }
 
 static int
@@ -168,7 +169,7 @@ no_memory(struct wire *wire, size_t size)
 static int
 receive_part(struct inbox *inbox, size_t size, char *base)
 {
-    size_t most = inbox->relay.multicast ? RELAY_PIECE_BYTES : PIECE_BYTES;
+    size_t most = inbox->multicast.came ? MULTICAST_PIECE_BYTES : PIECE_BYTES;
     char *scratch = NULL;
     int status;
 
@@ -241,21 +242,21 @@ unpack(struct inbox *inbox, size_t size)
 static int
 heed_note(struct inbox *inbox)
 {
-    struct relay *relay = &inbox->relay;
+    struct multicast *multicast = &inbox->multicast;
     struct wire_arrival *arrival = &inbox->arrival;
     const char *wrong;
 
-    if (inbox->wire->rank == 0 || relay->awaited) {
+    if (inbox->wire->rank == 0 || multicast->awaited) {
         return malformed(inbox, "a note out of place");
     }
-    if (arrival->size > sizeof(relay->note)) {
+    if (arrival->size > sizeof(multicast->note)) {
         return malformed(inbox, "a note that is too long");
     }
     /* So short a message is here as soon as it is seen. */
-    if (accept(inbox, arrival, &relay->note) < 0) {
+    if (accept(inbox, arrival, &multicast->note) < 0) {
         return TRANSPORT_FAILED;
     }
-    wrong = relay_begin(relay, arrival->size);
+    wrong = multicast_begin(multicast, arrival->size);
     return wrong == NULL ? TRANSPORT_OK : malformed(inbox, wrong);
 }
 
@@ -264,11 +265,11 @@ heed_note(struct inbox *inbox)
 static int
 look(struct inbox *inbox)
 {
-    struct relay *relay = &inbox->relay;
+    struct multicast *multicast = &inbox->multicast;
     int status = TRANSPORT_OK;
 
     while (status == TRANSPORT_OK) {
-        int source = relay->awaited           ? relay->note.from
+        int source = multicast->awaited       ? multicast->note.from
                      : inbox->wire->rank == 0 ? WIRE_ANY
                                               : 0;
         status = wire_look(inbox->wire, source, WIRE_ANY, &inbox->arrival);
@@ -290,8 +291,8 @@ begin_frame(struct inbox *inbox)
     if (status == TRANSPORT_FAILED) {
         return status;
     }
-    inbox->message.count = 0;       /* of one that was lost, too */
-    relay_end(&inbox->relay);
+    inbox->message.count = 0; /* of one that was lost, too */
+    multicast_end(&inbox->multicast);
     status = look(inbox);
     if (status != TRANSPORT_OK) {
         return status;
@@ -301,7 +302,7 @@ begin_frame(struct inbox *inbox)
         < 0) {
         return TRANSPORT_FAILED;
     }
-    relay_arrive(&inbox->relay);
+    multicast_arrive(&inbox->multicast);
     /* Whoever passes it on, what comes to another rank is rank 0's. */
     inbox->message = (struct transport_message){
         .source = inbox->wire->rank == 0 ? arrival->source : 0,
@@ -320,14 +321,14 @@ end_frame(struct inbox *inbox)
         return status;
     }
     inbox->frame_is = LEAVING;
-    return relay_pass(&inbox->relay, inbox->frame, inbox->arrival.size,
-                      inbox->message.verb);
+    return multicast_pass(&inbox->multicast, inbox->frame, inbox->arrival.size,
+                          inbox->message.verb);
 }
 
 int
 inbox_is_open(const struct inbox *inbox)
 {
-    return inbox->frame_is == HERE && !inbox->relay.awaited;
+    return inbox->frame_is == HERE && !inbox->multicast.awaited;
 }
 
 /* A frame may need its sender's help to come, and that of those it is passed
@@ -344,7 +345,7 @@ inbox_receive(struct inbox *inbox)
         status = end_frame(inbox);
     }
     if (status == TRANSPORT_OK) {
-        status = relay_settle(&inbox->relay);
+        status = multicast_settle(&inbox->multicast);
     }
     if (status == TRANSPORT_LOST) { /* a frame, or a greeting */
         inbox->frame_is = HERE;

@@ -3,19 +3,19 @@
 #ifndef EZMPI_INBOX_H
 #define EZMPI_INBOX_H
 
-#include "relay.h"
+#include "multicast.h"
 #include "wire.h"
 
 struct inbox {
     struct wire *wire;
-    struct relay relay;             /* of what comes next, or came last */
+    struct multicast multicast; /* of what comes next, or came last */
     enum { HERE, ARRIVING, LEAVING } frame_is;
     struct wire_arrival arrival;
     struct wire_slot request;
-    struct transport_message message;       /* the last one */
+    struct transport_message message; /* the last one */
     int expects;
-    size_t settled;                 /* parts below are here, or dropped */
-    double deadline;                /* for what is on its way; 0: none */
+    size_t settled; /* parts below are here, or dropped */
+    double deadline; /* for what is on its way; 0: none */
     struct frame *frame;
     size_t frame_room;
     struct transport_part *parts;

@@ -1,8 +1,9 @@
 /* job.h -- a map: tasks drawn, cut into chunks, answers taken in.
 
-   Needs the GIL and the helm, but where it says that the helm is not needed.
-   The helm is left while the user's iterator or callback runs; but a callback
-   of a job that nobody waits for is not the user's, and must not use it.
+   Runs on the master (rank 0), in whatever thread has the helm.  Needs that
+   and the GIL, but where it says that the helm is not needed.  The helm is
+   left while the user's iterator or callback runs; but a callback of a job
+   that nobody waits for is not the user's, and must not use it.
 
    An iterator that runs code belongs to one thread, which alone draws: that
    which waits, or the driver's.  Unless `calm` is not empty any more: then any

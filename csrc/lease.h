@@ -1,7 +1,10 @@
 /* lease.h -- a pool's time on its crew: until the workers were told that it
    uses nothing of theirs any more.
 
-   Needs the GIL, and takes the helm itself. */
+   The struct is in every pool.  On a worker only crew, test_mode and closed
+   count, number stays 0, and none of these functions may be called: they are
+   the master's, which has a crew->dispatch.  Need the GIL, and take the helm
+   themselves. */
 
 #ifndef EZMPI_LEASE_H
 #define EZMPI_LEASE_H
@@ -17,7 +20,7 @@ struct lease {
     int is_to_be_forgotten;     /* the workers were not told */
 };
 
-/* On the master, of a crew. */
+/* Of a crew. */
 void lease_begin(struct lease *lease);
 /* Has it jobs or calls that are not over?  Needs no helm. */
 int lease_has_unfinished(const struct lease *lease);

@@ -3,8 +3,9 @@
    A worker's child writes it, task by task; its guard, in the worker's rank,
    shares the memory, and reads it when the child has died, but for what it
    looks at meanwhile: which task runs (ledger_running), and which chunk is
-   begun.  A chunk is known by the number of its message, from 1, as child and
-   guard both count all that the child gets.
+   begun.  The guard writes only while there is no child.  A chunk is known by
+   the number of its message, from 1, as child and guard both count all that
+   the child gets.
    Plain C: the bytes are those of a parcel, whatever they mean. */
 
 #ifndef EZMPI_LEDGER_H
@@ -18,10 +19,6 @@
 #define LEDGER_PARTS 1025       /* that there is room for, at most */
 
 struct ledger;
-
-/* Forks share it.  NULL: out of memory. */
-struct ledger *ledger_new(void);
-void ledger_free(struct ledger *ledger);
 
 /* ---- in the child ----------------------------------------------------- */
 
@@ -42,7 +39,11 @@ int ledger_note(struct ledger *ledger, uint64_t done,
 
 /* ---- in the worker's rank: the guard ---------------------------------- */
 
-/* For a new child, which has begun nothing. */
+/* Forks share it.  NULL: out of memory. */
+struct ledger *ledger_new(void);
+void ledger_free(struct ledger *ledger);
+
+/* For a new child, which has begun nothing, before it is forked. */
 void ledger_clear(struct ledger *ledger);
 /* Messages that it has looked at, ... */
 uint64_t ledger_opened(const struct ledger *ledger);

@@ -1,5 +1,8 @@
 /* link_local.c -- the link (link.h) between a process and its forked children.
 
+   Parent and child run this (family.h).  The parent, rank 0, is the master
+   with local workers, or a guard; that one's way to the master is another.
+
    Streams need nobody's help: what can go into a socket goes. */
 
 #include <errno.h>
@@ -106,7 +109,7 @@ has_left_some(struct family *family)
            && wire_holds(&family->wire, family_rank_of(family, family->lost));
 }
 
-/* A worker has left once it had nothing to say any more. */
+/* A child has left once it had nothing to say any more. */
 static int
 look_at(struct family *family, struct peer *peer, struct stream *stream,
         struct wire_arrival *arrival)
@@ -231,7 +234,8 @@ link_test(struct wire *wire, struct wire_slot *slot)
     return status == TRANSPORT_FAILED ? fail_broken_off(family) : status;
 }
 
-/* At rank 0 the others have said farewell, or are to end at once. */
+/* In the parent the children have said farewell, or are to end at once.  The
+   text is for who uses a pool of local workers; a guard clears it. */
 void
 link_close(struct wire *wire)
 {

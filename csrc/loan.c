@@ -1,4 +1,7 @@
-/* loan.c -- a type with the buffer interface, whose memory is a block. */
+/* loan.c -- a type with the buffer interface, whose memory is a block.
+
+   In the rank, in its child, and in what a task forks, which has copies of the
+   child's loans: they end there, too, but only the child gives back. */
 
 #define PY_SSIZE_T_CLEAN
 #include "loan.h"

@@ -448,7 +448,7 @@ mailbox_word(struct mailbox *mailbox, int rank)
    ever sent, and all that others passed on, whose notes came before it.  When
    rank 0 has heard all others, and another rank has heard rank 0 and its own
    farewell has left, nothing is on its way, and MPI_Finalize meets no message
-   that nobody received.
+   that nobody received.  Forked processes do the same when they part.
 
    Nobody waits in a circle: a process says all the farewells that it owes as
    rank 0 before it waits for any, and then serves its mailboxes in turn, so

@@ -1,5 +1,9 @@
 /* mailbox.h -- a mailbox over a wire; the functions are those of
-   transport.h, where their contracts stand. */
+   transport.h, where their contracts stand.
+
+   All ranks run this, and what it is made of.  Rank 0 is the master, or in
+   local.so also a guard: that has two mailboxes, and is a worker's rank in the
+   master's, and rank 0 in its child's. */
 
 #ifndef EZMPI_MAILBOX_H
 #define EZMPI_MAILBOX_H
@@ -40,8 +44,8 @@ int mailbox_close(struct mailbox *mailbox, struct transport_error *error);
 int mailbox_closed(const struct mailbox *mailbox);
 /* Of the mailboxes from first on. */
 void mailbox_set_ending(struct mailbox *first, double seconds, int code);
-/* Of one: it waits so long, above 0, and says nothing where that was in
-   vain. */
+/* In local.so, of one: it waits so long, above 0, and says nothing where that
+   was in vain. */
 void mailbox_set_patience(struct mailbox *mailbox, double seconds);
 /* Is there no other, and has it so many ranks? */
 int mailbox_is_only(const struct mailbox *first, int ranks);
@@ -52,10 +56,10 @@ int mailbox_is_only(const struct mailbox *first, int ranks);
    a line on stderr and ends the job; without a code (set_ending) the caller is
    to do that, and this returns 0, else 1. */
 int mailbox_end(struct mailbox *first, struct mailbox *only);
-/* Ends one without farewells, for a transport whose other ranks are gone: no
+/* In local.so: ends one without farewells, where its other ranks are gone: no
    message leaves any more, and all tokens can be reaped. */
 void mailbox_cut(struct mailbox *mailbox);
-/* Takes one that has ended out of the list, and frees it. */
+/* In local.so: takes one that has ended out of the list, and frees it. */
 void mailbox_free(struct mailbox **first, struct mailbox *mailbox);
 
 #endif

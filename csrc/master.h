@@ -5,7 +5,8 @@
    if another thread has the helm, it watches.  Where nobody waits, a thread of
    the crew's own does it: driver.h.
 
-   Needs the GIL; takes the helm itself, where it does not say otherwise. */
+   Runs on the master (rank 0).  Needs the GIL; takes the helm itself, where it
+   does not say otherwise. */
 
 #ifndef EZMPI_MASTER_H
 #define EZMPI_MASTER_H
@@ -13,8 +14,7 @@
 #include "crew.h"
 #include "job.h"
 
-/* What it takes for a crew to have jobs: on rank 0, once.  -1: exception
-   set. */
+/* What it takes for a crew to have jobs: once.  -1: exception set. */
 int master_init(struct crew *crew);
 
 /* ---- waiting ---------------------------------------------------------- */

@@ -83,12 +83,6 @@ orphans_spare(struct orphans *orphans)
     orphans->count = read_children(orphans->spared);
 }
 
-void
-orphans_free(struct orphans *orphans)
-{
-    free(orphans);
-}
-
 static int
 is_spared(const struct orphans *orphans, pid_t pid)
 {

@@ -12,7 +12,6 @@ struct orphans;
 
 /* Those that are left from here on will be ours.  NULL: out of memory. */
 struct orphans *orphans_new(void);
-void orphans_free(struct orphans *orphans);
 
 /* Children that this process has by now are no orphans. */
 void orphans_spare(struct orphans *orphans);

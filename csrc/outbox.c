@@ -3,7 +3,7 @@
    A message travels as a frame (frame.h), whose tag is the verb, followed by
    the parts that are apart from it, in pieces tagged PIECE_TAG: those leave
    from the caller's memory, all else from a copy.  One that several ranks get
-   goes to a few of them only (relay.h). */
+   goes to a few of them only (multicast.h). */
 
 #include "outbox.h"
 
@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "frame.h"
-#include "relay.h"
+#include "multicast.h"
 
 #define TESTED 16                   /* unfinished messages, at one go */
 
@@ -272,10 +272,10 @@ outbox_send(struct outbox *outbox, int rank, int verb, int expects,
 }
 
 static int
-send_note(struct outbox *outbox, int rank, const struct relay_note *note,
+send_note(struct outbox *outbox, int rank, const struct multicast_note *note,
           size_t children)
 {
-    struct frame_plan plan = {.size = relay_note_size(children)};
+    struct frame_plan plan = {.size = multicast_note_size(children)};
     struct outgoing *outgoing = outgoing_new(&plan, 1, PIECE_BYTES);
     int status;
 
@@ -294,7 +294,7 @@ outbox_multicast(struct outbox *outbox, const int *ranks, size_t receivers,
                  int verb, const struct transport_part *parts, size_t count,
                  void *token)
 {
-    struct relay_note note;
+    struct multicast_note note;
     size_t children;
 
     if (outbox->wire->is_star) {
@@ -302,13 +302,13 @@ outbox_multicast(struct outbox *outbox, const int *ranks, size_t receivers,
                            parts, count, token);
     }
     for (size_t i = 1; i <= receivers; i++) {
-        children = relay_note(&note, ranks, receivers, i);
+        children = multicast_note(&note, ranks, receivers, i);
         if (send_note(outbox, ranks[i - 1], &note, children) < 0) {
             return TRANSPORT_FAILED;
         }
     }
-    children = relay_note(&note, ranks, receivers, 0);
-    return send_copies(outbox, note.children, children, RELAY_PIECE_BYTES,
+    children = multicast_note(&note, ranks, receivers, 0);
+    return send_copies(outbox, note.children, children, MULTICAST_PIECE_BYTES,
                        verb, 0, parts, count, token);
 }
 

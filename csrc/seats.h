@@ -1,7 +1,8 @@
 /* seats.h -- who is idle, and which chunks each worker holds.
 
-   Plain C.  A worker's chunks are answered for in the order in which they were
-   given.  What is in a chunk, and who should get one, is not its business. */
+   Runs on the master (rank 0), in whatever thread has the helm.  A worker's
+   chunks are answered for in the order in which they were given.  What is in a
+   chunk, and who should get one, is not its business.  Plain C. */
 
 #ifndef EZMPI_SEATS_H
 #define EZMPI_SEATS_H

@@ -3,8 +3,9 @@
    hears, and where each sleeps.
 
    Rank 0 makes it, and invites the others, of whom some may be elsewhere: an
-   invitation is bytes that can travel in a message.  A forked child has
-   no part in it, and must not call any of this.  Plain C. */
+   invitation is bytes that can travel in a message.  What one of these
+   forks later has no part in it, and must not call any of this; but ranks that
+   are forked processes (family.h) join as others do.  Plain C. */
 
 #ifndef EZMPI_SEGMENT_H
 #define EZMPI_SEGMENT_H

@@ -1,7 +1,9 @@
 /* transport.h -- a mailbox between ranks: open, send, wait, take, close.
 
-   The contract between the engine (_ezmpi, which knows Python) and a plug-in
-   (ezmpi/_mpi/<variant>.so, which knows MPI).  No MPI type, no Python type.
+   The contract between the engine (_ezmpi, which knows Python) and a plug-in:
+   ezmpi/_mpi/<variant>.so, which knows MPI, or local.so, between a process and
+   its forked children, which what is said of MPI below does not concern.  No
+   MPI type, no Python type.
 
    A message is a verb and a few parts (byte ranges).  It travels between rank
    0 and another rank, and messages from one rank to another arrive in the

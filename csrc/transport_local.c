@@ -1,6 +1,10 @@
 /* transport_local.c -- the transport between a process and its forked
    children: its table, and the process's part in it.
 
+   Parent and child run this (family.h).  The parent, rank 0, is the master
+   with local workers, or a guard: then its one child is what transport.h calls
+   workers.
+
    Knows neither MPI nor Python, and neither parts nor verbs. */
 
 #include <errno.h>
@@ -20,7 +24,7 @@
 /* Processes are forked, and left, without an argument of ours. */
 static struct {
     pid_t pid;
-    struct family *families;
+    struct family *families;        /* its children's; the one it is of */
     struct mailbox *mailboxes;
     int32_t handles;                /* given out */
     pthread_mutex_t lock;           /* of these */
@@ -56,7 +60,7 @@ disown_families(void)
 }
 
 static void
-become_worker(struct family *family, int rank)
+become_child(struct family *family, int rank)
 {
     disown_families();
     family->next = NULL;
@@ -110,7 +114,7 @@ fail_fork(struct family *family, struct transport_error *error)
     return refuse(error, "fork", text);
 }
 
-/* A worker comes back from it with its rank; this process with 0, or -1. */
+/* A child comes back from it with its rank; this process with 0, or -1. */
 static int
 fork_all(struct family *family)
 {
@@ -120,7 +124,7 @@ fork_all(struct family *family)
             return -1;
         }
         if (pid == 0) {
-            become_worker(family, rank);
+            become_child(family, rank);
             return rank;
         }
     }
@@ -174,8 +178,8 @@ transport_threads(void)
     return 1;
 }
 
-/* NULL also in a child that was forked by others, where the lock may be held
-   for ever. */
+/* NULL also in what was forked by others, as by a task, where the lock may be
+   held for ever. */
 static struct family *
 find_family(int32_t handle)
 {
@@ -256,7 +260,7 @@ cut(struct family *family)
 }
 
 static void
-part_workers(struct family *family, double seconds)
+part_children(struct family *family, double seconds)
 {
     if (family->mailbox == NULL || family->wire.error.call != NULL
         || seconds <= 0) {
@@ -278,7 +282,7 @@ transport_part(int32_t handle, double seconds)
         return;
     }
     if (family->wire.rank == 0) {
-        part_workers(family, seconds);
+        part_children(family, seconds);
     }
     else {
         flush_output();

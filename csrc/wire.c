@@ -1,6 +1,6 @@
-/* wire.c -- which way a message goes: through MPI, or shared memory.
+/* wire.c -- which way a message goes: over the link, or in shared memory.
 
-   Pieces always go through MPI, which copies large memory once. */
+   Pieces always go over the link, which copies large memory once. */
 
 #include "wire.h"
 

@@ -3,11 +3,11 @@
 
    Messages with one sender and one receiver arrive in the order in which they
    were sent; but pieces (PIECE_TAG) keep it among themselves only, and so do
-   all others.  They travel through MPI (link.h) or, between rank 0 and ranks
-   of its host, through shared memory (lanes.h), but for pieces.  Functions
-   return TRANSPORT_OK, TRANSPORT_NOTHING where they say so, or
-   TRANSPORT_FAILED with wire->error filled: the wire is of no use from then
-   on.
+   all others.  They travel over the link (link.h: MPI or, between forked
+   processes, sockets) or, between rank 0 and ranks of its host, through shared
+   memory (lanes.h), but for pieces.  Functions return TRANSPORT_OK,
+   TRANSPORT_NOTHING where they say so, or TRANSPORT_FAILED with wire->error
+   filled: the wire is of no use from then on.
 
    A rank may die and the others live on (gone not NULL).  Rank 0 then hears no
    more of it, and what goes there is dropped; to all others the death of rank
@@ -21,7 +21,7 @@
 
 #define WIRE_TAGS 32768 /* tags are below: every MPI has these */
 #define PIECE_TAG (WIRE_TAGS - 1) /* of a part's bytes */
-#define NOTE_TAG (WIRE_TAGS - 2) /* of what relay.h says */
+#define NOTE_TAG (WIRE_TAGS - 2) /* of what multicast.h says */
 #define LANE_TAG (WIRE_TAGS - 3) /* of what lanes.h says */
 #define VERB_TAGS (WIRE_TAGS - 3) /* the others are verbs */
 #define WIRE_SIZE_LIMIT INT32_MAX /* bytes of one message */

@@ -30,6 +30,7 @@
 #define POLL_NANOSECONDS 200000 /* between looks at the mailbox in a chunk */
 #define LATE_SECONDS 1.0        /* from the master's Ctrl-C to the same */
 
+/* A chunk that came; the master's is another: chunk.h. */
 struct chunk {
     struct header header;
     uint64_t number;            /* of its message: see ledger.h */

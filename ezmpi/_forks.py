@@ -1,9 +1,9 @@
-"""Processes that this one forks: workers, and children of workers.
+"""Processes that are forked: workers, and children of workers.
 
 Workers where no launcher started any, for ``MPIPool(fallback="local")``: the same engine,
-over sockets and shared memory in place of MPI (csrc/transport_local.c). Children of
-workers that isolate tasks, for ``MPIPool(isolate=True)`` (csrc/guard.c). What runs in the
-forked process itself is `_work` and `run_child`, by way of `_be`.
+over sockets and shared memory in place of MPI (csrc/transport_local.c). `begin` forks
+them. Children of workers that isolate tasks, for ``MPIPool(isolate=True)``: csrc/guard.c
+forks these. What both run is here, below.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ siblings = 0  # in a worker: how many there are of its pool
 _is_forked = False  # a worker, or the child of one
 
 
+# ---- in whatever process makes a pool: the script's, or every rank's -------------------
+
+
 def refuse_inside() -> None:
-    """Raise where a pool is made in a process that this module's functions forked."""
+    """Raise in a forked process: a worker, or the child of one."""
     if _is_forked:
         raise RuntimeError(
             "a task cannot make a pool here: make it in the script, and give it more "
@@ -96,6 +99,9 @@ def processors() -> int:
         return os.cpu_count() or 1
 
 
+# ---- in the script's process -----------------------------------------------------------
+
+
 def begin(
     processes: Optional[int],
     use_dill: bool,
@@ -122,14 +128,27 @@ def begin(
     from . import _by_value, _hello, _main, _pickling  # noqa: F401
 
     workers = processes or processors()
-
-    def serve(handle: int) -> None:
-        global siblings
-        siblings = workers
-        work = functools.partial(_work, transport, handle, use_dill, local)
-        _be(transport, handle, begin_worker, forget_pools, work)
-
+    first = begin_worker, forget_pools
+    serve = functools.partial(_serve, first, workers, transport, use_dill, local)
     return transport, _ezmpi.fork_workers(transport, workers, serve)
+
+
+# ---- in the process that was forked ----------------------------------------------------
+
+
+def _serve(
+    first: Tuple[Callable[[], None], ...],
+    workers: int,
+    transport: Any,
+    use_dill: bool,
+    local: Any,
+    handle: int,
+) -> None:
+    """What a worker does; `begin` forks it."""
+    global siblings
+    siblings = workers
+    work = functools.partial(_work, transport, handle, use_dill, local)
+    _be(transport, handle, *first, work)
 
 
 def _work(transport: Any, handle: int, use_dill: bool, local: Any) -> None:

@@ -1,4 +1,7 @@
-"""What the pools in `ezmpi.local` that are no `MPIPool` share."""
+"""What the pools in `ezmpi.local` that are no `MPIPool` share.
+
+All of it is in the script's process, but for `Star`, `Retrying` and `Returning`.
+"""
 
 from __future__ import annotations
 
@@ -277,7 +280,7 @@ def check(function: Any, chunksize: Any = None) -> None:
 
 
 class Star:
-    """Calls a function with what a task holds."""
+    """Calls a function with what a task holds, in the process that runs the task."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         check(function)
@@ -288,7 +291,11 @@ class Star:
 
 
 class Retrying:
-    """Calls a function again after exceptions of some types, so many times."""
+    """Calls a function again after exceptions of some types, so many times.
+
+    In the process that runs the task: these pools' masters know of no retries, as an
+    `MPIPool`'s does (csrc/retries.c).
+    """
 
     def __init__(
         self, function: Callable[..., Any], most: int, types: Tuple[Any, ...]
@@ -311,7 +318,7 @@ class Retrying:
 
 
 class Returning:
-    """Calls a function, and returns what it raises."""
+    """Calls a function, and returns what it raises, in the process that runs the task."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function

@@ -43,10 +43,10 @@ ARROWS = {
     "lanes": "alarm lane link wire",
     "wire": "lane lanes link transport",
     "tree": "",
-    "relay": "tree wire",
-    "outbox": "frame relay transport wire",
-    "inbox": "frame outbox patience relay transport wire",
-    "mailbox": "alarm frame inbox outbox patience relay transport wire",
+    "multicast": "tree wire",
+    "outbox": "frame multicast transport wire",
+    "inbox": "frame outbox patience multicast transport wire",
+    "mailbox": "alarm frame inbox outbox patience multicast transport wire",
     "transport_mpi": "flush link mailbox patience transport watch wire",
     # the plug-in to forked processes: neither
     "reach": "",
@@ -141,7 +141,7 @@ PYTHON_HEADERS = {"Python.h", "structmember.h"}
 
 # Variables that may change, and why.
 MUTABLE = {
-    ("arena.c", "process"): "pthread_atfork's callbacks take no argument of ours",
+    ("arena.c", "child"): "pthread_atfork's callbacks take no argument of ours",
     ("transport_mpi.c", "process"): "MPI exists once in a process, and its "
     "callbacks and Py_AtExit's take no argument of ours",
     ("transport_local.c", "process"): "what a fork inherits, and Py_AtExit's "

@@ -30,7 +30,7 @@ SECONDS = 15
 # What drives, with all below it, as it is; Python, jobs and calls are stubs.
 ENGINE = "driver master dispatch crew lease parcel arena pages helm seats chunk"
 ENGINE += " claim schedule protocol transport_local link_local family stream reach"
-ENGINE += " mailbox inbox outbox relay tree frame wire lanes lane segment pipe alarm"
+ENGINE += " mailbox inbox outbox multicast tree frame wire lanes lane segment pipe alarm"
 ENGINE += " sleeper patience watch"
 STUBS = "driver_test jobs_stub python_stub memory_stub"
 STUBS = [HERE / f"{name}.c" for name in STUBS.split()]

@@ -13,7 +13,7 @@ import launch
 import pytest
 from c_program import COVERAGE, CSRC, HERE, STRICT, run_c, run_command
 
-MAILBOX = "mailbox inbox outbox relay tree frame patience"
+MAILBOX = "mailbox inbox outbox multicast tree frame patience"
 MAILBOX = [CSRC / f"{name}.c" for name in MAILBOX.split()]
 WIRE = "transport_mpi wire lanes lane segment pipe"
 WIRE = [CSRC / f"{name}.c" for name in WIRE.split()]

@@ -1,4 +1,4 @@
-/* mailbox_test.c -- mailbox, inbox, outbox, relay and frame over a wire in
+/* mailbox_test.c -- mailbox, inbox, outbox, multicast and frame over a wire in
    memory.
 
    All ranks live in this one process.  A wire's message keeps pointing to the
@@ -21,7 +21,7 @@
 #include "mailbox.h"
 #include "outbox.h"
 #include "patience.h"
-#include "relay.h"
+#include "multicast.h"
 
 #define RANKS 33
 #define FAREWELL 500
@@ -30,7 +30,7 @@
 struct mail {
     struct letter letter;
     struct mail *made; /* before it, in this world */
-    const void *base;   /* the sender's memory, or copy */
+    const void *base; /* the sender's memory, or copy */
     void *copy;
     int accepted;
 };
@@ -711,7 +711,7 @@ test_malformed(void)
 static void
 test_malformed_notes(void)
 {
-    struct relay_note note = {.from = 0, .children = {0}};
+    struct multicast_note note = {.from = 0, .children = {0}};
     struct transport_message message;
     struct wire_slot request;
 
@@ -737,10 +737,10 @@ test_malformed_notes(void)
 static void
 test_notes_out_of_place(void)
 {
-    struct relay_note note = {.from = 2};
+    struct multicast_note note = {.from = 2};
     struct transport_message message;
     struct wire_slot request;
-    size_t size = relay_note_size(0);
+    size_t size = multicast_note_size(0);
 
     make_world(3, 1);
     CHECK(wire_send(&world.wires[1].wire, &note, size, 0, NOTE_TAG, &request)

@@ -10,14 +10,14 @@
 
 #include "frame.h"
 #include "protocol.h"
-#include "relay.h"
+#include "multicast.h"
 #include "wire.h"
 
 #define RANKS 9
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* relay.c passes bytes on; here nobody gets them. */
+/* multicast.c passes bytes on; here nobody gets them. */
 int
 wire_send(struct wire *wire, const void *base, size_t size, int rank, int tag,
           struct wire_slot *request)
@@ -58,17 +58,18 @@ static void
 try_note(const void *bytes, size_t size)
 {
     struct wire wire = {.rank = 1, .ranks = RANKS};
-    struct relay relay = {.wire = &wire};
+    struct multicast multicast = {.wire = &wire};
 
-    if (size > sizeof(relay.note))
+    if (size > sizeof(multicast.note))
         return;
     if (size > 0)
-        memcpy(&relay.note, bytes, size);
-    if (relay_begin(&relay, size) != NULL)
+        memcpy(&multicast.note, bytes, size);
+    if (multicast_begin(&multicast, size) != NULL)
         return;
-    must(relay.children <= TREE_CHILDREN && relay.awaited);
-    for (size_t i = 0; i < relay.children; i++)
-        must(relay.note.children[i] >= 0 && relay.note.children[i] < RANKS);
+    must(multicast.children <= TREE_CHILDREN && multicast.awaited);
+    for (size_t i = 0; i < multicast.children; i++)
+        must(multicast.note.children[i] >= 0
+             && multicast.note.children[i] < RANKS);
 }
 
 /* Every byte that is promised, so that a sanitizer sees it read. */
