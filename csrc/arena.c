@@ -32,6 +32,7 @@ struct block {
     size_t room; /* bytes that are */
     int is_taken; /* the rank receives into it; the child looks at it */
     int was_taken; /* in the rank: since the arena was trimmed */
+    int is_lost; /* in the rank: who may write to it is not known */
     size_t size; /* bytes that are used, whole pages */
     enum { SHARED, COPIED, STUCK } is; /* in the child */
 };
@@ -211,7 +212,7 @@ drop(struct block *block)
 static int
 is_free(const struct arena *arena, int block)
 {
-    return !arena->blocks[block].is_taken
+    return !arena->blocks[block].is_taken && !arena->blocks[block].is_lost
            && atomic_load(&arena->tallies[block].lent) == 0;
 }
 
@@ -351,9 +352,12 @@ arena_lend(struct arena *arena, const void *base)
 }
 
 void
-arena_reclaim(struct arena *arena)
+arena_reclaim(struct arena *arena, int is_gone)
 {
     for (int i = 0; arena != NULL && i < ARENA_BLOCKS; i++) {
+        if (!is_gone && atomic_load(&arena->tallies[i].lent) > 0) {
+            arena->blocks[i].is_lost = 1;
+        }
         atomic_store(&arena->tallies[i].lent, 0);
     }
 }

@@ -26,8 +26,10 @@ void *arena_take(struct arena *arena, size_t size);
 void arena_leave(struct arena *arena, void *base);
 /* The child gets it, once, too: its number; -1: base is no block's. */
 int arena_lend(struct arena *arena, const void *base);
-/* The child has ended. */
-void arena_reclaim(struct arena *arena);
+/* The child has ended; or it was killed, and is not gone yet, for it is stuck
+   in the kernel, reading a file that no server sends: which may yet be written
+   to the blocks that it has.  These are never taken again. */
+void arena_reclaim(struct arena *arena, int is_gone);
 /* What nobody needs goes back to the system: all of it, or what nobody has
    needed since this was called last. */
 void arena_trim(struct arena *arena, int all);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "errors.h"
+#include "sigint.h"
 
 struct debt {
     struct debt *next;
@@ -198,10 +199,17 @@ new_exception(const struct debts *debts, const struct death *death,
     int rank = debts->crew->rank;
     if (header->flags & FLAG_ONE)
         task = ERRORS_SINGLE_CALL;
+    sigset_t signals;
+    PyObject *exception;
+    sigint_hold(&signals);
     if (before == NULL && death->how == KILLED_AS_LATE)
-        return errors_new_timeout(task, rank, 1e-9 * (double)header->timeout);
-    return errors_new_end(task, rank, before,
-                          note != NULL ? &note->fate : &death->fate);
+        exception =
+            errors_new_timeout(task, rank, 1e-9 * (double)header->timeout);
+    else
+        exception = errors_new_end(task, rank, before,
+                                   note != NULL ? &note->fate : &death->fate);
+    sigint_release(&signals);
+    return exception;
 }
 
 /* Appends the account of the exception, as worker.c does for a task that
@@ -210,16 +218,20 @@ static int
 append_account(const struct debts *debts, struct parcel *results,
                PyObject *exception, const char *what, int as_result)
 {
-    struct codec *codec = codec_new(0, NULL);
-    if (codec == NULL)
-        return -1;
-    PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
-    PyObject *account = errors_account(debts->crew->rank, what);
+    sigset_t signals;
+    PyObject *account = NULL;
     int status = -1;
+    sigint_hold(&signals);
+    struct codec *codec = codec_new(0, NULL);
+    if (codec != NULL) {
+        PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
+        account = errors_account(debts->crew->rank, what);
+    }
     if (account != NULL && as_result)
         status = codec_dump_failure(codec, results, account);
     else if (account != NULL)
         status = codec_dump(codec, results, account, 0);
+    sigint_release(&signals);
     Py_XDECREF(account);
     codec_free(codec);
     return status;

@@ -7,7 +7,8 @@
 #include <stdio.h>
 
 /* A thread that reads a line, with the GIL free, has stdin locked until the
-   line comes, and fflush(NULL) would wait for it. */
+   line comes, and fflush(NULL) would wait for it.  Who holds the GIL keeps one
+   from beginning meanwhile.  What else C code has open then stays as it is. */
 static inline void
 flush_output(void)
 {

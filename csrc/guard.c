@@ -134,6 +134,8 @@ static void
 flush_streams(void)
 {
     static const char *const names[] = {"stdout", "stderr"};
+    sigset_t signals;
+    sigint_hold(&signals);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         PyObject *stream = PySys_GetObject(names[i]); /* borrowed */
         PyObject *done = stream == NULL || stream == Py_None
@@ -143,6 +145,7 @@ flush_streams(void)
             PyErr_Clear(); /* it is closed, or nobody reads it */
         Py_XDECREF(done);
     }
+    sigint_release(&signals);
 }
 
 static int
@@ -170,19 +173,18 @@ static int
 bury_child(struct guard *guard, struct death *death)
 {
     struct transport_fate last;
-    if (death->how == BY_ITSELF)
-        guard->local->fate(guard->handle, CHILD, &death->fate);
-    guard->local->part(guard->handle, 0);
-    guard->local->fate(guard->handle, CHILD, &last);
-    crew_release(guard->child);
-    guard->child = NULL;
     Py_BEGIN_ALLOW_THREADS
+    if (death->how == BY_ITSELF) /* else it may just end, and is killed */
+        guard->local->fate(guard->handle, CHILD, &death->fate);
+    last = death->fate;
+    guard->local->part(guard->handle, 0);
+    if (death->how != BY_ITSELF)
+        guard->local->fate(guard->handle, CHILD, &last);
     orphans_end(guard->orphans);
     Py_END_ALLOW_THREADS
-    /* One that is stuck in the kernel, reading a file that no server sends,
-       might write there yet: what it was lent is lost. */
-    if (last.is_gone)
-        arena_reclaim(guard->arena);
+    crew_release(guard->child);
+    guard->child = NULL;
+    arena_reclaim(guard->arena, last.is_gone);
     int status = debts_pay(guard->debts, death);
     journal_unsay(&guard->journal);
     return status;
@@ -389,23 +391,6 @@ tidy_up(struct guard *guard)
     arena_trim(guard->arena, 0);
 }
 
-/* What the script's handlers raise ends a task in the child, which gets the
-   same signals; here none runs, and it is said. */
-static void
-look_for_signals(void)
-{
-    if (sigint_look() == 0)
-        return;
-    PyObject *raised = PyErr_GetRaisedException();
-    PyObject *where = PyUnicode_FromString(
-        "a signal's handler, in a worker that has a child run its tasks");
-    if (where == NULL)
-        PyErr_Clear();
-    PyErr_SetRaisedException(raised);
-    PyErr_WriteUnraisable(where);
-    Py_XDECREF(where);
-}
-
 /* Waits where the next message comes from, most likely. */
 static int
 step(struct guard *guard)
@@ -417,7 +402,7 @@ step(struct guard *guard)
         came = attend_to_child(guard, is_busy ? BUSY_SECONDS : 0);
     if (came < 0)
         return -1;
-    look_for_signals();
+    sigint_report();
     return 0;
 }
 
@@ -463,9 +448,19 @@ end(struct guard *guard)
 }
 
 static int
+say_hello(struct guard *guard)
+{
+    sigset_t signals;
+    sigint_hold(&signals);
+    int status = hello_say(guard->crew);
+    sigint_release(&signals);
+    return status;
+}
+
+static int
 serve(struct guard *guard, int one_wait)
 {
-    if (hello_say(guard->crew) < 0
+    if (say_hello(guard) < 0
         || (guard->child == NULL && open_child(guard) < 0))
         return -1;
     while (!guard->ended) {

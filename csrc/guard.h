@@ -3,9 +3,9 @@
 
    The guard is the process that MPI started, or, of a local pool, that the
    script forked; it has the mailbox to the master, and passes everything on,
-   both ways.  The child runs worker.c over a mailbox
-   of its own, to the guard, and never calls MPI.  When it dies, the guard
-   answers for what it held, and forks another.  Needs the GIL. */
+   both ways.  The child runs worker.c over a mailbox of its own, to the guard,
+   and never calls MPI.  When it dies, the guard answers for what it held, and
+   forks another.  Needs the GIL. */
 
 #ifndef EZMPI_GUARD_H
 #define EZMPI_GUARD_H

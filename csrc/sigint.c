@@ -40,6 +40,36 @@ sigint_look(void)
     return PyErr_CheckSignals() == 0 ? 0 : drop_interrupt();
 }
 
+void
+sigint_report(void)
+{
+    if (sigint_look() == 0)
+        return;
+    PyObject *raised = PyErr_GetRaisedException();
+    PyObject *where = PyUnicode_FromString(
+        "a signal's handler, in a worker that has a child run its tasks");
+    if (where == NULL)
+        PyErr_Clear();
+    PyErr_SetRaisedException(raised);
+    PyErr_WriteUnraisable(where);
+    Py_XDECREF(where);
+}
+
+void
+sigint_hold(sigset_t *before)
+{
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, before);
+    sigint_report(); /* those that came until here */
+}
+
+void
+sigint_release(const sigset_t *before)
+{
+    pthread_sigmask(SIG_SETMASK, before, NULL);
+}
+
 int
 sigint_begin_own(struct sigaction *users)
 {

@@ -24,6 +24,16 @@ int sigint_begin_own(struct sigaction *users);
    handler; but a KeyboardInterrupt is dropped, for no task runs. */
 int sigint_look(void);
 
+/* In a worker's rank whose tasks run in a child: the same, and what a handler
+   raises ends a task there, which gets the same signals, and nothing here; it
+   is written to standard error. */
+void sigint_report(void);
+
+/* The same, before what Python's code must do undisturbed: no handler runs in
+   this thread until sigint_release. */
+void sigint_hold(sigset_t *before);
+void sigint_release(const sigset_t *before);
+
 /* The master's Ctrl-C may still be on its way here: what comes in so many
    seconds is dropped, also where the user's handler is in force; 0: that is
    over.  Not in others than Python's main thread, which gets none.  -1:

@@ -14,8 +14,6 @@
 #define PY_SSIZE_T_CLEAN
 #include "worker.h"
 
-#include <string.h>
-
 #include "claim.h"
 #include "errors.h"
 #include "hello.h"

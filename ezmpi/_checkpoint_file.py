@@ -185,7 +185,8 @@ class File:
         directory = os.path.dirname(os.path.abspath(self.path))
         if not os.path.isdir(directory):
             return f"the checkpoint's directory is not there: make {directory} first"
-        if "readonly" in text:
+        places = [self.path, directory, self.path + "-journal"]
+        if not all(os.access(p, os.W_OK) for p in places if os.path.exists(p)):
             return (
                 f"the checkpoint {self.path} cannot be written to: change what may be "
                 "done with it and its directory, or give a copy in another one"

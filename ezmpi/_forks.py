@@ -60,7 +60,7 @@ def is_isolation_set() -> bool:
 
 def isolation(isolate: Optional[bool], use_dill: bool) -> Any:
     """The transport to the children that workers fork for tasks; None: they do not."""
-    if isolate not in (None, True, False):
+    if isolate is not None and not isinstance(isolate, bool):
         raise TypeError(f"isolate must be True, False or None, not {isolate!r}")
     if isolate is None:
         isolate = is_isolation_set()

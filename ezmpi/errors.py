@@ -352,12 +352,14 @@ def _pickled(exception: BaseException) -> Optional[bytes]:
 
 def _is_by_result(exception: BaseException) -> None:
     """Note that pickling a task's result raised it; the engine takes it for a task."""
-    exception._ezmpi_by_result = True  # type: ignore[attr-defined]
+    # Whatever its class makes of attributes: it may be frozen.
+    BaseException.__setattr__(exception, "_ezmpi_by_result", True)
 
 
 def _account(exception: BaseException, rank: int, what: str) -> _Account:
     """What a worker tells of an exception; can always be pickled."""
-    if getattr(exception, "__dict__", {}).pop("_ezmpi_by_result", False):
+    attributes = BaseException.__getattribute__(exception, "__dict__")
+    if attributes.pop("_ezmpi_by_result", False):
         what = "pickling the result of task"
     is_exit = isinstance(exception, SystemExit)
     if is_exit:

@@ -58,6 +58,7 @@ def test_another_thread_reads_a_line():
     """Which holds the lock of C's stdin."""
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
+    os.set_blocking(ours, False)
     command = [sys.executable, str(PROGRAMS / "reads_line.py")]
     process = subprocess.Popen(
         command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=str(PROGRAMS)

@@ -53,6 +53,11 @@ def test_a_handler_that_raises(tmp_path):
     assert result.stderr.count("Traceback") == 3, result
 
 
+def test_a_handler_that_raises_at_a_death(tmp_path):
+    result = launch("isolated.py", 3, "handlers_and_death", str(tmp_path))
+    assert result.returncode == 0 and "ok" in result.stdout.splitlines(), result
+
+
 def test_what_tasks_leave_behind(tmp_path):
     check("isolated.py", 3, "left_behind", str(tmp_path))
 

@@ -543,7 +543,10 @@ import os, sys
 from ezmpi._checkpoint_file import File
 from ezmpi.errors import CheckpointError
 if os.getuid() == 0:  # who may write all
-    os.setgid(65534), os.setuid(65534)
+    try:
+        os.setgid(65534), os.setuid(65534)
+    except OSError:
+        sys.exit("skip")
 try:
     File(sys.argv[1])
 except CheckpointError as error:
@@ -568,8 +571,11 @@ def test_a_file_that_cannot_be_written(file):
             universal_newlines=True,
             cwd=folder,
         )
+        if "skip" in done.stdout:
+            pytest.skip("there is but one user here")
         assert "cannot be written to: change what may be done" in done.stdout
-        assert open(other, "rb").read() == content
+        with open(other, "rb") as same:
+            assert same.read() == content
     finally:
         os.chmod(folder, 0o755)
         shutil.rmtree(folder)

@@ -83,7 +83,7 @@ ARROWS = {
     "worker": "claim crew errors hello kit ledger sigint",
     "guard": "arena crew debts errors hello journal ledger orphans sigint worker",
     "journal": "crew",
-    "debts": "errors journal ledger",
+    "debts": "errors journal ledger sigint",
     "orphans": "",
     "ledger": "transport",  # for struct transport_part, a byte range
     "results": "compat",

@@ -179,7 +179,7 @@ test_rest_goes(void)
     arena_trim(arena, 0);
     CHECK(blocks_of_file() * 512 == (long)SIZE);
     CHECK(all_are(base, SIZE, 1));
-    arena_reclaim(arena);
+    arena_reclaim(arena, 1);
     arena_trim(arena, 0);
     CHECK(blocks_of_file() == 0);
 }
@@ -224,6 +224,24 @@ close_all(int block)
     CHECK(arena_look(arena, block, SIZE) == NULL);
 }
 
+/* The child that has the block cannot be reaped. */
+static void
+test_lost(void)
+{
+    unsigned char *base = filled(1, SIZE), *other;
+    int block = arena_lend(arena, base);
+    arena_leave(arena, base);
+    arena_reclaim(arena, 0);
+    other = arena_take(arena, SIZE);
+    CHECK(other != NULL && other != base && arena_lend(arena, other) != block);
+    arena_leave(arena, other);
+    arena_reclaim(arena, 1);
+    CHECK(arena_take(arena, SIZE) == other);
+    arena_leave(arena, other);
+    arena_trim(arena, 1);
+    CHECK(blocks_of_file() * 512 == (long)SIZE);
+}
+
 static void
 test_reclaimed(void)
 {
@@ -232,7 +250,7 @@ test_reclaimed(void)
     arena_leave(arena, base);
     join(in_fork(look_and_die, block));
     CHECK(arena_take(arena, SIZE) != base);
-    arena_reclaim(arena);
+    arena_reclaim(arena, 1);
     CHECK(arena_take(arena, SIZE) == base);
     CHECK(arena_lend(arena, base) == block);
     arena_leave(arena, base);
@@ -276,9 +294,9 @@ int
 main(void)
 {
     CHECK(pipe(there) == 0 && pipe(back) == 0);
-    void (*const tests[])(void) = {test_taken_again, test_forked,
-                                   test_reclaimed,   test_blocks,
-                                   test_rest_goes,   test_no_memory};
+    void (*const tests[])(void) = {
+        test_taken_again, test_forked,    test_reclaimed, test_blocks,
+        test_rest_goes,   test_no_memory, test_lost};
     static struct arena *arenas[sizeof tests / sizeof tests[0]];
     for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) {
         arena = arenas[i] = arena_new();

@@ -533,6 +533,29 @@ def signal_both(x):
     return x
 
 
+def die_signalling(x):
+    """Signals come to the rank while it answers for the task."""
+    if x == 1:
+        dies, rank = os.getpid(), os.getppid()
+        if os.fork() == 0:
+            for _ in range(200):
+                os.kill(rank, signal.SIGUSR1)
+            os.kill(dies, signal.SIGKILL)
+            while True:
+                os.kill(rank, signal.SIGUSR1)
+        time.sleep(60)
+    return x
+
+
+def handlers_and_death():
+    signal.signal(signal.SIGUSR1, raise_signalled)
+    with MPIPool(isolate=True) as pool:
+        for _ in range(5):
+            got = pool.map(die_signalling, range(4), on_error="return")
+            assert kinds(got) == with_one(1, WorkerDied, 4), got
+        check_works(pool)
+
+
 def handlers():
     case("a handler that raises costs the task, and not the job")
     signal.signal(signal.SIGUSR1, raise_signalled)
