@@ -15,8 +15,7 @@ def test_isolated(ranks, case, tmp_path):
     check("isolated.py", ranks, case, str(tmp_path))
 
 
-@pytest.mark.parametrize("how", ["shared", "copied"])
-@pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.parametrize("ranks, how", [(2, "shared"), (2, "copied"), (3, "shared")])
 def test_large_arrays(ranks, how, tmp_path):
     pytest.importorskip("numpy", reason="needs numpy")
     check("isolated_arrays.py", ranks, str(tmp_path), how)
