@@ -548,21 +548,21 @@ def die_signalling(x):
 
 
 def handlers_and_death():
-    signal.signal(signal.SIGUSR1, raise_signalled)
-    with MPIPool(isolate=True) as pool:
-        for _ in range(5):
-            got = pool.map(die_signalling, range(4), on_error="return")
-            assert kinds(got) == with_one(1, WorkerDied, 4), got
-        check_works(pool)
+    case("also where the rank just answers for a task that died")
+    check_handlers(die_signalling, WorkerDied, 5)
 
 
 def handlers():
     case("a handler that raises costs the task, and not the job")
+    check_handlers(signal_both, Signalled, 3)
+
+
+def check_handlers(function, kind, times):
     signal.signal(signal.SIGUSR1, raise_signalled)
     with MPIPool(isolate=True) as pool:
-        for _ in range(3):
-            got = pool.map(signal_both, range(4), on_error="return")
-            assert kinds(got) == with_one(1, Signalled, 4), got
+        for _ in range(times):
+            got = pool.map(function, range(4), on_error="return")
+            assert kinds(got) == with_one(1, kind, 4), got
         check_works(pool)
 
 
