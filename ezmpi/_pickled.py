@@ -39,5 +39,5 @@ def _dumps(result: object) -> bytes:
         try:
             return _pickling.Encoder(None)(result, None)
         except Exception as error:
-            errors._is_by_result(error)
+            errors._mark_by_result(error)
             raise

@@ -350,7 +350,7 @@ def _pickled(exception: BaseException) -> Optional[bytes]:
         return None
 
 
-def _is_by_result(exception: BaseException) -> None:
+def _mark_by_result(exception: BaseException) -> None:
     """Note that pickling a task's result raised it; the engine takes it for a task."""
     # Whatever its class makes of attributes: it may be frozen.
     BaseException.__setattr__(exception, "_ezmpi_by_result", True)
